@@ -1,0 +1,39 @@
+# Two commands are all one needs to know: `make demo` and `make test`.
+# `make setup` makes .venv with everything in it; the others build on that.
+SHELL := /bin/bash
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+KAFKA ?= embedded
+STAMP := $(VENV)/.installed
+
+.PHONY: help setup demo test python-icat lint clean
+help:  ## say what there is
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
+
+setup: $(STAMP)  ## make .venv with everything in it
+
+$(STAMP): requirements/dev.txt pyproject.toml
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --upgrade pip
+	$(BIN)/python -m pip install --quiet -r requirements/dev.txt
+	$(BIN)/python -m pip install --quiet --no-deps -e .
+	@touch $@
+
+demo: $(STAMP)  ## from announcement to catalogue on the embedded facility (KAFKA=java: a real broker)
+	@$(BIN)/icat_stream sandbox demo --kafka $(KAFKA)
+
+test: $(STAMP)  ## run all tests
+	$(BIN)/python -m pytest $(ARGS)
+
+python-icat: $(STAMP)  ## run python-icat's own test suite on the embedded facility
+	$(BIN)/python tests/python_icat/run
+
+lint: $(STAMP)  ## ruff, mypy and the import contracts
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+clean:  ## remove what the other targets made
+	rm -rf $(VENV) .build

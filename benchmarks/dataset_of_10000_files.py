@@ -1,0 +1,217 @@
+"""Client CPU of one dataset with 10,000 datafiles, from plan to answered call.
+
+Baselines, in the same run and alternating: the bare post of the same envelope (the
+least that any client spends), and python-icat's ``createMany`` of 300 datafiles,
+extrapolated.  Prints medians and ratios.
+"""
+
+import argparse
+import http.client
+import json
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+import icat.client
+
+from icat_stream.catalogue import Catalogue, Lane, connection
+from icat_stream.config import IcatSettings, PolicySettings
+from icat_stream.records import (
+    Datafile,
+    DatafileFormat,
+    Dataset,
+    InvestigationKey,
+    Parameter,
+    Plan,
+)
+
+FACILITY = "Muster"
+FEW = 300
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--files", type=int, default=10_000)
+    parser.add_argument("--rounds", type=int, default=3)
+    options = parser.parse_args()
+    with tempfile.TemporaryDirectory() as folder:
+        process, url = start_icat(Path(folder))
+        try:
+            measure(url, options.files, options.rounds)
+        finally:
+            icat.client.Client.cleanupall()
+            process.terminate()
+            process.wait(10)
+
+
+def start_icat(folder: Path) -> tuple[subprocess.Popen[bytes], str]:
+    accounts, ready = folder / "accounts.json", folder / "ready.json"
+    accounts.write_text(json.dumps({"simple": {"root": "secret"}}))
+    command = [sys.executable, "-m", "icat_stream.sandbox.icat", "--port", "0"]
+    command += ["--database", str(folder / "icat.db"), "--accounts", str(accounts)]
+    process = subprocess.Popen([*command, "--ready", str(ready)])
+    while not ready.exists():
+        if process.poll() is not None:
+            raise SystemExit("the embedded ICAT ended")
+        time.sleep(0.02)
+    return process, json.loads(ready.read_text())["url"]
+
+
+def measure(url: str, files: int, rounds: int) -> None:
+    client = icat.client.Client(url)
+    client.login("simple", {"username": "root", "password": "secret"})
+    fill(client)
+    settings = IcatSettings(url=url, username="root", password="secret", timeout=300.0)
+    lane = Catalogue(settings, FACILITY, PolicySettings()).lane()
+    # Session, connection, reference data: a daemon has them.
+    lane.apply(plan("warm", 1))
+    ours, bare, theirs = [], [], []
+    for number in range(rounds):
+        wanted = plan(f"ours {number}", files)
+        ours.append(timed(lambda: lane.apply(wanted)))  # noqa: B023
+        envelope = envelope_of(lane, plan(f"caught {number}", files))
+        envelope = envelope.replace(b"caught", b"thrown")
+        bare.append(timed(lambda: post(url, envelope)))  # noqa: B023
+        dataset = few(client, number)
+        theirs.append(timed(lambda: create_many(client, dataset)))  # noqa: B023
+    again = timed(lambda: lane.apply(plan("ours 0", files)))
+    query = "SELECT COUNT(f) FROM Datafile f WHERE f.dataset.name = 'ours 0'"
+    if client.search(query) != [files]:
+        raise SystemExit("the datafiles are not in the catalogue")
+    lane.close()
+    client.logout()
+    cpu = statistics.median(c for c, _ in ours)
+    least = statistics.median(c for c, _ in bare)
+    python_icat = statistics.median(c for c, _ in theirs) * files / FEW
+    print(f"one dataset of {files} datafiles, medians of {rounds}, client CPU seconds")
+    print(f"icat-stream, plan to answered call {cpu:8.3f}")
+    print(f"bare post of the same envelope     {least:8.3f}")
+    print(f"python-icat createMany             {python_icat:8.3f}  (from {FEW} files)")
+    print(f"icat-stream, found unchanged       {again[0]:8.3f}")
+    print(f"python-icat / icat-stream          {python_icat / cpu:8.1f}")
+    print(f"icat-stream / bare post            {cpu / least:8.1f}")
+    wall = statistics.median(w for _, w in ours)
+    print(f"wall seconds of icat-stream, embedded ICAT included {wall:.2f}")
+
+
+def timed(call: Callable[[], Any]) -> tuple[float, float]:
+    cpu, wall = time.process_time(), time.perf_counter()
+    call()
+    return time.process_time() - cpu, time.perf_counter() - wall
+
+
+def fill(client: Any) -> None:
+    facility = client.new("Facility", name=FACILITY)
+    facility.create()
+    kind = client.new("InvestigationType", name="experiment", facility=facility)
+    kind.create()
+    client.new("DatasetType", name="raw", facility=facility).create()
+    version = {"version": "1.0", "facility": facility}
+    client.new("DatafileFormat", name="NeXus", **version).create()
+    client.new(
+        "ParameterType",
+        name="wavelength",
+        units="angstrom",
+        valueType="NUMERIC",
+        applicableToDataset=True,
+        facility=facility,
+    ).create()
+    client.new(
+        "Investigation",
+        name="2024-0815",
+        visitId="1",
+        title="A benchmark",
+        facility=facility,
+        type=kind,
+    ).create()
+
+
+def plan(name: str, files: int) -> Plan:
+    start = datetime(2024, 5, 6, tzinfo=UTC)
+    kind = DatafileFormat(name="NeXus", version="1.0")
+    dataset = Dataset(
+        investigation=InvestigationKey(name="2024-0815", visit_id="1"),
+        name=name,
+        type="raw",
+        start=start,
+        parameters=(Parameter(name="wavelength", units="angstrom", value=1.8),),
+        datafiles=tuple(
+            Datafile(
+                name=f"frame_{number:06}.nxs",
+                location=f"/data/2024-0815/{name}/frame_{number:06}.nxs",
+                size=1000 + number,
+                mod_time=start + timedelta(seconds=number),
+                format=kind,
+            )
+            for number in range(files)
+        ),
+    )
+    return Plan(facility=FACILITY, datasets=(dataset,))
+
+
+def envelope_of(lane: Lane, wanted: Plan) -> bytes:
+    """Apply a plan and return the largest request body that went out."""
+    bodies = [b""]
+    original = connection.Connection.request
+
+    def spy(self: Any, method: str, path: str, body: Any = None, *a: Any, **k: Any):
+        bodies.append(body or b"")
+        return original(self, method, path, body, *a, **k)
+
+    connection.Connection.request = spy  # type: ignore[method-assign]
+    try:
+        lane.apply(wanted)
+    finally:
+        connection.Connection.request = original  # type: ignore[method-assign]
+    return max(bodies, key=len)
+
+
+def post(url: str, envelope: bytes) -> None:
+    http_connection = http.client.HTTPConnection(urlsplit(url).netloc, timeout=300)
+    headers = {"Content-Type": "text/xml; charset=utf-8", "SOAPAction": '""'}
+    http_connection.request("POST", "/ICATService/ICAT", envelope, headers)
+    answer = http_connection.getresponse()
+    body = answer.read()
+    http_connection.close()
+    if b"createResponse" not in body:
+        raise SystemExit(f"the bare post failed: {body[:300]!r}")
+
+
+def few(client: Any, number: int) -> Any:
+    dataset = client.new(
+        "Dataset",
+        name=f"theirs {number}",
+        investigation=client.assertedSearch("SELECT i FROM Investigation i")[0],
+        type=client.assertedSearch("SELECT t FROM DatasetType t")[0],
+    )
+    dataset.create()
+    return dataset
+
+
+def create_many(client: Any, dataset: Any) -> None:
+    kind = client.assertedSearch("SELECT f FROM DatafileFormat f")[0]
+    client.createMany(
+        [
+            client.new(
+                "Datafile",
+                name=f"frame_{number:06}.nxs",
+                location=f"/data/2024-0815/theirs/frame_{number:06}.nxs",
+                fileSize=1000 + number,
+                datafileModTime=datetime(2024, 5, 6, tzinfo=UTC),
+                datafileFormat=kind,
+                dataset=dataset,
+            )
+            for number in range(FEW)
+        ]
+    )
+
+
+if __name__ == "__main__":
+    main()

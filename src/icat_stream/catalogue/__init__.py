@@ -1,0 +1,21 @@
+"""The catalogue: look-ups, and bringing ICAT to a plan, once and only once.
+
+A :class:`Catalogue` is shared by all of a process; each thread has a :class:`Lane` of
+it.  What goes wrong is raised as the failures of :mod:`icat_stream.records`.
+"""
+
+from .applied import Applied, AppliedDataset, FileStore
+from .catalogue import Catalogue
+from .faults import FacilityMissing
+from .lane import Lane
+from .query import quote
+
+__all__ = [
+    "Applied",
+    "AppliedDataset",
+    "Catalogue",
+    "FacilityMissing",
+    "FileStore",
+    "Lane",
+    "quote",
+]

@@ -1,0 +1,100 @@
+"""What became of a plan, and who takes files in where the data service stores them."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any, Protocol, Self
+
+from icat_stream.records import Datafile, InvestigationKey, OutcomeKind
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AppliedDataset:
+    """A dataset that is now as planned.
+
+    Parameters
+    ----------
+    investigation, name
+        Its natural key; the name may have got a suffix by policy.
+    investigation_id, id
+        ICAT's.
+    kind
+        ``ingested`` or ``unchanged``.
+    """
+
+    investigation: InvestigationKey
+    name: str
+    investigation_id: int
+    id: int
+    kind: OutcomeKind
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Applied:
+    """What became of a plan.
+
+    Parameters
+    ----------
+    kind
+        ``unchanged`` when nothing had to be written, else ``ingested``.
+    datasets
+        In the plan's order.
+    written
+        One line for each thing that was written.
+    notes
+        What was left out by policy.
+    objects
+        What people search by, where there is one dataset.
+    """
+
+    kind: OutcomeKind
+    datasets: tuple[AppliedDataset, ...] = ()
+    written: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
+    objects: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def dataset_ids(self) -> tuple[int, ...]:
+        """ICAT's ids of the plan's datasets."""
+        return tuple(dataset.id for dataset in self.datasets)
+
+    def also(self, lines: Sequence[str]) -> Self:
+        """Return the same with further lines of what was written."""
+        return replace(self, written=(*self.written, *lines))
+
+
+class FileStore(Protocol):
+    """A data service that takes files in and catalogues them itself."""
+
+    def put(self, datafile: Datafile, *, dataset_id: int, format_id: int) -> None:
+        """Bring one file in; it is not in the catalogue yet.
+
+        Parameters
+        ----------
+        datafile
+            Planned, with its source.
+        dataset_id, format_id
+            ICAT's.
+
+        Raises
+        ------
+        Failure
+            It could not be brought in.
+        """
+        ...
+
+    def verify(self, datafile: Datafile, *, dataset_id: int) -> None:
+        """See that a file that is in the catalogue already arrived whole.
+
+        Parameters
+        ----------
+        datafile
+            Planned, with its source.
+        dataset_id
+            ICAT's.
+
+        Raises
+        ------
+        Failure
+            It did not, or it is another one.
+        """
+        ...

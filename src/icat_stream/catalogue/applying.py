@@ -1,0 +1,408 @@
+"""Bringing one dataset of the catalogue to its plan, whatever is there already."""
+
+import logging
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field, replace
+from datetime import datetime
+
+from icat_stream.config import PolicySettings
+from icat_stream.records import (
+    Dataset,
+    Diff,
+    OutcomeKind,
+    Rejection,
+    TransientFailure,
+)
+
+from . import holdings
+from .applied import AppliedDataset, FileStore
+from .beans import Writer, reference, rewritten
+from .comparison import Comparison, Difference, changes, compare
+from .faults import IcatFault, ResultUnknown, fingerprint, passing
+from .holdings import Holding
+from .memory import Memory
+from .naming import digest, new_name
+from .query import quote, select, shorten
+from .references import References
+from .resolution import Prerequisite, Resolved, Resolver
+from .schema import Schema
+from .session import Session, entities
+from .validation import Checker
+
+_log = logging.getLogger(__name__)
+# One call each; beyond it the server's work grows with the square.
+_BATCH = 1000
+# Create, find it there after all, complete it, see that it is complete: with one
+# more for a second lane at the same dataset.
+_ROUNDS = 6
+# Attributes of a datafile that tell what is in it.
+_CONTENT = {"fileSize", "checksum"}
+
+
+@dataclass(slots=True, kw_only=True)
+class Application:
+    """One dataset's way into the catalogue.
+
+    Parameters
+    ----------
+    session
+        Of the lane.
+    schema, references, memory
+        Of the catalogue.
+    policies
+        What to do where a facility may choose.
+    ignore_case
+        Whether the database sees no difference between ``a`` and ``A``.
+    store
+        Takes the files in; ``None`` where they are registered where they are.
+    """
+
+    session: Session
+    schema: Schema
+    references: References
+    memory: Memory
+    policies: PolicySettings
+    ignore_case: bool
+    store: FileStore | None = None
+    written: list[str] = field(default_factory=list)
+    # Datafiles that were seen to be whole in the data service.
+    sound: set[str] = field(default_factory=set)
+    # Prerequisites that ICAT said are there when we created them.
+    taken: set[str] = field(default_factory=set)
+    notes: tuple[str, ...] = ()
+
+    def diff(self, dataset: Dataset) -> Diff:
+        """Return the plan beside what is there; reads only."""
+        self._check(dataset)
+        resolved = self._resolve(dataset)
+        self._checker().values(resolved.dataset, resolved.parameter_types)
+        target, holding = self._target(resolved, everything=True)
+        found = None if holding is None else self._compare(target, holding)
+        if found is not None and found.differences:
+            self._permit(target, found)
+        return Diff(changes=tuple(changes(target, found)))
+
+    def apply(self, dataset: Dataset) -> AppliedDataset:
+        """Bring the catalogue to the plan.
+
+        Raises
+        ------
+        Failure
+            It could not be done, or not yet.
+        """
+        self._check(dataset)
+        doing = f"Dataset {dataset.key}"
+        # Whether something of ours may be there although no answer said so.
+        unknown: ResultUnknown | None = None
+        exists: IcatFault | None = None
+        for _ in range(_ROUNDS):
+            resolved = self._resolve(dataset)
+            self._checker().values(resolved.dataset, resolved.parameter_types)
+            if resolved.prerequisites:
+                self._prepare(resolved.prerequisites)
+                continue
+            target, holding = self._target(resolved, everything=False)
+            try:
+                if holding is None:
+                    if unknown is not None and unknown.timed_out:
+                        break
+                    number = self._create(target)
+                    if self.store is None:
+                        return self._done(target, number)
+                    continue
+                found = self._compare(target, holding)
+                if not self._advance(target, found):
+                    if unknown is not None:
+                        self.written.append(f"{doing} (read back)")
+                    return self._done(target, holding.id)
+            except ResultUnknown as error:
+                _log.info("%s: %s; reading back", doing, error.reason)
+                unknown = error
+            except IcatFault as fault:
+                if fault.kind != "OBJECT_ALREADY_EXISTS":
+                    raise self._refused(target.dataset, fault, doing) from fault
+                exists = fault
+        if unknown is not None:
+            raise TransientFailure(
+                f"{doing}: no answer to a write ({unknown.reason}), and it is not"
+                " there (yet) when read back"
+            ) from unknown
+        if exists is not None:
+            raise Rejection(
+                f"{doing}: ICAT says {exists.message.strip()!r}, but nothing of"
+                " exactly that name is found: does it differ in case or in blanks at"
+                " its end, or may our account not read it?"
+            ) from exists
+        raise TransientFailure(
+            f"{doing}: still not as planned after {_ROUNDS} rounds: others write it,"
+            " too"
+        )
+
+    def _check(self, dataset: Dataset) -> None:
+        self._checker().dataset(dataset)
+
+    def _checker(self) -> Checker:
+        return Checker(self.schema, self.ignore_case)
+
+    def _resolve(self, dataset: Dataset) -> Resolved:
+        resolver = Resolver(self.references, self.session, self.policies)
+        resolved = resolver.resolve(dataset)
+        self.notes = resolved.notes
+        return resolved
+
+    def _target(
+        self, resolved: Resolved, *, everything: bool
+    ) -> tuple[Resolved, Holding | None]:
+        """Return what is there, and the plan under the name that applies to it."""
+        planned = resolved.dataset
+        names = [planned.name]
+        if self.policies.existing_datasets == "new_name":
+            # The new name first: the old one's owner may have changed meanwhile.
+            names.insert(0, new_name(planned))
+        rows = holdings.datasets(self.session, resolved.investigation_id, names)
+        there = []
+        for name in names:
+            if name in rows:
+                target = replace(resolved, dataset=replace(planned, name=name))
+                holding = self._hold(target, rows[name], everything=everything)
+                there.append((target, holding, self._compare(target, holding)))
+        if there:
+            # The one that is as planned, then the one that can be completed.
+            target, holding, found = min(
+                there, key=lambda t: (bool(t[2].differences), t[2].work)
+            )
+            if found.differences and names[0] not in rows:
+                target = replace(resolved, dataset=replace(planned, name=names[0]))
+                return target, None
+            return target, holding
+        if rows:
+            # Spelled differently, and the same to the database.
+            row = next(iter(rows.values()))
+            return resolved, self._hold(resolved, row, everything=everything)
+        return resolved, None
+
+    def _hold(
+        self, target: Resolved, row: holdings.Row, *, everything: bool
+    ) -> Holding:
+        files = target.dataset.datafiles
+        return holdings.holding(
+            self.session,
+            row,
+            only=None if everything else [f.name for f in files],
+            with_parameters=any(f.parameters for f in files),
+        )
+
+    def _compare(self, target: Resolved, holding: Holding) -> Comparison:
+        return compare(target, holding, uploaded=self.store is not None)
+
+    def _prepare(self, prerequisites: Sequence[Prerequisite]) -> None:
+        for wanted in prerequisites:
+            what = f"{wanted.entity} {wanted.name}"
+            try:
+                self.session.create(wanted.entity, wanted.content)
+                self.written.append(f"{what} created")
+            except ResultUnknown as error:
+                # The next look says whether it is there.
+                _log.info("%s: %s; reading back", what, error.reason)
+            except IcatFault as fault:
+                if fault.kind != "OBJECT_ALREADY_EXISTS":
+                    raise self.session.failure(fault, f"to create {what}") from fault
+                if what in self.taken:
+                    # Looked for since then, by its exact name, and not found.
+                    raise self._misspelt(wanted, fault) from fault
+                self.taken.add(what)
+            self.references.forget(wanted.entity)
+
+    def _misspelt(self, wanted: Prerequisite, fault: IcatFault) -> Rejection:
+        alike = f"o.name = {quote(wanted.key)}"
+        query = select(wanted.entity, alike, then="LIMIT 0, 5")
+        rows = entities(self.session.search(query, wanted.entity))
+        names = {
+            f"{row['name']} [{row['units']}]" if "units" in row else row["name"]
+            for row in rows
+        }
+        there = ", ".join(shorten(name) for name in sorted(names - {wanted.name}))
+        return Rejection(
+            f"{wanted.entity} {shorten(wanted.name)} is not in the catalogue, but ICAT"
+            f" says {fault.message.strip()!r} and has {there or 'nothing that we see'}:"
+            " to its database the names are equal (case, blanks at the end). Use the"
+            " one that is there, or rename it"
+        )
+
+    def _create(self, target: Resolved) -> int:
+        planned = target.dataset
+        files = 0 if self.store is not None else len(planned.datafiles)
+        content = Writer(self.schema, target).dataset(
+            planned.name,
+            complete=planned.complete and self.store is None,
+            with_files=self.store is None,
+        )
+        count = 1 + files + len(planned.parameters)
+        number = self.session.create("Dataset", content, count)
+        self.written.append(
+            f"Dataset {planned.key} created with {files} datafiles and"
+            f" {len(planned.parameters)} parameters"
+        )
+        return number
+
+    def _advance(self, target: Resolved, found: Comparison) -> bool:
+        """Write what is missing; return whether there was anything to write.
+
+        After a ``True`` the whole is looked at again, so that only what is found
+        done counts as done.
+        """
+        if found.differences:
+            self._resolve_differences(target, found)
+            return True
+        if self.store is not None and found.datafiles:
+            self._upload(target, found)
+            return True
+        if self.store is not None and not found.holding.row.get("complete"):
+            self._verify(target, found, self.store)
+        if found.missing:
+            self._complete(target, found)
+            return True
+        if found.unfilled:
+            self._fill(found)
+            return True
+        if found.complete:
+            self._rewrite("Dataset", found.holding.id, {"complete": True})
+            self.written.append(f"Dataset {target.dataset.key} set complete")
+            return True
+        return False
+
+    def _permit(self, target: Resolved, found: Comparison) -> None:
+        """See that the policy lets differences be written over."""
+        differing = found.differences
+        listed = "; ".join(_told(d) for d in differing[:3])
+        if len(differing) > 3:
+            listed += f"; and {len(differing) - 3} more"
+        reason = f"dataset {target.dataset.key} is there and differs: {listed}"
+        renamed = any("name" in d.fields for d in differing)
+        if self.policies.existing_datasets != "update" or renamed:
+            raise Rejection(
+                f"{reason} (policies.existing_datasets:"
+                f" {self.policies.existing_datasets})"
+            )
+        if self.store is not None and any(
+            d.entity == "Datafile" and not d.fields.keys().isdisjoint(_CONTENT)
+            for d in differing
+        ):
+            raise Rejection(f"{reason}; the data service replaces no file")
+
+    def _resolve_differences(self, target: Resolved, found: Comparison) -> None:
+        self._permit(target, found)
+        self._reopen(target, found)
+        self._overwrite(found.differences)
+
+    def _reopen(self, target: Resolved, found: Comparison) -> None:
+        """Have a dataset be visible as unfinished until all of it is written."""
+        if target.dataset.complete and found.holding.row.get("complete"):
+            self._rewrite("Dataset", found.holding.id, {"complete": False})
+
+    def _fill(self, found: Comparison) -> None:
+        for unfilled in found.unfilled:
+            if self.store is not None and "fileSize" in unfilled.fields:
+                raise Rejection(
+                    f"{unfilled.what} is there without a size: it was not uploaded, and"
+                    " the data service replaces no file"
+                )
+        self._overwrite(found.unfilled)
+
+    def _overwrite(self, differences: Sequence[Difference]) -> None:
+        for difference in differences:
+            values = {name: f[2] for name, f in difference.fields.items()}
+            self._rewrite(difference.entity, difference.id, values)
+            self.written.append(f"{difference.what} updated")
+
+    def _upload(self, target: Resolved, found: Comparison) -> None:
+        store = self.store
+        if store is None:
+            return
+        self._reopen(target, found)
+        for datafile in found.datafiles:
+            if datafile.format is None:
+                raise Rejection(
+                    f"Datafile {shorten(datafile.name)}: format: none, but the data"
+                    " service takes no file without: state it in the metadata schema"
+                )
+            store.put(
+                datafile,
+                dataset_id=found.holding.id,
+                format_id=target.format_ids[datafile.format],
+            )
+            self.sound.add(datafile.name)
+            self.written.append(f"Datafile {datafile.name} uploaded")
+
+    def _verify(self, target: Resolved, found: Comparison, store: FileStore) -> None:
+        """See that files from an earlier, unfinished try are whole.
+
+        In a dataset that is complete they were seen to be.
+        """
+        for datafile in target.dataset.datafiles:
+            if datafile.name not in self.sound:
+                store.verify(datafile, dataset_id=found.holding.id)
+                self.sound.add(datafile.name)
+
+    def _complete(self, target: Resolved, found: Comparison) -> None:
+        pairs = list(_missing(Writer(self.schema, target), found))
+        for start in range(0, len(pairs), _BATCH):
+            self.session.create_many("Datafile", pairs[start : start + _BATCH])
+        self.written.append(
+            f"Dataset {target.dataset.key} completed with {len(pairs)} objects"
+        )
+
+    def _rewrite(self, entity: str, number: int, values: dict[str, object]) -> None:
+        query = select(entity, f"o.id = {number}", then="INCLUDE 1")
+        rows = entities(self.session.search(query, entity))
+        if not rows:
+            raise TransientFailure(f"{entity} {number} went away while it was changed")
+        self.session.update(entity, rewritten(self.schema, entity, rows[0], values))
+
+    def _refused(self, dataset: Dataset, fault: IcatFault, doing: str) -> Exception:
+        # An id from the cache may be of something that was deleted.
+        self.references.forget()
+        failure = self.session.failure(fault, f"to write {doing}")
+        # Other kinds have causes that others can take away, such as a session.
+        if (
+            fault.kind == "INTERNAL"
+            and isinstance(failure, TransientFailure)
+            and not passing(fault)
+        ):
+            text = fingerprint(fault)
+            if self.memory.seen(f"{dataset.key}\0{digest(dataset)}", text):
+                return Rejection(f"{failure.reason} (the same again)")
+        return failure
+
+    def _done(self, target: Resolved, number: int) -> AppliedDataset:
+        return AppliedDataset(
+            investigation=target.dataset.investigation,
+            name=target.dataset.name,
+            investigation_id=target.investigation_id,
+            id=number,
+            kind=OutcomeKind.INGESTED if self.written else OutcomeKind.UNCHANGED,
+        )
+
+
+def _missing(writer: Writer, found: Comparison) -> Iterator[tuple[str, str]]:
+    dataset = reference("dataset", found.holding.id)
+    for name in found.instruments:
+        yield "DatasetInstrument", writer.instrument(name) + dataset
+    for name in found.techniques:
+        yield "DatasetTechnique", writer.technique(name) + dataset
+    for parameter in found.parameters:
+        yield "DatasetParameter", writer.parameter(parameter) + dataset
+    for datafile in found.datafiles:
+        yield "Datafile", writer.datafile(datafile) + dataset
+    for number, _, parameter in found.datafile_parameters:
+        content = writer.parameter(parameter) + reference("datafile", number)
+        yield "DatafileParameter", content
+
+
+def _told(difference: Difference) -> str:
+    fields = ", ".join(
+        f"{name} {shorten(found)}, planned"
+        f" {shorten(planned.isoformat() if isinstance(planned, datetime) else planned)}"
+        for name, (found, planned, _) in difference.fields.items()
+    )
+    return f"{difference.what}: {fields}"

@@ -1,0 +1,128 @@
+"""The catalogue of one process."""
+
+import threading
+from collections.abc import Callable
+
+from icat_stream.config import IcatSettings, PolicySettings
+
+from .faults import FacilityMissing
+from .lane import Lane
+from .memory import Memory
+from .query import quote, select
+from .references import References
+from .schema import Schema, discover
+from .session import Session
+from .tracing import span
+
+# What is included counts, too: a file's format, a parameter's type, with room to spare.
+_WITH_INCLUDED = 4
+
+
+class Catalogue:
+    """What the lanes of a process share: schema, cached reference data; thread-safe.
+
+    Parameters
+    ----------
+    settings
+        Where ICAT is, and who we are.
+    facility
+        Name of the facility that is written.
+    policies
+        What to do where a facility may choose.
+    sample_of_job
+        Answers that look-up; it is not ICAT's to know.
+    """
+
+    def __init__(
+        self,
+        settings: IcatSettings,
+        facility: str,
+        policies: PolicySettings,
+        sample_of_job: Callable[[str], str | None] = lambda _: None,
+    ) -> None:
+        self._settings = settings
+        self._facility = facility
+        self._policies = policies
+        self._sample_of_job = sample_of_job
+        self._lock = threading.Lock()
+        self._memory = Memory()
+        self._schema: Schema | None = None
+        self._references: References | None = None
+        self._ignore_case = True
+        self._page = 1
+
+    def open(self) -> None:
+        """Log in, find the facility, discover the schema; a second time does nothing.
+
+        Raises
+        ------
+        SystemUnavailable
+            ICAT does not answer.
+        LoginRefused
+            It refuses our credentials.
+        FacilityMissing
+            It does not have the facility.
+        """
+        self._opened()
+
+    def lane(self) -> Lane:
+        """Return access for one thread; opens the catalogue if need be.
+
+        Raises
+        ------
+        SystemUnavailable, LoginRefused, FacilityMissing
+            As :meth:`open`.
+        """
+        schema, references = self._opened()
+        return Lane(
+            session=Session(self._settings, self._page),
+            facility=self._facility,
+            schema=schema,
+            references=references,
+            memory=self._memory,
+            policies=self._policies,
+            ignore_case=self._ignore_case,
+            sample_of_job=self._sample_of_job,
+        )
+
+    def close(self) -> None:
+        """Forget what was looked up; lanes are closed by those who have them."""
+        with self._lock:
+            if self._references is not None:
+                self._references.forget()
+
+    def _opened(self) -> tuple[Schema, References]:
+        with self._lock:
+            if self._schema is None or self._references is None:
+                with span("icat.open"):
+                    session = Session(self._settings)
+                    try:
+                        number = self._find_facility(session)
+                        self._ignore_case = self._ignores_case(session)
+                        self._page = max(1, session.limit() // _WITH_INCLUDED)
+                    finally:
+                        session.close()
+                    self._schema = discover(self._settings.url, self._settings.timeout)
+                self._references = References(
+                    self._schema, number, self._settings.cache
+                )
+            return self._schema, self._references
+
+    def _find_facility(self, session: Session) -> int:
+        rows = session.search(select("Facility", what="o.name, o.id"), "Facility")
+        by_name = dict(rows)
+        if self._facility not in by_name:
+            there = ", ".join(sorted(by_name)) or "none"
+            raise FacilityMissing(
+                f"facility {self._facility!r} is not in ICAT at {self._settings.url},"
+                f" which has {there}: correct `facility`, or create it"
+            )
+        return int(by_name[self._facility])
+
+    def _ignores_case(self, session: Session) -> bool:
+        """Whether the database finds the facility's name in the other case, too."""
+        swapped = self._facility.swapcase()
+        if swapped == self._facility:
+            return True
+        query = select("Facility", f"o.name = {quote(swapped)}", what="o.name")
+        return self._facility in session.search(query, "Facility")

@@ -1,0 +1,312 @@
+"""One lane's access to the catalogue."""
+
+import re
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from datetime import datetime
+from typing import Any
+
+from icat_stream.config import PolicySettings
+from icat_stream.records import (
+    Diff,
+    InvestigationEntry,
+    InvestigationKey,
+    OutcomeKind,
+    ParameterTypeEntry,
+    Plan,
+    Rejection,
+)
+
+from . import holdings
+from .applied import Applied, FileStore
+from .applying import Application
+from .memory import Memory
+from .query import in_lists, searchable, select
+from .references import References
+from .schema import Schema
+from .session import Session, entities
+from .tracing import span
+
+_NAMED = {
+    "dataset_type": "DatasetType",
+    "instrument": "Instrument",
+    "technique": "Technique",
+}
+_WITH_UNITS = re.compile(r"(.*) \[(.*)\]", re.DOTALL)
+
+
+class Lane:
+    """Look-ups and writes on a connection and a session of its own.
+
+    Made by :meth:`Catalogue.lane`; used by one thread at a time.
+    """
+
+    def __init__(
+        self,
+        *,
+        session: Session,
+        facility: str,
+        schema: Schema,
+        references: References,
+        memory: Memory,
+        policies: PolicySettings,
+        ignore_case: bool,
+        sample_of_job: Callable[[str], str | None],
+    ) -> None:
+        self._session = session
+        self._facility = facility
+        self._schema = schema
+        self._references = references
+        self._memory = memory
+        self._policies = policies
+        self._ignore_case = ignore_case
+        self._sample_of_job = sample_of_job
+
+    @property
+    def session_id(self) -> str:
+        """ICAT's session id, for the data service: a secret."""
+        return self._session.id
+
+    def renew_session(self) -> None:
+        """Log in again with the next call: another system found it expired."""
+        self._session.renew()
+
+    def investigations(self, name: str) -> Sequence[InvestigationEntry]:
+        """Return all visits of that name, by visit id.
+
+        Always asked for: a visit that just came may be the right one.
+        """
+        rows = self._references.investigations(self._session, name, fresh=True)
+        entries = [
+            InvestigationEntry(
+                key=InvestigationKey(name=row["name"], visit_id=row["visitId"]),
+                start=_time(row.get("startDate")),
+                end=_time(row.get("endDate")),
+                instruments=tuple(
+                    link["instrument"]["name"]
+                    for link in row.get("investigationInstruments", ())
+                ),
+            )
+            for row in rows
+        ]
+        return sorted(entries, key=lambda entry: entry.key.visit_id)
+
+    def parameter_types(self, name: str) -> Sequence[ParameterTypeEntry]:
+        """Return all parameter types of that name, whatever their units."""
+        found = self._references.parameter_types(self._session, [name])
+        return sorted((t.entry for t in found.values()), key=lambda entry: entry.units)
+
+    def exists(self, entity: str, name: str) -> bool:
+        """Whether the facility has an entity of that name."""
+        return name in self._references.named(self._session, entity, [name])
+
+    def formats(self, name: str) -> Sequence[str]:
+        """Return the versions of the datafile format of that name."""
+        rows = self._references.named(self._session, "DatafileFormat", [name])
+        return sorted(row["version"] for row in rows.get(name, ()))
+
+    def sample_of_job(self, job_id: str) -> str | None:
+        """Return the sample that a run start announced for that job, if known."""
+        return self._sample_of_job(job_id)
+
+    def datafile_rows(
+        self, dataset_id: int, names: Collection[str]
+    ) -> dict[str, Mapping[str, Any]]:
+        """Return those datafiles of a dataset that are there, by name."""
+        rows = holdings.datafiles(self._session, dataset_id, names)
+        return {name: rows[name] for name in names if name in rows}
+
+    def diff(self, plan: Plan, *, uploads: bool = False) -> Diff:
+        """Return a plan beside what the catalogue holds; writes nothing.
+
+        Parameters
+        ----------
+        plan
+            Of this facility.
+        uploads
+            Whether the data service will make the datafiles.
+
+        Raises
+        ------
+        Failure
+            As :meth:`apply`.
+        """
+        found: list[Any] = []
+        store = _NoStore() if uploads else None
+        with span("icat.diff"):
+            for application, dataset in self._applications(plan, store):
+                found.extend(application.diff(dataset).changes)
+        return Diff(changes=tuple(found))
+
+    def apply(self, plan: Plan, store: FileStore | None = None) -> Applied:
+        """Bring the catalogue to a plan; a second time changes nothing.
+
+        Parameters
+        ----------
+        plan
+            Of this facility.
+        store
+            Takes the files in; ``None`` where they stay where they are.
+
+        Raises
+        ------
+        Rejection
+            The plan is wrong, or differs from what is there, by policy.
+        DependencyMissing
+            Something is to be waited for, by policy.
+        TransientFailure
+            It may work in a moment.
+        SystemUnavailable
+            ICAT is down.
+        """
+        done = []
+        written: list[str] = []
+        notes: list[str] = []
+        with span("icat.apply"):
+            for application, dataset in self._applications(plan, store):
+                done.append(application.apply(dataset))
+                written += application.written
+                notes += application.notes
+        kinds = {dataset.kind for dataset in done}
+        objects: dict[str, Any] = {}
+        if len(done) == 1:
+            objects = {
+                "investigation": str(done[0].investigation),
+                "investigation_id": done[0].investigation_id,
+                "dataset": done[0].name,
+                "dataset_id": done[0].id,
+            }
+        return Applied(
+            kind=OutcomeKind.INGESTED
+            if OutcomeKind.INGESTED in kinds
+            else OutcomeKind.UNCHANGED,
+            datasets=tuple(done),
+            written=tuple(written),
+            notes=tuple(notes),
+            objects=objects,
+        )
+
+    def present(self, missing: Collection[str]) -> Collection[str]:
+        """Return which of the things that were missing are there by now.
+
+        Parameters
+        ----------
+        missing
+            ``investigation:NAME/VISIT`` or ``investigation:NAME``,
+            ``parameter_type:NAME [UNITS]``, ``instrument:NAME``,
+            ``technique:NAME``, ``dataset_type:NAME``.
+        """
+        found: set[str] = set()
+        by_kind: dict[str, list[str]] = {}
+        for item in missing:
+            kind, _, name = item.partition(":")
+            by_kind.setdefault(kind, []).append(name)
+        for kind, names in by_kind.items():
+            if kind == "investigation":
+                found.update(self._present_investigations(names))
+            elif kind == "parameter_type":
+                found.update(self._present_parameter_types(names))
+            elif kind in _NAMED:
+                there = self._ask(_NAMED[kind], names)
+                found.update(
+                    f"{kind}:{name}"
+                    for name in names
+                    if any(row["name"] == name for row in there)
+                )
+        return found
+
+    def ping(self) -> None:
+        """See that ICAT and its database answer.
+
+        Raises
+        ------
+        SystemUnavailable
+            They do not.
+        """
+        self._session.ping()
+
+    def close(self) -> None:
+        """Log out and close the connection."""
+        self._session.close()
+
+    def _applications(
+        self, plan: Plan, store: FileStore | None
+    ) -> Iterable[tuple[Application, Any]]:
+        if plan.facility != self._facility:
+            raise Rejection(
+                f"the plan is for facility {plan.facility!r}, we write"
+                f" {self._facility!r}"
+            )
+        keys = [dataset.key for dataset in plan.datasets]
+        if len(set(keys)) < len(keys):
+            raise Rejection(f"the plan names a dataset twice: {', '.join(keys)}")
+        for dataset in plan.datasets:
+            application = Application(
+                session=self._session,
+                schema=self._schema,
+                references=self._references,
+                memory=self._memory,
+                policies=self._policies,
+                ignore_case=self._ignore_case,
+                store=store,
+            )
+            yield application, dataset
+
+    def _present_investigations(self, names: Sequence[str]) -> Iterable[str]:
+        # Both parts may contain a slash: all ways to cut are asked for.
+        cuts = {name: list(_cuts(name)) for name in names}
+        there = self._ask(
+            "Investigation", {first for pairs in cuts.values() for first, _ in pairs}
+        )
+        keys = {(row["name"], row["visitId"]) for row in there}
+        keys |= {(row["name"], None) for row in there}
+        for name, pairs in cuts.items():
+            if not keys.isdisjoint(pairs):
+                yield f"investigation:{name}"
+
+    def _present_parameter_types(self, names: Sequence[str]) -> Iterable[str]:
+        wanted = {}
+        for name in names:
+            match = _WITH_UNITS.fullmatch(name)
+            wanted[name] = (match[1], match[2]) if match else (name, None)
+        there = self._ask("ParameterType", {name for name, _ in wanted.values()})
+        keys = {(row["name"], row["units"]) for row in there}
+        keys |= {(row["name"], None) for row in there}
+        for name, key in wanted.items():
+            if key in keys:
+                yield f"parameter_type:{name}"
+
+    def _ask(self, entity: str, names: Iterable[str]) -> list[dict[str, Any]]:
+        """Return entities by name, past the cache."""
+        # Names that no ICAT can hold are not there, and are not asked for.
+        possible = [name for name in names if searchable(name)]
+        scope = (
+            [f"o.facility.id = {self._references.facility_id}"]
+            if self._schema.has(entity, "facility")
+            else []
+        )
+        rows: list[dict[str, Any]] = []
+        for listed in in_lists(possible):
+            query = select(entity, *scope, f"o.name IN {listed}")
+            rows += entities(self._session.search(query, entity))
+        return rows
+
+
+class _NoStore:
+    """Stands for the data service where nothing is written."""
+
+    def put(self, datafile: Any, *, dataset_id: int, format_id: int) -> None:
+        raise NotImplementedError
+
+    def verify(self, datafile: Any, *, dataset_id: int) -> None:
+        raise NotImplementedError
+
+
+def _cuts(name: str) -> Iterable[tuple[str, str | None]]:
+    yield name, None
+    for index, character in enumerate(name):
+        if character == "/":
+            yield name[:index], name[index + 1 :]
+
+
+def _time(text: str | None) -> datetime | None:
+    return None if text is None else datetime.fromisoformat(text)

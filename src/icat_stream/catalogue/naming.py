@@ -1,0 +1,46 @@
+"""Names and hashes that follow from a planned dataset alone."""
+
+import hashlib
+import json
+from dataclasses import asdict
+from datetime import UTC, datetime
+
+from icat_stream.records import Dataset
+
+_NAME_LIMIT = 255
+
+
+def new_name(planned: Dataset) -> str:
+    """Return the name that a dataset gets where its own is taken by a different one.
+
+    The suffix has to come out the same whenever the message comes again, or each
+    time makes another dataset.  So it is made of what only the message decides: the
+    investigation's name; the dataset's name, type, start and end; names and sizes of
+    its datafiles.  Anything else may depend on configuration, on the time of reading
+    or on what is in the catalogue by then: locations, checksums, times of files,
+    sample, parameters, visit.
+    """
+    stable = [
+        planned.investigation.name,
+        planned.name,
+        planned.type,
+        *(
+            None if time is None else time.astimezone(UTC).isoformat()
+            for time in (planned.start, planned.end)
+        ),
+        sorted([f.name, -1 if f.size is None else f.size] for f in planned.datafiles),
+    ]
+    suffix = f"-{hashlib.sha256(json.dumps(stable).encode()).hexdigest()[:8]}"
+    return planned.name[: _NAME_LIMIT - len(suffix)] + suffix
+
+
+def digest(planned: Dataset) -> str:
+    """Return a hash of all of a plan."""
+
+    def plain(value: object) -> str:
+        if isinstance(value, datetime):
+            return value.astimezone(UTC).isoformat()
+        raise TypeError(type(value).__name__)
+
+    text = json.dumps(asdict(planned), default=plain, sort_keys=True)
+    return hashlib.sha256(text.encode()).hexdigest()

@@ -1,0 +1,324 @@
+"""What a planned dataset refers to, found in the catalogue or decided by policy."""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, replace
+
+from icat_stream.config import PolicySettings
+from icat_stream.records import (
+    DatafileFormat,
+    Dataset,
+    DependencyMissing,
+    Parameter,
+    Rejection,
+    Sample,
+)
+
+from .query import shorten
+from .references import ParameterType, References, Row
+from .session import Session
+from .validation import value_type
+from .xml_text import value_text
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Prerequisite:
+    """Something that has to be created before the dataset.
+
+    Parameters
+    ----------
+    entity
+        Its entity.
+    name
+        For people.
+    key
+        Its ``name`` in ICAT.
+    content
+        Its fields as XML.
+    """
+
+    entity: str
+    name: str
+    key: str
+    content: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Resolved:
+    """A planned dataset and the ids of what it refers to.
+
+    Parameters
+    ----------
+    dataset
+        As planned, without what was left out by policy.
+    prerequisites
+        What is not there yet; ids of these are missing below.
+    notes
+        What was left out by policy.
+    """
+
+    dataset: Dataset
+    investigation_id: int
+    type_id: int
+    sample_id: int | None = None
+    instrument_ids: Mapping[str, int] = field(default_factory=dict)
+    technique_ids: Mapping[str, int] = field(default_factory=dict)
+    format_ids: Mapping[DatafileFormat, int] = field(default_factory=dict)
+    parameter_types: Mapping[tuple[str, str], ParameterType] = field(
+        default_factory=dict
+    )
+    prerequisites: tuple[Prerequisite, ...] = ()
+    notes: tuple[str, ...] = ()
+
+
+@dataclass(slots=True)
+class Resolver:
+    """Resolves one dataset.
+
+    Parameters
+    ----------
+    references
+        The cache.
+    session
+        To ask with.
+    policies
+        What to do where something is missing.
+    """
+
+    references: References
+    session: Session
+    policies: PolicySettings
+    _missing: list[Prerequisite] = field(default_factory=list)
+    _notes: list[str] = field(default_factory=list)
+
+    def resolve(self, dataset: Dataset) -> Resolved:
+        """Return the dataset with what it refers to.
+
+        Raises
+        ------
+        DependencyMissing
+            Something is to be waited for, by policy.
+        Rejection
+            Something is missing that may not be.
+        """
+        investigation_id = self._investigation(dataset)
+        types, dataset = self._parameter_types(dataset)
+        techniques, dataset = self._techniques(dataset)
+        instruments, dataset = self._instruments(dataset)
+        sample_id, dataset = self._sample(dataset, investigation_id)
+        return Resolved(
+            dataset=dataset,
+            investigation_id=investigation_id,
+            type_id=self._type(dataset.type),
+            sample_id=sample_id,
+            instrument_ids=instruments,
+            technique_ids=techniques,
+            format_ids=self._formats(dataset),
+            parameter_types=types,
+            prerequisites=tuple(self._missing),
+            notes=tuple(self._notes),
+        )
+
+    def _investigation(self, dataset: Dataset) -> int:
+        key = dataset.investigation
+        for row in self.references.investigations(self.session, key.name):
+            if row["visitId"] == key.visit_id:
+                return int(row["id"])
+        reason = f"investigation {key} is not in the catalogue"
+        if self.policies.missing_investigations == "reject":
+            raise Rejection(f"{reason} (policies.missing_investigations: reject)")
+        raise DependencyMissing(reason, [f"investigation:{key}"])
+
+    def _type(self, name: str) -> int:
+        found = self.references.named(self.session, "DatasetType", [name])
+        if name not in found:
+            raise Rejection(
+                f"dataset type {shorten(name)} is not in the catalogue: create it, or"
+                " correct the plan's"
+            )
+        return int(found[name][0]["id"])
+
+    def _formats(self, dataset: Dataset) -> dict[DatafileFormat, int]:
+        wanted = {f.format for f in dataset.datafiles if f.format is not None}
+        rows = self.references.named(
+            self.session, "DatafileFormat", [f.name for f in wanted]
+        )
+        ids = {}
+        for kind in wanted:
+            versions = {r["version"]: r["id"] for r in rows.get(kind.name, ())}
+            if kind.version not in versions:
+                there = ", ".join(sorted(versions)) or "no version"
+                raise Rejection(
+                    f"datafile format {shorten(kind.name)} version"
+                    f" {shorten(kind.version)} is not in the catalogue, which has"
+                    f" {there} of it: create it, or correct the plan's"
+                )
+            ids[kind] = int(versions[kind.version])
+        return ids
+
+    def _instruments(self, dataset: Dataset) -> tuple[dict[str, int], Dataset]:
+        names = tuple(dict.fromkeys(dataset.instruments))
+        ids = _ids(self.references.named(self.session, "Instrument", names))
+        for name in names:
+            if name in ids:
+                continue
+            reason = f"instrument {shorten(name)} is not in the catalogue"
+            policy = self.policies.missing_instruments
+            if policy == "park":
+                raise DependencyMissing(reason, [f"instrument:{name}"])
+            if policy == "reject":
+                raise Rejection(f"{reason} (policies.missing_instruments: reject)")
+            self._notes.append(f"{reason}: left out")
+        kept = tuple(name for name in names if name in ids)
+        return ids, replace(dataset, instruments=kept)
+
+    def _techniques(self, dataset: Dataset) -> tuple[dict[str, int], Dataset]:
+        wanted = tuple(dict.fromkeys(dataset.techniques))
+        names = [technique.name for technique in wanted]
+        ids = _ids(self.references.named(self.session, "Technique", names))
+        kept = []
+        for technique in wanted:
+            policy = self.policies.missing_techniques
+            if technique.name not in ids and policy != "create":
+                reason = f"technique {shorten(technique.name)} is not in the catalogue"
+                if policy == "reject":
+                    raise Rejection(f"{reason} (policies.missing_techniques: reject)")
+                self._notes.append(f"{reason}: left out")
+                continue
+            kept.append(technique)
+            if technique.name not in ids:
+                self._create("Technique", technique.name, name=technique.name)
+        return ids, replace(dataset, techniques=tuple(kept))
+
+    def _sample(
+        self, dataset: Dataset, investigation_id: int
+    ) -> tuple[int | None, Dataset]:
+        sample = dataset.sample
+        if sample is None:
+            return None, dataset
+        found = self.references.sample(self.session, investigation_id, sample.name)
+        if found is not None:
+            return found, dataset
+        reason = (
+            f"sample {shorten(sample.name)} is not in investigation"
+            f" {dataset.investigation}"
+        )
+        if sample.create or self.policies.missing_samples == "create":
+            self._create_sample(sample, investigation_id)
+            return None, dataset
+        if self.policies.missing_samples == "reject":
+            raise Rejection(f"{reason} (policies.missing_samples: reject)")
+        self._notes.append(f"{reason}: left out")
+        return None, replace(dataset, sample=None)
+
+    def _create_sample(self, sample: Sample, investigation_id: int) -> None:
+        references: dict[str, int] = {"investigation": investigation_id}
+        if sample.type is not None:
+            rows = self.references.named(self.session, "SampleType", [sample.type])
+            of_name = rows.get(sample.type, ())
+            exact = [
+                row
+                for row in of_name
+                if row["molecularFormula"] == sample.molecular_formula
+            ]
+            candidates = exact or (of_name if not sample.molecular_formula else ())
+            if len(candidates) > 1:
+                formulas = ", ".join(shorten(r["molecularFormula"]) for r in of_name)
+                raise Rejection(
+                    f"sample type {shorten(sample.type)}: the catalogue has"
+                    f" {len(candidates)} of that name ({formulas}): state the"
+                    " molecular formula"
+                )
+            if not candidates:
+                self._create(
+                    "SampleType",
+                    sample.type,
+                    {"facility": self.references.facility_id},
+                    name=sample.type,
+                    molecularFormula=sample.molecular_formula or "unknown",
+                )
+                # The sample follows when its type is there.
+                return
+            references["type"] = candidates[0]["id"]
+        self._create("Sample", sample.name, references, name=sample.name)
+
+    def _parameter_types(
+        self, dataset: Dataset
+    ) -> tuple[dict[tuple[str, str], ParameterType], Dataset]:
+        used: dict[tuple[str, str], tuple[Parameter, set[str]]] = {}
+        for owner, parameter in _parameters(dataset):
+            key = (parameter.name, parameter.units)
+            used.setdefault(key, (parameter, set()))[1].add(owner)
+        if not used:
+            return {}, dataset
+        found = self.references.parameter_types(
+            self.session, sorted({name for name, _ in used})
+        )
+        skipped = set()
+        for key, (parameter, owners) in used.items():
+            if key in found:
+                continue
+            name = f"{key[0]} [{key[1]}]"
+            reason = f"parameter type {name} is not in the catalogue"
+            policy = self.policies.unknown_parameter_types
+            if policy == "park":
+                raise DependencyMissing(reason, [f"parameter_type:{name}"])
+            if policy == "reject":
+                raise Rejection(f"{reason} (policies.unknown_parameter_types: reject)")
+            if policy == "skip":
+                skipped.add(key)
+                self._notes.append(f"{reason}: left out")
+                continue
+            applicable: dict[str, object] = {f"applicableTo{o}": True for o in owners}
+            self._create(
+                "ParameterType",
+                name,
+                {"facility": self.references.facility_id},
+                name=key[0],
+                units=key[1],
+                valueType=value_type(parameter.value).value,
+                **applicable,
+            )
+        return found, _without(dataset, skipped) if skipped else dataset
+
+    def _create(
+        self,
+        entity: str,
+        label: str,
+        references: Mapping[str, int] | None = None,
+        **fields: object,
+    ) -> None:
+        content = "".join(
+            f"<{tag}>{value_text(value)}</{tag}>" for tag, value in fields.items()
+        )
+        for tag, ref in (references or {}).items():
+            content += f"<{tag}><id>{ref}</id></{tag}>"
+        key = str(fields["name"])
+        self._missing.append(
+            Prerequisite(entity=entity, name=label, key=key, content=content)
+        )
+
+
+def _parameters(dataset: Dataset) -> Iterable[tuple[str, Parameter]]:
+    for parameter in dataset.parameters:
+        yield "Dataset", parameter
+    for datafile in dataset.datafiles:
+        for parameter in datafile.parameters:
+            yield "Datafile", parameter
+
+
+def _without(dataset: Dataset, types: set[tuple[str, str]]) -> Dataset:
+    def kept(parameters: tuple[Parameter, ...]) -> tuple[Parameter, ...]:
+        return tuple(p for p in parameters if (p.name, p.units) not in types)
+
+    return replace(
+        dataset,
+        parameters=kept(dataset.parameters),
+        datafiles=tuple(
+            replace(f, parameters=kept(f.parameters)) if f.parameters else f
+            for f in dataset.datafiles
+        ),
+    )
+
+
+def _ids(rows: Mapping[str, tuple[Row, ...]]) -> dict[str, int]:
+    return {name: int(found[0]["id"]) for name, found in rows.items()}

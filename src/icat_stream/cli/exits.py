@@ -1,0 +1,55 @@
+"""Exit codes, and the one place where failures become them."""
+
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from enum import IntEnum
+
+
+class Exit(IntEnum):
+    """What the commands' exit codes mean."""
+
+    DONE = 0
+    BUG = 1
+    USAGE = 2
+    REJECTED = 3
+    DEFERRED = 4
+    UNAVAILABLE = 5
+
+
+@contextmanager
+def exit_codes() -> Iterator[None]:
+    """Turn foreseen failures into one line on standard error and an exit code."""
+    from icat_stream.config import ConfigError
+    from icat_stream.records import (
+        DependencyMissing,
+        Failure,
+        NotReady,
+        Rejection,
+        SystemUnavailable,
+        TransientFailure,
+    )
+
+    try:
+        yield
+    except ConfigError as error:
+        leave(Exit.USAGE, str(error))
+    except OSError as error:
+        leave(
+            Exit.USAGE, f"{error.filename or 'the system'}: {error.strerror or error}"
+        )
+    except SystemUnavailable as error:
+        leave(Exit.UNAVAILABLE, f"{error.system}: {error}")
+    except Rejection as error:
+        leave(Exit.REJECTED, f"rejected: {error}")
+    except (DependencyMissing, NotReady, TransientFailure) as error:
+        leave(Exit.DEFERRED, f"deferred: {error}")
+    except Failure as error:
+        # What is left: the configuration names what the catalogue does not have.
+        leave(Exit.USAGE, str(error))
+
+
+def leave(code: Exit, message: str) -> None:
+    """Say why on standard error, and exit."""
+    sys.stderr.write(f"{message}\n")
+    raise SystemExit(int(code))

@@ -1,0 +1,43 @@
+"""``icat_validate_config``: checks a configuration."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
+
+
+@app.command()
+def run(
+    config: Annotated[
+        Path | None, typer.Argument(metavar="FILE", help="The configuration.")
+    ] = None,
+    config_option: Annotated[
+        Path | None, typer.Option("-c", "--config", metavar="FILE", help="The same.")
+    ] = None,
+    connect: Annotated[
+        bool, typer.Option("--connect", help="Reach every system as well.")
+    ] = False,
+) -> None:
+    """Check a configuration, and the metadata schemas that it names.
+
+    Exit codes: 0 it is right; 2 it is not; 5 with --connect: a system cannot be
+    reached or refuses the login.
+    """
+    from icat_stream.cli.exits import Exit, exit_codes, leave
+
+    file = config or config_option
+    if file is None:
+        leave(Exit.USAGE, "give the configuration: icat_validate_config FILE")
+        return
+    with exit_codes():
+        from icat_stream.ingest.validation import validate
+
+        code = validate(file, connect=connect)
+        raise SystemExit(code)
+
+
+def main() -> None:
+    """Run the command."""
+    app()

@@ -1,0 +1,131 @@
+"""What is sent to ICAT: python-icat's objects, cut down to what belongs there."""
+
+import copy
+import re
+from collections.abc import Mapping
+from typing import Any
+from xml.sax.saxutils import escape, unescape
+
+from suds.sax.text import Raw
+
+from .errors import QueryError, shorten
+from .items import Item
+from .literals import FORBIDDEN
+from .schema import META, Field, Kind, Schema
+
+# suds takes these for escaped already, and ICAT would store another text.
+_LOOKS_ESCAPED = re.compile("&(amp|lt|gt|quot|apos);")
+
+
+def exact(text: str) -> str:
+    """Return a text that suds sends as it is.
+
+    Raises
+    ------
+    QueryError
+        It has a character that XML cannot carry.
+    """
+    if isinstance(text, Raw):
+        return _raw(text)
+    if FORBIDDEN.search(text):
+        raise QueryError(f"{shorten(text)} has a character that ICAT cannot store")
+    if _LOOKS_ESCAPED.search(text) or "\r" in text:
+        return _raw(escape(text, {"\r": "&#13;"}))
+    return text
+
+
+def as_stored(value: Any) -> Any:
+    """Return a value as ICAT has it, whether or not it was made exact for suds."""
+    if isinstance(value, Raw):
+        return unescape(str.__str__(value), {"&#13;": "\r"})
+    return str.__str__(value) if isinstance(value, str) else value
+
+
+def _raw(text: str) -> str:
+    raw: str = Raw(text)
+    return raw
+
+
+def make_exact(entity: Any) -> None:
+    """Make suds send the texts that an object was read with as they are."""
+    instance = entity.instance
+    for name in list(instance.__keylist__):
+        value = getattr(instance, name)
+        if isinstance(value, str):
+            setattr(instance, name, exact(value))
+
+
+class Query:
+    """The text of a query; ``str()`` of it is what suds sends as it is."""
+
+    def __init__(self, text: str) -> None:
+        self.text = text
+
+    def __str__(self) -> str:
+        return _raw(escape(self.text))
+
+
+def entity_of(thing: Any) -> Any:
+    """Return python-icat's object of an item, or the object itself."""
+    return thing.entity if isinstance(thing, Item) else thing
+
+
+def reference(schema: Schema, entity: Any) -> Any:
+    """Return an object for others to refer to: its attributes, no relations.
+
+    The attributes go along because ICAT checks a parameter against its type as it is
+    sent, not as it is stored.
+    """
+    kind = schema.kind(entity.BeanName)
+    instance = bare(entity.instance)
+    for field in kind.fields.values():
+        if field.relation != "ATTRIBUTE" and field.name in instance:
+            delattr(instance, field.name)
+    made = entity.client.new(instance)
+    make_exact(made)
+    return made
+
+
+def bare(instance: Any) -> Any:
+    """Return a copy of one of suds' objects that can be cut without harm."""
+    made = copy.copy(instance)
+    # The copy would share the list of what it has.
+    made.__keylist__ = list(instance.__keylist__)
+    return made
+
+
+def fill(schema: Schema, kind: Kind, entity: Any, values: Mapping[str, Any]) -> None:
+    """Give one of python-icat's objects its values.
+
+    Parameters
+    ----------
+    schema
+        Of the server.
+    kind
+        What it is.
+    entity
+        The object.
+    values
+        By field; items, python-icat's objects or lists of them for relations.
+    """
+    for name, value in values.items():
+        field = kind.field(name)
+        if field.name in META or field.name == "id":
+            raise QueryError(f"{kind.name}.{field.name} is set by ICAT alone")
+        setattr(entity, field.name, _sendable(schema, field, value))
+
+
+def _sendable(schema: Schema, field: Field, value: Any) -> Any:
+    if field.relation == "MANY":
+        return [entity_of(child) for child in value]
+    if value is None:
+        return None
+    if field.relation == "ONE":
+        target = entity_of(value)
+        if getattr(target, "BeanName", None) != field.type or target.id is None:
+            raise QueryError(
+                f"{field.name}: expected a {field.type} that is in ICAT, not"
+                f" {shorten(value)}"
+            )
+        return reference(schema, target)
+    return exact(value) if isinstance(value, str) else value

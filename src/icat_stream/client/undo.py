@@ -1,0 +1,132 @@
+"""Undoing what a block of a script did to the catalogue."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping, Sequence
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, Self, TypeVar
+
+from .entries import (
+    Changed,
+    Context,
+    Created,
+    Deleted,
+    Entry,
+    Report,
+    id_or_value,
+    value_of,
+)
+from .keys import matching
+from .schema import Kind
+from .snapshots import take
+
+if TYPE_CHECKING:
+    from .catalogue import Catalogue
+
+_log = logging.getLogger(__name__)
+_E = TypeVar("_E", bound=Entry)
+
+
+class Undo:
+    """The context of :meth:`Catalogue.rollback`.
+
+    Parameters
+    ----------
+    catalogue
+        What is written through it is noted here.
+    outer
+        The block around this one.
+    """
+
+    def __init__(self, catalogue: Catalogue, outer: Undo | None) -> None:
+        self._catalogue = catalogue
+        self._outer = outer
+        self._entries: list[Entry] = []
+        self._points: dict[str, int] = {}
+        self._context: Context = (
+            outer._context if outer else Context(catalogue)  # noqa: SLF001
+        )
+
+    def __enter__(self) -> Self:
+        self._catalogue.use_undo(self)
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        try:
+            if error is not None:
+                self._fail(error)
+            elif self._outer is not None:
+                self._outer._entries += self._entries  # noqa: SLF001 - of its own kind
+        finally:
+            self._catalogue.use_undo(self._outer)
+
+    def point(self, name: str) -> None:
+        """Name this moment, for :meth:`to`."""
+        if name in self._points:
+            raise ValueError(f"there is a point {name!r} already")
+        self._points[name] = len(self._entries)
+
+    def to(self, name: str) -> Report:
+        """Undo what was done since a point, which stays.
+
+        Raises
+        ------
+        ValueError
+            There is no such point.
+        """
+        if name not in self._points:
+            known = ", ".join(self._points) or "none"
+            raise ValueError(f"there is no point {name!r}; there are: {known}")
+        return self._back_to(self._points[name])
+
+    def rollback(self) -> Report:
+        """Undo everything since the block began; it may go on after that."""
+        return self._back_to(0)
+
+    # What the catalogue notes, each time before it writes
+
+    def creating(self, entities: Sequence[Any]) -> Created:
+        """Note that objects are about to be created."""
+        before = matching(self._catalogue, entities)
+        return self._note(Created(list(entities), before))
+
+    def changing(self, kind: Kind, entity: Any, changes: Mapping[str, Any]) -> Changed:
+        """Note that an object, as it was just read, is about to be changed."""
+        before = {name: value_of(kind, entity, name) for name in changes}
+        after = {name: id_or_value(value) for name, value in changes.items()}
+        return self._note(Changed(kind, int(entity.id), before, after))
+
+    def deleting(self, entities: Sequence[Any]) -> Deleted:
+        """Note that objects are about to be deleted, with all that is below them."""
+        return self._note(Deleted(take(self._catalogue, entities)))
+
+    def _note(self, entry: _E) -> _E:
+        entry.forget = lambda: self._entries.remove(entry)
+        self._entries.append(entry)
+        return entry
+
+    def _back_to(self, start: int) -> Report:
+        report = Report()
+        # What is created again now is not part of the block.
+        self._catalogue.use_undo(None)
+        try:
+            while len(self._entries) > start:
+                self._entries.pop().undo(self._context, report)
+        finally:
+            self._catalogue.use_undo(self)
+        self._points = {n: at for n, at in self._points.items() if at <= start}
+        return report
+
+    def _fail(self, error: BaseException) -> None:
+        count = len(self._entries)
+        report = self._back_to(0)
+        if count:
+            error.add_note(str(report))
+        if not report.complete:
+            _log.warning("%s", report)

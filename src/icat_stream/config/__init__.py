@@ -1,0 +1,51 @@
+"""The configuration: strict models, loading with errors that name the line, a sample.
+
+Precedence: ``ICAT_STREAM_*`` in the environment, then the file, then what python-icat's
+own ``ICAT_*`` and ``icat.cfg`` say.
+"""
+
+from .loading import ConfigError, Problem, load
+from .settings import (
+    ConsumerSettings,
+    DeadLetterSettings,
+    EventSettings,
+    FileSettings,
+    HealthSettings,
+    IcatSettings,
+    IdsSettings,
+    JournalSettings,
+    KafkaSettings,
+    KeepMessageSettings,
+    LimitSettings,
+    LocationSettings,
+    MessageSettings,
+    PolicySettings,
+    RejectLimit,
+    RetrySettings,
+    Settings,
+    TelemetrySettings,
+)
+
+__all__ = [
+    "ConfigError",
+    "ConsumerSettings",
+    "DeadLetterSettings",
+    "EventSettings",
+    "FileSettings",
+    "HealthSettings",
+    "IcatSettings",
+    "IdsSettings",
+    "JournalSettings",
+    "KafkaSettings",
+    "KeepMessageSettings",
+    "LimitSettings",
+    "LocationSettings",
+    "MessageSettings",
+    "PolicySettings",
+    "Problem",
+    "RejectLimit",
+    "RetrySettings",
+    "Settings",
+    "TelemetrySettings",
+    "load",
+]

@@ -1,0 +1,537 @@
+"""The configuration's models, one class a section.
+
+The descriptions become the comments of the sample; the names are a contract.
+"""
+
+import re
+from pathlib import Path
+from typing import Annotated, Any, Literal
+from urllib.parse import urlsplit
+
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    Field,
+    SecretStr,
+    field_validator,
+    model_validator,
+)
+from pydantic_settings import (
+    BaseSettings,
+    PydanticBaseSettingsSource,
+    SettingsConfigDict,
+)
+
+from .values import Duration, Size, read_secret, template_fields
+
+ENV_PREFIX = "ICAT_STREAM_"
+LOCATION_FIELDS = ("relative_path", "path", "name", "investigation", "visit_id")
+_SECRET_KEY = re.compile(r"(password|secret|key|pem)$")
+_OWNED_BY_THE_CORE = {
+    "auto.offset.reset",
+    "bootstrap.servers",
+    "enable.auto.commit",
+    "enable.auto.offset.store",
+    "enable.idempotence",
+    "enable.partition.eof",
+    "group.id",
+    "group.instance.id",
+    "group.protocol",
+    "isolation.level",
+    "linger.ms",
+    "metadata.broker.list",
+    "partition.assignment.strategy",
+    "queue.buffering.max.ms",
+    "transaction.timeout.ms",
+    "transactional.id",
+}
+
+
+def _dotted(option: str) -> str:
+    # Variables of the environment cannot have dots, librdkafka's options have no
+    # underscores: ICAT_STREAM_KAFKA__CLIENT__SASL_USERNAME is sasl.username.
+    suffix = "_file" if option.endswith("_file") else ""
+    return option.removesuffix("_file").replace("_", ".") + suffix
+
+
+TopicName = Annotated[str, Field(pattern=r"^[A-Za-z0-9._-]{1,249}$")]
+
+
+def _url(value: str) -> str:
+    parts = urlsplit(value)
+    if parts.scheme not in ("http", "https") or not parts.hostname or " " in value:
+        raise ValueError("expected http://host[:port][/path], or https")
+    if parts.username is not None or parts.password is not None:
+        raise ValueError("expected a URL without a user: it would show in logs")
+    try:
+        _ = parts.port
+    except ValueError as error:
+        raise ValueError(f"expected a port from 0 to 65535: {error}") from None
+    return value
+
+
+def _address(value: str) -> str:
+    host, _, port = value.rpartition(":")
+    if not host or not port.isdigit() or int(port) > 65535:
+        raise ValueError("expected host:port, with a port from 0 to 65535")
+    return value
+
+
+Url = Annotated[str, AfterValidator(_url)]
+Address = Annotated[str, AfterValidator(_address)]
+Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9._-]+$")]
+
+
+class Section(BaseModel):
+    """A section: unknown keys are errors, values do not change after loading."""
+
+    model_config = ConfigDict(
+        extra="forbid", frozen=True, hide_input_in_errors=True, validate_default=True
+    )
+
+
+class KafkaSettings(Section):
+    """The Kafka cluster, and who we are there."""
+
+    bootstrap_servers: str = Field(
+        "127.0.0.1:9092", min_length=1, description="host:port[,host:port…] of brokers."
+    )
+    group_id: Name = Field(
+        "icat-stream",
+        description="Groups are <group_id>.<consumer>; so are retry topics.",
+    )
+    instance_id: Name | None = Field(
+        None,
+        description="A name of this instance that survives restarts, such as the"
+        " host's. With it a restarted daemon goes on at once; without it after the"
+        " session timeout. No two running instances may share one.",
+    )
+    start: Literal["earliest", "latest", "error"] = Field(
+        "earliest", description="Where a group without offsets begins."
+    )
+    group_protocol: Literal["classic", "consumer"] = Field(
+        "classic",
+        description="`consumer` is KIP-848: its session timeout is the broker's.",
+    )
+    create_topics: bool = Field(
+        True, description="Create our own topics (events, retries, dead letters)."
+    )
+    partitions: int = Field(3, ge=1, description="Partitions of topics we create.")
+    replication_factor: int = Field(
+        -1, ge=-1, description="Replication of topics we create; -1: the broker's."
+    )
+    client: dict[str, str | int | float | bool | SecretStr] = Field(
+        default_factory=dict,
+        description="Any librdkafka option that the core does not own, such as"
+        " security.protocol. A secret may stand in a file: sasl.password_file.",
+    )
+
+    @field_validator("client")
+    @classmethod
+    def _no_core_options(cls, client: dict[str, Any]) -> dict[str, Any]:
+        client = {_dotted(key): value for key, value in client.items()}
+        owned = sorted(_OWNED_BY_THE_CORE.intersection(client))
+        if owned:
+            raise ValueError(f"{', '.join(owned)}: the stream core owns these options")
+        return {
+            key: SecretStr(str(value))
+            if _SECRET_KEY.search(key) and not isinstance(value, SecretStr)
+            else value
+            for key, value in client.items()
+        }
+
+    def client_options(self) -> dict[str, Any]:
+        """Return librdkafka options with secrets in clear: never log them.
+
+        Raises
+        ------
+        OSError
+            A secret's file cannot be read.
+        """
+        options: dict[str, Any] = {"bootstrap.servers": self.bootstrap_servers}
+        for key, value in self.client.items():
+            if key.endswith("_file"):
+                options[key.removesuffix("_file")] = read_secret(None, Path(str(value)))
+            elif isinstance(value, SecretStr):
+                options[key] = value.get_secret_value()
+            else:
+                options[key] = value
+        return options
+
+
+class IcatSettings(Section):
+    """The catalogue."""
+
+    url: Url = Field("http://127.0.0.1:8080", description="Of icat.server.")
+    auth: str = Field("simple", min_length=1, description="Authenticator's mnemonic.")
+    username: str = Field("ingest", description="Best one of ICAT's rootUserNames.")
+    password: SecretStr | None = Field(
+        None, description="Rather use password_file or ICAT_STREAM_ICAT__PASSWORD."
+    )
+    password_file: Path | None = Field(
+        None,
+        description="File with the password.",
+        json_schema_extra={"sample": "secrets/icat"},
+    )
+    timeout: Duration = Field(
+        60.0, description="A call without an answer for so long is given up."
+    )
+    cache: Duration = Field(
+        600.0, description="How long reference data (types, instruments) is believed."
+    )
+
+    @model_validator(mode="after")
+    def _one_password(self) -> "IcatSettings":
+        if self.password is not None and self.password_file is not None:
+            raise ValueError("give password or password_file, not both")
+        return self
+
+    def secret(self) -> str:
+        """Return the password.
+
+        Raises
+        ------
+        OSError
+            Its file cannot be read.
+        """
+        return read_secret(self.password, self.password_file) or ""
+
+
+class LocationSettings(Section):
+    """How Datafile.location is made for files registered in place."""
+
+    root: Path = Field(Path("/data"), description="The data service's main storage.")
+    template: str = Field(
+        "{relative_path}",
+        description="Of {relative_path} (below root), {path}, {name},"
+        " {investigation}, {visit_id}.",
+    )
+
+    @field_validator("template")
+    @classmethod
+    def _known_fields(cls, template: str) -> str:
+        unknown = set(template_fields(template)) - set(LOCATION_FIELDS)
+        if unknown:
+            raise ValueError(
+                f"unknown placeholder {', '.join(sorted(unknown))};"
+                f" known: {', '.join(LOCATION_FIELDS)}"
+            )
+        return template
+
+
+class IdsSettings(Section):
+    """The ICAT Data Service."""
+
+    url: Url | None = Field(
+        "http://127.0.0.1:8080/ids", description="null: there is none."
+    )
+    mode: Literal["register", "put"] = Field(
+        "register",
+        description="register: files stay where they are. put: upload them.",
+    )
+    location: LocationSettings = Field(
+        default_factory=LocationSettings, description="For mode register."
+    )
+    timeout: Duration = Field(60.0, description="Without any byte for so long: failed.")
+
+
+class FormatSettings(Section):
+    """A datafile format of the facility."""
+
+    name: str = Field("JSON", min_length=1, max_length=255, description="Its name.")
+    version: str = Field("1.0", max_length=255, description="Its version.")
+
+
+class KeepMessageSettings(Section):
+    """The announcement itself, kept as a JSON file beside the data."""
+
+    enabled: bool = Field(False, description="Keep it.")
+    folder: str = Field(".", description="Relative to the data file's folder.")
+    suffix: str = Field(
+        ".message.json", description="Appended to the data file's name."
+    )
+
+    format: FormatSettings = Field(
+        default_factory=lambda: FormatSettings(),
+        description="Its datafile format, which must be in the catalogue.",
+    )
+
+    @field_validator("folder")
+    @classmethod
+    def _stays_near(cls, folder: str) -> str:
+        if Path(folder).is_absolute():
+            raise ValueError("expected a folder relative to the data file's")
+        return folder
+
+
+class FileSettings(Section):
+    """Announced files, and how they are looked at."""
+
+    roots: list[Path] = Field(
+        default_factory=lambda: [Path("/data")],
+        min_length=1,
+        description="Files outside these folders are refused, never opened.",
+    )
+    path_map: dict[str, str] = Field(
+        default_factory=dict,
+        description="From paths as the file writer sees them to paths on this host;"
+        " the longest matching prefix counts.",
+        json_schema_extra={"sample": {"/writer/data": "/data"}},
+    )
+    settle: Duration = Field(
+        2.0,
+        description="A file is finished when it is read-only or unchanged so long.",
+    )
+    settle_deadline: Duration = Field(
+        60.0, description="Not finished after so long: put off to a retry topic."
+    )
+    workers: int = Field(2, ge=1, le=64, description="Processes that read files.")
+    deadline: Duration = Field(30.0, description="For reading one file.")
+    memory: Size = Field(2**31, description="Limit of a reading process.")
+    max_stuck: int = Field(
+        4, ge=1, description="Readers stuck on a dead mount before we pause."
+    )
+    checksum: Literal["none", "xxh3_64", "xxh3_128", "sha256", "blake2b"] = Field(
+        "none", description="Datafile.checksum; costs far more than all else."
+    )
+    keep_message: KeepMessageSettings = Field(
+        default_factory=KeepMessageSettings, description="Off by default."
+    )
+
+    @field_validator("roots")
+    @classmethod
+    def _absolute(cls, roots: list[Path]) -> list[Path]:
+        if any(".." in root.parts for root in roots):
+            raise ValueError("expected folders without '..'")
+        return roots
+
+
+class JournalSettings(Section):
+    """The journal: one row an outcome."""
+
+    url: str = Field(
+        "sqlite:///journal.db",
+        description="An SQLAlchemy URL; a relative SQLite path is relative to this"
+        " file.",
+    )
+    password_file: Path | None = Field(
+        None, description="File with the database's password."
+    )
+
+    @field_validator("url")
+    @classmethod
+    def _usable(cls, url: str) -> str:
+        kind = url.partition(":")[0].partition("+")[0]
+        if kind not in ("sqlite", "postgresql"):
+            raise ValueError(
+                "expected sqlite:///FILE or postgresql+psycopg://USER@HOST/DATABASE"
+            )
+        return url
+
+    @model_validator(mode="after")
+    def _one_password(self) -> "JournalSettings":
+        if self.password_file is not None and urlsplit(self.url).password is not None:
+            raise ValueError("the URL has a password, and there is a password_file")
+        return self
+
+
+class EventSettings(Section):
+    """What others read."""
+
+    topic: TopicName = Field("icat-stream.events", description="Name of the topic.")
+
+
+class DeadLetterSettings(Section):
+    """What was rejected."""
+
+    topic: TopicName = Field(
+        "icat-stream.dead-letters", description="Name of the topic."
+    )
+
+
+class RetrySettings(Section):
+    """What is put off."""
+
+    delays: list[Duration] = Field(
+        default_factory=lambda: [30.0, 300.0, 3600.0],
+        min_length=1,
+        max_length=10,
+        description="One retry topic each; after the last one: dead letter.",
+    )
+    park_for: Duration = Field(
+        7 * 86400.0,
+        description="How long a record waits for what it refers to.",
+    )
+    lane_attempts: int = Field(
+        3, ge=3, le=20, description="Tries before a record is put off."
+    )
+
+
+class RejectLimit(Section):
+    """When to stop instead of draining a topic into the dead letters."""
+
+    ratio: float = Field(0.5, gt=0, le=1, description="Rejected of all records.")
+    minimum: int = Field(100, ge=1, description="Rejected records, at least.")
+    window: Duration = Field(600.0, description="Looked at.")
+
+
+class LimitSettings(Section):
+    """Bounds."""
+
+    rejects: RejectLimit = Field(
+        default_factory=RejectLimit, description="Beyond it the daemon stops, exit 3."
+    )
+    in_flight: int = Field(
+        2000, ge=16, description="Records handed out and not committed, a consumer."
+    )
+    stop: Duration = Field(10.0, description="A stop or a rebalance takes no longer.")
+
+
+class MessageSettings(Section):
+    """What is taken from a topic."""
+
+    max_bytes: Size = Field(
+        16 * 2**20, description="Larger records are refused (known echoes: ignored)."
+    )
+
+
+class PolicySettings(Section):
+    """What to do where a facility may choose."""
+
+    unknown_parameter_types: Literal["reject", "create", "skip", "park"] = Field(
+        "reject", description="A parameter type that ICAT does not have."
+    )
+    missing_investigations: Literal["park", "reject"] = Field(
+        "park", description="An investigation that ICAT does not have (yet)."
+    )
+    missing_samples: Literal["create", "skip", "reject"] = Field(
+        "create", description="A sample that the investigation does not have."
+    )
+    missing_techniques: Literal["create", "skip", "reject"] = Field(
+        "skip", description="A technique that ICAT does not have."
+    )
+    missing_instruments: Literal["skip", "reject", "park"] = Field(
+        "reject", description="An instrument that the facility does not have."
+    )
+    existing_datasets: Literal["reject", "update", "new_name"] = Field(
+        "reject", description="A dataset of that name is there and differs."
+    )
+    error_encountered: Literal["ignore", "reject", "incomplete"] = Field(
+        "ignore", description="The file writer reports an error."
+    )
+
+
+class HealthSettings(Section):
+    """The health endpoint."""
+
+    listen: Address | None = Field(
+        None,
+        description="host:port for GET /health; null: none.",
+        json_schema_extra={"sample": "127.0.0.1:8081"},
+    )
+
+
+class ConsumerSettings(Section):
+    """One consumer: a loop, a group, lanes, retry topics of its own."""
+
+    handler: str = Field(
+        pattern=r"^[A-Za-z_][\w.]*(:[A-Za-z_]\w*)?$",
+        description="Built in (file_written), an entry point of the group"
+        " icat_stream.handlers, or package.module:Class.",
+    )
+    topics: list[TopicName] = Field(min_length=1, description="To read.")
+    lanes: int = Field(
+        4, ge=1, le=256, description="Records in work at once; each has a session."
+    )
+    enabled: bool = Field(True, description="Switch.")
+    options: dict[str, Any] = Field(
+        default_factory=dict, description="For handlers that take some."
+    )
+
+
+class TelemetrySettings(Section):
+    """Logs and traces."""
+
+    log_level: Literal["debug", "info", "warning", "error"] = Field(
+        "info", description="-v means debug."
+    )
+    log_file: Path | None = Field(None, description="null: standard error.")
+    otlp_endpoint: Url | None = Field(
+        None, description="Where traces go (OTLP over HTTP); null: nowhere."
+    )
+    console: bool = Field(False, description="Print spans to standard error.")
+    sample_ratio: float = Field(1.0, ge=0, le=1, description="Of traces we begin.")
+
+
+class Settings(BaseSettings):
+    """All of it."""
+
+    model_config = SettingsConfigDict(
+        extra="forbid",
+        frozen=True,
+        hide_input_in_errors=True,
+        validate_default=True,
+        env_prefix=ENV_PREFIX,
+        env_nested_delimiter="__",
+        env_ignore_empty=True,
+    )
+
+    facility: str = Field(
+        min_length=1,
+        max_length=255,
+        description="The facility's name in ICAT.",
+        json_schema_extra={"sample": "EXAMPLE"},
+    )
+    kafka: KafkaSettings = Field(default_factory=KafkaSettings)
+    icat: IcatSettings = Field(default_factory=IcatSettings)
+    ids: IdsSettings = Field(default_factory=IdsSettings)
+    files: FileSettings = Field(default_factory=FileSettings)
+    messages: MessageSettings = Field(default_factory=MessageSettings)
+    schemas: Path | None = Field(
+        None,
+        description="Folder of the metadata schemas, one YAML file an instrument.",
+        json_schema_extra={"sample": "schemas"},
+    )
+    policies: PolicySettings = Field(default_factory=PolicySettings)
+    journal: JournalSettings = Field(default_factory=JournalSettings)
+    events: EventSettings = Field(default_factory=EventSettings)
+    dead_letters: DeadLetterSettings = Field(default_factory=DeadLetterSettings)
+    retries: RetrySettings = Field(default_factory=RetrySettings)
+    limits: LimitSettings = Field(default_factory=LimitSettings)
+    health: HealthSettings = Field(default_factory=HealthSettings)
+    consumers: dict[Name, ConsumerSettings] = Field(
+        min_length=1,
+        description="Named consumers; each can be run, scaled and stopped alone.",
+        json_schema_extra={
+            "sample": {
+                "file_written": {"handler": "file_written", "topics": ["filewriter"]}
+            }
+        },
+    )
+    telemetry: TelemetrySettings = Field(default_factory=TelemetrySettings)
+
+    @model_validator(mode="after")
+    def _topics_are_distinct(self) -> "Settings":
+        ours = {self.events.topic, self.dead_letters.topic}
+        if len(ours) < 2:
+            raise ValueError("events.topic and dead_letters.topic must differ")
+        for name, consumer in self.consumers.items():
+            if self.dead_letters.topic in consumer.topics:
+                raise ValueError(
+                    f"consumers.{name}.topics: reading the dead letters would feed"
+                    " them to themselves; replay them instead"
+                )
+        return self
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """Let the environment win over what :func:`load` passes in."""
+        return env_settings, init_settings

@@ -1,0 +1,103 @@
+"""Bodies that are streamed, and that let go of everything when the caller is gone."""
+
+import logging
+from collections.abc import Mapping
+
+import anyio
+from starlette.responses import Response
+from starlette.types import Receive, Scope, Send
+
+from .errors import IdsError
+from .metrics import Metrics
+from .service import Content
+from .threads import Threads
+
+_log = logging.getLogger(__name__)
+
+
+class StreamedBody(Response):
+    """Sends content block by block.
+
+    Parameters
+    ----------
+    content
+        What to send; its lease ends with this response, however it ends.
+    status
+        HTTP status.
+    headers
+        With a Content-Length, if it is known.
+    threads
+        Where blocks are read.
+    metrics
+        Count the bytes.
+    """
+
+    def __init__(
+        self,
+        content: Content,
+        status: int,
+        headers: Mapping[str, str],
+        threads: Threads,
+        metrics: Metrics,
+    ) -> None:
+        super().__init__(None, status, headers, "application/octet-stream")
+        if "content-length" in self.headers and "Content-Length" not in headers:
+            # Response counts an empty body; here it is not known.
+            del self.headers["content-length"]
+        self._content = content
+        self._threads = threads
+        self._metrics = metrics
+
+    def let_go(self) -> None:
+        """Give up what would have been sent."""
+        self._content.lease.release()
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer, as ASGI wants it."""
+        self._metrics.add("ids_streams", 1)
+        try:
+            async with anyio.create_task_group() as tasks:
+
+                async def watch() -> None:
+                    while (await receive())["type"] != "http.disconnect":
+                        pass
+                    tasks.cancel_scope.cancel()
+
+                tasks.start_soon(watch)
+                await self._send(send)
+                tasks.cancel_scope.cancel()
+        finally:
+            self._metrics.add("ids_streams", -1)
+            self._content.lease.release()
+
+    async def _send(self, send: Send) -> None:
+        expected = self.headers.get("content-length")
+        start = {"status": self.status_code, "headers": self.raw_headers}
+        await send({"type": "http.response.start", **start})
+        sent = 0
+        blocks = self._content.blocks
+        try:
+            while (
+                block := await self._threads.block(lambda: next(blocks, None))
+            ) is not None:
+                await send(
+                    {"type": "http.response.body", "body": block, "more_body": True}
+                )
+                sent += len(block)
+        except (IdsError, OSError) as error:
+            # The caller has the beginning: only a broken connection tells now.
+            _log.error(
+                "%s broke off after %d bytes: %s", self._content.name, sent, error
+            )
+            return
+        finally:
+            self._metrics.add("ids_bytes_total", sent, direction="out")
+        if expected is not None and sent != int(expected):
+            _log.error(
+                "%s broke off after %d of %s bytes: the storage had no more",
+                self._content.name,
+                sent,
+                expected,
+            )
+            return
+        await send({"type": "http.response.body", "body": b"", "more_body": False})

@@ -1,0 +1,489 @@
+"""The catalogue as the data service sees it: always with somebody's session."""
+
+import json
+import logging
+import threading
+import time
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime
+from itertools import islice
+from typing import Any, TypeVar
+from xml.sax.saxutils import escape
+
+from .errors import BadSession, IdsError, InsufficientPrivileges, Unanswered
+from .metrics import Metrics
+from .plugins import DatasetInfo
+from .settings import IcatAccess, ReaderSettings
+from .wire import Wire
+
+_log = logging.getLogger(__name__)
+T = TypeVar("T")
+Session = str | None
+"""Of the caller; ``None`` is that of the reader."""
+
+# A query goes in the URL, which servers cut at 8 kB.
+_IDS_A_QUERY = 400
+_LOCATIONS_A_QUERY = 40
+_LETTERS_A_QUERY = 4000
+# ICAT refuses to return more than its maxEntities, 10,000 by default.
+_ROWS_A_QUERY = 5000
+# What a condition goes through, the caller need not be able to read; what is selected,
+# however, yes: so a caller's query selects of one entity only.
+_CHOSEN = {
+    "Datafile": "df.id",
+    "Dataset": "df.dataset.id",
+    "Investigation": "df.dataset.investigation.id",
+}
+# Names change rarely, and what they are used for need not be of this second.
+_INFO_LIVES = 30.0
+_INFOS = 4096
+
+
+@dataclass(frozen=True, slots=True)
+class CataloguedFile:
+    """A datafile."""
+
+    id: int
+    name: str
+    location: str | None
+    size: int
+    checksum: str | None = None
+    dataset_id: int = 0
+    """Zero where it was not asked for."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NewFile:
+    """A stored file that is to be catalogued."""
+
+    name: str
+    dataset_id: int
+    format_id: int
+    location: str
+    size: int
+    checksum: int
+    description: str | None
+    doi: str | None
+    create_time: datetime | None
+    mod_time: datetime | None
+
+
+class Catalogue:
+    """Asks ICAT.
+
+    Parameters
+    ----------
+    access
+        Where it is.
+    reader
+        Account for callers without a session, and for what runs in the background.
+    metrics
+        Count the calls.
+    """
+
+    def __init__(
+        self,
+        access: IcatAccess,
+        reader: ReaderSettings | None,
+        metrics: Metrics | None = None,
+    ) -> None:
+        self._wire = Wire(access, metrics or Metrics())
+        self.url = self._wire.url
+        self._reader = reader
+        self._reader_session: str | None = None
+        self._lock = threading.Lock()
+        self._infos: dict[int, tuple[float, DatasetInfo]] = {}
+
+    def user(self, session: str) -> str:
+        """Return whose session it is."""
+        return self._wire.soap("getUserName", session).findtext(".//return") or ""
+
+    def ping(self) -> None:
+        """Return if ICAT answers."""
+        self._wire.rest("GET", "/icat/version", name="version")
+
+    def check_reader(self) -> None:
+        """Return if the reader, if there is one, can log in.
+
+        Raises
+        ------
+        IdsError
+            ICAT refuses it, or does not answer.
+        """
+        if self._reader is not None:
+            self._login()
+
+    def must_read_dataset(self, session: str, dataset_id: int) -> None:
+        """Return if the caller may read a dataset.
+
+        Raises
+        ------
+        IdsError
+            There is no such dataset, or the caller must not see it.
+        """
+        query = f"SELECT ds.id FROM Dataset ds WHERE ds.id = {dataset_id}"  # noqa: S608
+        if not self._search(session, query):
+            self._explain(session, "Dataset", dataset_id)
+
+    def files(
+        self,
+        session: Session,
+        entity: str,
+        ids: Sequence[int],
+        *,
+        with_datasets: bool = False,
+    ) -> Iterator[CataloguedFile]:
+        """Return datafiles by their ids or by those of what they belong to.
+
+        Parameters
+        ----------
+        session
+            Of the caller.
+        entity
+            What the ids are of: ``Datafile``, ``Dataset`` or ``Investigation``.
+        ids
+            Each must exist and be readable for the caller.
+        with_datasets
+            Say of which dataset each file is.
+
+        Raises
+        ------
+        IdsError
+            One does not exist, or the caller must not see it.
+        """
+        wanted = sorted(set(ids))
+        for some in _portions(wanted, _IDS_A_QUERY):
+            listed = f"IN ({', '.join(map(str, some))})"
+            if entity != "Datafile":
+                # No file below it may also mean that there is no such dataset.
+                query = f"SELECT e.id FROM {entity} e WHERE e.id {listed}"  # noqa: S608
+                found = self._search(session, query)
+                self._all_there(session, entity, some, found)
+            seen: set[int] = set()
+            for page in self._pages(session, f"{_CHOSEN[entity]} {listed}"):
+                seen.update(file.id for file in page)
+                if with_datasets:
+                    only = some[0] if entity == "Dataset" and len(some) == 1 else None
+                    page = self._with_datasets(session, page, only)
+                yield from page
+            if entity == "Datafile":
+                self._all_there(session, entity, some, seen)
+
+    def all_files(self, dataset_id: int) -> list[CataloguedFile]:
+        """Return all files of a dataset that have a location, as the reader sees it.
+
+        Raises
+        ------
+        NotFound
+            There is no such dataset.
+        """
+        files = list(self.files(None, "Dataset", [dataset_id], with_datasets=True))
+        return [file for file in files if file.location]
+
+    def datasets_of(self, session: Session, investigations: Sequence[int]) -> list[int]:
+        """Return the ids of the datasets of investigations."""
+        found: list[int] = []
+        for some in _portions(sorted(set(investigations)), _IDS_A_QUERY):
+            listed = ", ".join(map(str, some))
+            last = -1
+            while True:
+                rows = self._search(
+                    self._privileged(session),
+                    "SELECT ds.id FROM Dataset ds"  # noqa: S608
+                    f" WHERE ds.investigation.id IN ({listed}) AND ds.id > {last}"
+                    f" ORDER BY ds.id LIMIT 0, {_ROWS_A_QUERY}",
+                )
+                found += map(int, rows)
+                if len(rows) < _ROWS_A_QUERY:
+                    break
+                last = found[-1]
+        return found
+
+    def a_location_in(self, session: Session, dataset_id: int) -> str | None:
+        """Return a location of any file of a dataset, ``None`` if there is none."""
+        found = self._search(
+            self._privileged(session),
+            f"SELECT df.location FROM Datafile df WHERE df.dataset.id = {dataset_id}"  # noqa: S608
+            " AND df.location IS NOT NULL LIMIT 0, 1",
+        )
+        return str(found[0]) if found else None
+
+    def dataset(self, session: Session, dataset_id: int) -> DatasetInfo:
+        """Return what is known about a dataset that the caller may read."""
+        return self.datasets(session, [dataset_id])[dataset_id]
+
+    def datasets(self, session: Session, ids: Iterable[int]) -> dict[int, DatasetInfo]:
+        """Return what is known about datasets of which the caller may read something.
+
+        Raises
+        ------
+        IdsError
+            It cannot be found out.
+        """
+        now = time.monotonic()
+        known = {}
+        missing = []
+        with self._lock:
+            for id_ in sorted(set(ids)):
+                until, info = self._infos.get(id_, (0.0, None))
+                if info is not None and until > now:
+                    known[id_] = info
+                else:
+                    missing.append(id_)
+        if not missing:
+            return known
+        fresh = self._ask_for_datasets(self._privileged(session), missing)
+        hidden = set(missing).difference(fresh)
+        if hidden:
+            raise self._hidden(f"what Dataset[id:{min(hidden)}] belongs to")
+        with self._lock:
+            if len(self._infos) > _INFOS:
+                self._infos.clear()
+            self._infos.update((i, (now + _INFO_LIVES, d)) for i, d in fresh.items())
+        return {**known, **fresh}
+
+    def find(self, session: str, dataset_id: int, location: str) -> int | None:
+        """Return the id of the datafile at a location, if there is one."""
+        found = self._search(
+            session,
+            f"SELECT df.id FROM Datafile df WHERE df.dataset.id = {dataset_id}"  # noqa: S608
+            f" AND df.location = {_quoted(location)}",
+        )
+        return int(found[0]) if found else None
+
+    def at(self, locations: Iterable[str]) -> dict[str, tuple[int, int]]:
+        """Return datafile and dataset id by location, as far as they are known."""
+        found: dict[str, tuple[int, int]] = {}
+        for some in _fitting(locations):
+            rows = self._search(
+                None,
+                "SELECT df.location, df.id, df.dataset.id FROM Datafile df"  # noqa: S608
+                f" WHERE df.location IN ({', '.join(map(_quoted, some))})",
+            )
+            found.update({str(r[0]): (int(r[1]), int(r[2])) for r in rows})
+        return found
+
+    def everything(self) -> Iterator[CataloguedFile]:
+        """Return all datafiles that have a location, as the reader sees them."""
+        for page in self._pages(None, "df.location IS NOT NULL"):
+            yield from self._with_datasets(None, page, None)
+
+    def create(self, session: str, file: NewFile) -> int:
+        """Catalogue a stored file.
+
+        Returns
+        -------
+        :
+            The id of the new Datafile.
+
+        Raises
+        ------
+        Unanswered
+            It is not known whether the file is catalogued.
+        IdsError
+            ICAT refuses.
+        """
+        facts = {
+            "checksum": f"{file.checksum:x}",
+            "datafileCreateTime": file.create_time and file.create_time.isoformat(),
+            "datafileModTime": file.mod_time and file.mod_time.isoformat(),
+            "description": file.description,
+            "doi": file.doi,
+            "fileSize": file.size,
+            "location": file.location,
+            "name": file.name,
+        }
+        bean = "".join(
+            f"<{name}>{escape(str(value))}</{name}>"
+            for name, value in facts.items()
+            if value is not None
+        )
+        bean += f"<datafileFormat><id>{file.format_id}</id></datafileFormat>"
+        bean += f"<dataset><id>{file.dataset_id}</id></dataset>"
+        answer = self._wire.soap(
+            "create", session, f'<bean xsi:type="icat:datafile">{bean}</bean>'
+        )
+        try:
+            return int(answer.findtext(".//return") or "")
+        except ValueError:
+            raise Unanswered(f"ICAT at {self.url} answered create without id") from None
+
+    def delete(self, session: str, ids: Iterable[int]) -> None:
+        """Remove datafiles from the catalogue, all or none."""
+        beans = "".join(
+            f'<beans xsi:type="icat:datafile"><id>{id_}</id></beans>' for id_ in ids
+        )
+        self._wire.soap("deleteMany", session, beans)
+
+    def as_reader(self, call: Callable[[str], T]) -> T:
+        """Call with the reader's session, a new one if the old one is over.
+
+        Raises
+        ------
+        InsufficientPrivileges
+            There is no such account, or it is refused.
+        """
+        session = self._reader_session or self._login()
+        try:
+            return call(session)
+        except BadSession:
+            return call(self._login(instead_of=session))
+
+    def close(self) -> None:
+        """Log the reader out, if that works, and close all connections."""
+        if self._reader_session is not None:
+            try:
+                path = f"/icat/session/{self._reader_session}"
+                self._wire.rest("DELETE", path, name="logout")
+            except IdsError as error:
+                _log.info("the reader was not logged out: %s", error)
+        self._wire.close()
+
+    def _login(self, *, instead_of: str | None = None) -> str:
+        if self._reader is None:
+            raise InsufficientPrivileges(
+                "a sessionId is needed: this service has no reader account"
+            )
+        with self._lock:
+            # Of many who find it over, one logs in.
+            if self._reader_session in (None, instead_of):
+                login = {
+                    "plugin": self._reader.auth,
+                    "credentials": [
+                        {"username": self._reader.username},
+                        {"password": self._reader.secret()},
+                    ],
+                }
+                form = {"json": json.dumps(login, separators=(",", ":"))}
+                answer = self._wire.rest("POST", "/icat/session", form, name="login")
+                self._reader_session = str(answer["sessionId"])
+            return self._reader_session
+
+    def _search(self, session: Session, query: str) -> list[Any]:
+        if session is None:
+            return self.as_reader(lambda reader: self._wire.search(reader, query))
+        return self._wire.search(session, query)
+
+    def _pages(
+        self, session: Session, condition: str
+    ) -> Iterator[list[CataloguedFile]]:
+        last = -1
+        while True:
+            rows = self._search(
+                session,
+                "SELECT df.id, df.name, df.location, df.fileSize, df.checksum"  # noqa: S608
+                f" FROM Datafile df WHERE {condition} AND df.id > {last}"
+                f" ORDER BY df.id LIMIT 0, {_ROWS_A_QUERY}",
+            )
+            yield [
+                CataloguedFile(int(r[0]), r[1], r[2], int(r[3] or 0), r[4])
+                for r in rows
+            ]
+            if len(rows) < _ROWS_A_QUERY:
+                return
+            last = int(rows[-1][0])
+
+    def _with_datasets(
+        self, session: Session, page: list[CataloguedFile], only: int | None
+    ) -> list[CataloguedFile]:
+        if only is not None:
+            return [replace(file, dataset_id=only) for file in page]
+        parents: dict[int, int] = {}
+        for some in _portions([file.id for file in page], _IDS_A_QUERY):
+            rows = self._search(
+                self._privileged(session),
+                "SELECT df.id, df.dataset.id FROM Datafile df"  # noqa: S608
+                f" WHERE df.id IN ({', '.join(map(str, some))})",
+            )
+            parents.update((int(r[0]), int(r[1])) for r in rows)
+        hidden = {file.id for file in page}.difference(parents)
+        if hidden:
+            raise self._hidden(f"what Datafile[id:{min(hidden)}] belongs to")
+        return [replace(file, dataset_id=parents[file.id]) for file in page]
+
+    def _ask_for_datasets(
+        self, session: Session, ids: Sequence[int]
+    ) -> dict[int, DatasetInfo]:
+        infos = {}
+        for some in _portions(ids, _IDS_A_QUERY):
+            listed = f"IN ({', '.join(map(str, some))})"
+            instruments: dict[int, list[str]] = {}
+            for id_, name in self._search(
+                session,
+                "SELECT ds.id, ins.name FROM Dataset ds"  # noqa: S608
+                " JOIN ds.investigation inv JOIN inv.investigationInstruments ii"
+                f" JOIN ii.instrument ins WHERE ds.id {listed} ORDER BY ins.name",
+            ):
+                instruments.setdefault(int(id_), []).append(name)
+            for row in self._search(
+                session,
+                "SELECT ds.id, ds.name, inv.id, inv.name, inv.visitId, inv.startDate,"  # noqa: S608
+                " fac.name FROM Dataset ds JOIN ds.investigation inv"
+                f" JOIN inv.facility fac WHERE ds.id {listed}",
+            ):
+                id_ = int(row[0])
+                infos[id_] = DatasetInfo(
+                    id=id_,
+                    name=row[1],
+                    investigation_id=int(row[2]),
+                    investigation=row[3],
+                    visit_id=row[4],
+                    start=datetime.fromisoformat(row[5]) if row[5] else None,
+                    facility=row[6],
+                    instruments=tuple(instruments.get(id_, ())),
+                )
+        return infos
+
+    def _privileged(self, session: Session) -> Session:
+        """Return a session that sees what a file belongs to, if there is one.
+
+        Who may read a file need not be able to read its investigation.
+        """
+        return session if self._reader is None else None
+
+    def _hidden(self, what: str) -> IdsError:
+        return InsufficientPrivileges(
+            f"READ access to {what} is not allowed, and this service has no reader"
+            " account that could see it"
+        )
+
+    def _all_there(
+        self, session: Session, entity: str, wanted: Iterable[int], found: Iterable[int]
+    ) -> None:
+        missing = set(wanted).difference(found)
+        if missing:
+            self._explain(session, entity, min(missing))
+
+    def _explain(self, session: Session, entity: str, id_: int) -> None:
+        """Let ICAT say why something is not found; searching does not tell."""
+        query = f"<query>{entity}</query><primaryKey>{id_}</primaryKey>"
+        if session is None:
+            self.as_reader(lambda reader: self._wire.soap("get", reader, query))
+        else:
+            self._wire.soap("get", session, query)
+        raise Unanswered(f"{entity}[id:{id_}] came into being just now: ask again")
+
+
+def _quoted(text: str) -> str:
+    return "'" + text.replace("'", "''") + "'"
+
+
+def _fitting(texts: Iterable[str]) -> Iterator[list[str]]:
+    """Return portions that fit into a query."""
+    some: list[str] = []
+    letters = 0
+    for text in texts:
+        if some and (len(some) == _LOCATIONS_A_QUERY or letters > _LETTERS_A_QUERY):
+            yield some
+            some, letters = [], 0
+        some.append(text)
+        letters += len(text)
+    if some:
+        yield some
+
+
+def _portions(values: Sequence[int], size: int) -> Iterator[list[int]]:
+    rest = iter(values)
+    while some := list(islice(rest, size)):
+        yield some

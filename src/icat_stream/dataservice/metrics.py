@@ -1,0 +1,106 @@
+"""What the service counts, and how monitoring reads it."""
+
+import threading
+import time
+from bisect import bisect_left
+from collections import defaultdict
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+
+_BOUNDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 60.0)
+_HELP = {
+    "ids_calls_total": ("counter", "Calls answered, by name and HTTP status."),
+    "ids_call_seconds": ("histogram", "From a call to its last byte."),
+    "ids_icat_calls_total": ("counter", "Calls to ICAT."),
+    "ids_icat_failures_total": (
+        "counter",
+        "Calls to ICAT that failed.",
+    ),
+    "ids_icat_seconds_total": ("counter", "Seconds spent in calls to ICAT."),
+    "ids_bytes_total": ("counter", "Content of files, in and out."),
+    "ids_operations_total": ("counter", "Finished writes, archivings and restores."),
+    "ids_queue": ("gauge", "Requests that wait or run, by kind."),
+    "ids_failures": ("gauge", "Units flagged as failed."),
+    "ids_locks": ("gauge", "Units in use."),
+    "ids_possible_orphans": ("gauge", "Files whose catalogue entry is not certain."),
+    "ids_main_storage_free_bytes": ("gauge", "Room in main storage's file system."),
+    "ids_streams": ("gauge", "Bodies under way."),
+}
+
+Labels = tuple[tuple[str, str], ...]
+
+
+class Metrics:
+    """Counters and histograms; may be used by any number of threads."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._values: dict[tuple[str, Labels], float] = defaultdict(float)
+        self._times: dict[Labels, list[float]] = {}
+
+    def add(self, name: str, amount: float = 1, **labels: str) -> None:
+        """Count."""
+        with self._lock:
+            self._values[name, tuple(labels.items())] += amount
+
+    def call(self, name: str, status: int, seconds: float) -> None:
+        """Count an answered call."""
+        labels = (("call", name),)
+        with self._lock:
+            key = ("ids_calls_total", (*labels, ("status", str(status))))
+            self._values[key] += 1
+            times = self._times.setdefault(labels, [0.0] * (len(_BOUNDS) + 2))
+            times[bisect_left(_BOUNDS, seconds)] += 1
+            times[-1] += seconds
+
+    @contextmanager
+    def icat_call(self, name: str) -> Iterator[None]:
+        """Count a call to ICAT and its time."""
+        begin = time.perf_counter()
+        try:
+            yield
+        except BaseException:
+            self.add("ids_icat_failures_total", call=name)
+            raise
+        finally:
+            self.add("ids_icat_calls_total", call=name)
+            seconds = time.perf_counter() - begin
+            self.add("ids_icat_seconds_total", seconds, call=name)
+
+    def render(self, gauges: Mapping[tuple[str, Labels], float]) -> str:
+        """Return everything as Prometheus reads it.
+
+        Parameters
+        ----------
+        gauges
+            What is measured just now.
+        """
+        with self._lock:
+            values = {**self._values, **gauges}
+            times = {labels: list(t) for labels, t in self._times.items()}
+        lines = []
+        for name, (kind, text) in _HELP.items():
+            lines += [f"# HELP {name} {text}", f"# TYPE {name} {kind}"]
+            if kind == "histogram":
+                for labels, counts in times.items():
+                    lines += _histogram(name, labels, counts)
+            lines += [
+                f"{name}{_braces(labels)} {value:.15g}"
+                for (n, labels), value in values.items()
+                if n == name
+            ]
+        return "\n".join(lines) + "\n"
+
+
+def _histogram(name: str, labels: Labels, counts: list[float]) -> Iterator[str]:
+    total = 0.0
+    for bound, count in zip((*map(str, _BOUNDS), "+Inf"), counts, strict=False):
+        total += count
+        yield f"{name}_bucket{_braces((*labels, ('le', bound)))} {total:.15g}"
+    yield f"{name}_sum{_braces(labels)} {counts[-1]:.15g}"
+    yield f"{name}_count{_braces(labels)} {total:.15g}"
+
+
+def _braces(labels: Labels) -> str:
+    # All labels are this program's own words: nothing needs escaping.
+    return "{" + ",".join(f'{k}="{v}"' for k, v in labels) + "}" if labels else ""

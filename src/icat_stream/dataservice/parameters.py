@@ -1,0 +1,135 @@
+"""What a caller says: session, selection, details of a put."""
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+from .errors import BadRequest
+
+_UUID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
+_ID = re.compile(r"-?[0-9]{1,18}")
+_NOT_XML = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
+_RANGE = re.compile(r"bytes=([0-9]{1,18})-")
+_SELECTORS = {
+    "investigationIds": "Investigation",
+    "datasetIds": "Dataset",
+    "datafileIds": "Datafile",
+}
+
+Parameters = Mapping[str, str]
+
+
+@dataclass(frozen=True, slots=True)
+class Selection:
+    """What a call is about: entities and ids of theirs, or what was prepared."""
+
+    ids: Mapping[str, tuple[int, ...]]
+    prepared: str | None = None
+
+    @property
+    def is_one_file(self) -> bool:
+        """Whether this can be nothing but a single file."""
+        return list(self.ids) == ["Datafile"] and len(self.ids["Datafile"]) == 1
+
+
+def session_id(parameters: Parameters) -> str:
+    """Return the caller's session."""
+    return _uuid(parameters, "sessionId")
+
+
+def prepared_id(parameters: Parameters) -> str:
+    """Return what prepareData returned."""
+    return _uuid(parameters, "preparedId")
+
+
+def selection(parameters: Parameters, *, prepared: bool = False) -> Selection:
+    """Return what the call is about; nothing at all is allowed, too.
+
+    Parameters
+    ----------
+    parameters
+        Of the call.
+    prepared
+        It may be about what was prepared.
+    """
+    if "preparedId" in parameters:
+        if not prepared:
+            raise BadRequest("This call takes no preparedId")
+        return Selection({}, prepared_id(parameters))
+    return Selection(
+        {
+            entity: _ids(name, parameters[name])
+            for name, entity in _SELECTORS.items()
+            if parameters.get(name)
+        }
+    )
+
+
+def text(parameters: Parameters, name: str, *, needed: bool = False) -> str | None:
+    """Return a text that can be catalogued."""
+    value = parameters.get(name)
+    if not value:
+        if needed:
+            raise BadRequest(f"The {name} parameter must be set")
+        return None
+    if _NOT_XML.search(value):
+        raise BadRequest(f"The {name} parameter has characters that XML forbids")
+    return value
+
+
+def number(parameters: Parameters, name: str) -> int:
+    """Return a number that must be there."""
+    value = parameters.get(name)
+    if not value:
+        raise BadRequest(f"The {name} parameter must be set")
+    return _numeric(name, value)
+
+
+def time(parameters: Parameters, name: str) -> datetime | None:
+    """Return a time given in milliseconds since the epoch."""
+    value = parameters.get(name)
+    if not value:
+        return None
+    try:
+        return datetime.fromtimestamp(_numeric(name, value) / 1000, UTC)
+    except (ValueError, OverflowError, OSError):
+        raise BadRequest(f"The {name} parameter '{value}' is no time") from None
+
+
+def flag(parameters: Parameters, name: str) -> bool:
+    """Return whether a switch is on."""
+    return parameters.get(name, "").lower() == "true"
+
+
+def offset(range_header: str | None) -> int | None:
+    """Return where a Range header wants to begin, ``None`` without one."""
+    if range_header is None:
+        return None
+    match = _RANGE.fullmatch(range_header.strip())
+    if match is None:
+        raise BadRequest(r"The range must match bytes=(\d+)-")
+    return int(match[1])
+
+
+def _uuid(parameters: Parameters, name: str) -> str:
+    value = parameters.get(name, "null")
+    if _UUID.fullmatch(value) is None:
+        raise BadRequest(f"The {name} parameter '{value}' is not a valid UUID")
+    return value
+
+
+def _ids(name: str, value: str) -> tuple[int, ...]:
+    parts = [part.strip() for part in value.split(",")]
+    if not all(_ID.fullmatch(part) for part in parts):
+        raise BadRequest(
+            f"The {name} parameter '{value}' is not a valid string representation"
+            " of a comma separated list of longs"
+        )
+    return tuple(dict.fromkeys(map(int, parts)))
+
+
+def _numeric(name: str, value: str) -> int:
+    if _ID.fullmatch(value) is None:
+        raise BadRequest(f"The {name} parameter must be numeric")
+    return int(value)

@@ -1,0 +1,209 @@
+"""The data service as a process."""
+
+import json
+import logging
+import os
+import signal
+import socket
+import threading
+from contextlib import ExitStack
+from pathlib import Path
+
+import uvicorn
+
+from icat_stream.telemetry import configure_logging, configure_traces
+
+from . import loading
+from .catalogue import Catalogue
+from .errors import IdsError, InsufficientPrivileges
+from .levels import Levels, OneLevel
+from .links import Links
+from .locks import Locks
+from .metrics import Metrics
+from .moving import Mover
+from .operating import Operations
+from .plugins import ArchiveStorage, MainStorage, ZipMapper
+from .routes import Calls
+from .service import DataService
+from .settings import DataServiceSettings, SettingsError
+from .state import State
+from .threads import Threads
+from .two_levels import TwoLevels
+from .watermarks import Watermarks
+from .worker import Queue, Worker, note_reads
+
+_log = logging.getLogger(__name__)
+# A selection of 100,000 ids stands in the request line.
+_LONGEST_HEAD = 2**21
+
+
+class _Server(uvicorn.Server):
+    """Tells where it listens, once it does."""
+
+    def __init__(self, config: uvicorn.Config, url: str, ready: Path | None) -> None:
+        super().__init__(config)
+        self._url = url
+        self._ready = ready
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        await super().startup(sockets)
+        _log.info("listening at %s", self._url)
+        if self._ready is not None:
+            text = json.dumps({"url": self._url, "pid": os.getpid()})
+            new = self._ready.with_name(self._ready.name + ".new")
+            new.write_text(text, encoding="utf-8")
+            new.replace(self._ready)
+
+
+def serve(settings: DataServiceSettings, ready: Path | None = None) -> None:
+    """Run the service until SIGINT or SIGTERM.
+
+    Parameters
+    ----------
+    settings
+        A port of 0 is a free one.
+    ready
+        Written once calls are answered: ``{"url", "pid"}``.
+
+    Raises
+    ------
+    SettingsError
+        It cannot run as configured.
+    OSError
+        The address cannot be listened on.
+    """
+    telemetry = settings.telemetry
+    configure_logging(telemetry.log_level, telemetry.log_file)
+    with ExitStack() as stack:
+        stack.callback(
+            configure_traces(
+                telemetry.otlp_endpoint,
+                console=telemetry.console,
+                sample_ratio=telemetry.sample_ratio,
+            )
+        )
+        main = loading.main_storage(settings)
+        archive = loading.archive_storage(settings)
+        zips = loading.zip_mapper(settings)
+        _must_differ(main, archive)
+        state = State(settings.folder)
+        stack.callback(state.close)
+        stack.enter_context(state.held())
+        metrics = Metrics()
+        catalogue = Catalogue(settings.icat, settings.reader, metrics)
+        _check_reader(catalogue, settings)
+        stack.callback(catalogue.close)
+        listener = _listener(settings)
+        stack.callback(listener.close)
+        links = Links(settings.links, state)
+        worker = Worker(settings, state, links)
+        stopping = threading.Event()
+        levels: Levels = OneLevel()
+        if archive is not None:
+            levels = _two_levels(
+                settings,
+                main,
+                archive,
+                zips,
+                state,
+                catalogue,
+                metrics,
+                worker,
+                stopping,
+                stack,
+            )
+        service = DataService(settings, catalogue, main, zips, levels, state, links)
+        root = getattr(main, "root", None)
+        operations = Operations(metrics, state, levels, catalogue, root)
+        calls = Calls(service, operations, Threads(settings.storage_timeout), metrics)
+        host, port = listener.getsockname()[:2]
+        config = uvicorn.Config(
+            calls.application(),
+            # Session ids stand in the request line: it is never logged.
+            access_log=False,
+            log_config=None,
+            lifespan="off",
+            h11_max_incomplete_event_size=_LONGEST_HEAD,
+            timeout_graceful_shutdown=max(1, round(settings.stop_within)),
+        )
+        worker.start()
+        stack.callback(worker.stop, settings.stop_within)
+        stack.callback(stopping.set)
+        for number in (signal.SIGINT, signal.SIGTERM):
+            # uvicorn raises the signal again when it is done, which would end the
+            # process before it has tidied up.
+            signal.signal(number, lambda *_: stopping.set())
+        _Server(config, f"http://{host}:{port}/ids", ready).run([listener])
+        _log.info("stopping: what is under way between the levels stays in the queue")
+
+
+def _two_levels(
+    settings: DataServiceSettings,
+    main: MainStorage,
+    archive: ArchiveStorage,
+    zips: ZipMapper,
+    state: State,
+    catalogue: Catalogue,
+    metrics: Metrics,
+    worker: Worker,
+    stopping: threading.Event,
+    stack: ExitStack,
+) -> TwoLevels:
+    locks = Locks()
+    levels = TwoLevels(settings, main, state, locks, catalogue)
+    mover = Mover(settings, main, archive, zips, catalogue, stopping)
+    queue = Queue(settings, state, levels, locks, mover, catalogue, metrics)
+    stack.callback(queue.close, settings.stop_within)
+    stack.callback(note_reads, levels, state)
+    worker.every(settings.queue.interval, queue.tick, at_once=False)
+    if settings.watermarks is not None:
+        watermarks = Watermarks(
+            settings.watermarks, main, state, levels, mover, catalogue
+        )
+
+        def look() -> None:
+            note_reads(levels, state)
+            watermarks.check()
+
+        worker.every(settings.watermarks.interval, look)
+    return levels
+
+
+def _listener(settings: DataServiceSettings) -> socket.socket:
+    host, _, port = settings.listen.rpartition(":")
+    # With the protocol named, asyncio sends answers at once (TCP_NODELAY).
+    listener = socket.socket(socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP)
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        listener.bind((host, int(port)))
+    except OSError as error:
+        listener.close()
+        raise SettingsError(f"listen {settings.listen}: {error.strerror}") from None
+    return listener
+
+
+def _check_reader(catalogue: Catalogue, settings: DataServiceSettings) -> None:
+    """Refuse an account that ICAT refuses; an ICAT that is down may come up."""
+    try:
+        catalogue.check_reader()
+    except InsufficientPrivileges as error:
+        assert settings.reader is not None  # noqa: S101 - or nothing is refused
+        raise SettingsError(
+            f"reader: ICAT at {catalogue.url} refuses"
+            f" {settings.reader.auth}/{settings.reader.username}: {error.message}"
+        ) from None
+    except OSError as error:
+        raise SettingsError(f"reader.password_file: {error}") from None
+    except IdsError as error:
+        _log.warning("the reader cannot log in yet: %s", error.message)
+
+
+def _must_differ(main: MainStorage, archive: ArchiveStorage | None) -> None:
+    first, second = getattr(main, "root", None), getattr(archive, "root", None)
+    if first is None or second is None:
+        return
+    if f"{first}/".startswith(f"{second}/") or f"{second}/".startswith(f"{first}/"):
+        raise SettingsError(
+            f"archive_storage.root {second} and main_storage.root {first}: one is"
+            " inside the other"
+        )

@@ -1,0 +1,414 @@
+"""What the calls do, once their parameters are understood; knows nothing of HTTP."""
+
+import logging
+import uuid
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict, astuple, dataclass
+from datetime import datetime
+from typing import Any
+
+from icat_stream.telemetry.faults import fault_point
+
+from . import delivery
+from .catalogue import Catalogue, CataloguedFile, NewFile, Session
+from .errors import IdsError, InsufficientPrivileges, Internal, NotFound, Unanswered
+from .levels import Levels, Selected
+from .links import Links
+from .locks import Lease
+from .parameters import Selection
+from .plugins import DatasetInfo, MainStorage, Upload, ZipMapper
+from .settings import DataServiceSettings
+from .state import State
+
+_log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Wanted:
+    """What a put says about its file."""
+
+    name: str
+    dataset_id: int
+    format_id: int
+    description: str | None
+    doi: str | None
+    create_time: datetime | None
+    mod_time: datetime | None
+
+
+@dataclass(frozen=True, slots=True)
+class Resolved:
+    """Files that a caller may read."""
+
+    selected: Selected
+    datasets: Mapping[int, DatasetInfo]
+    """Empty where nobody asked for them."""
+    zip: bool
+    compress: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Content:
+    """Bytes to be sent."""
+
+    blocks: Iterator[bytes]
+    name: str
+    lease: Lease
+    size: int | None = None
+    """Of the whole, where it is known."""
+
+
+class DataService:
+    """Stores files and hands them out, as the catalogue allows.
+
+    Parameters
+    ----------
+    settings
+        Who is root, and how long things are kept.
+    catalogue
+        That allows or refuses.
+    storage
+        With the files.
+    zips
+        Names entries of zips.
+    levels
+        Knows what is online.
+    state
+        What survives a restart.
+    links
+        Makes links.
+    """
+
+    def __init__(
+        self,
+        settings: DataServiceSettings,
+        catalogue: Catalogue,
+        storage: MainStorage,
+        zips: ZipMapper,
+        levels: Levels,
+        state: State,
+        links: Links,
+    ) -> None:
+        self.read_only = settings.read_only
+        self.levels = levels
+        self.catalogue = catalogue
+        self._roots = settings.root_users
+        self._prepared_live = settings.prepared.lifetime
+        self._storage = storage
+        self._zips = zips
+        self._state = state
+        self._links = links
+
+    def resolve(
+        self, session: Session, selection: Selection, *, with_names: bool = False
+    ) -> Resolved:
+        """Return the files that a caller means and may read.
+
+        Parameters
+        ----------
+        session
+            Of the caller.
+        selection
+            What is meant.
+        with_names
+            Find out what their datasets are called, too.
+
+        Raises
+        ------
+        IdsError
+            Something does not exist, or the caller must not see it.
+        """
+        if selection.prepared is not None:
+            return self._prepared(selection.prepared)
+        levels = self.levels.two
+        files: dict[int, CataloguedFile] = {}
+        for entity, ids in selection.ids.items():
+            for file in self.catalogue.files(
+                session, entity, ids, with_datasets=with_names or levels
+            ):
+                if file.location:
+                    files[file.id] = file
+                elif entity == "Datafile":
+                    raise NotFound(f"Datafile {file.id}")
+        datasets: list[int] = []
+        if levels:
+            datasets += selection.ids.get("Dataset", ())
+            investigations = selection.ids.get("Investigation")
+            if investigations:
+                datasets += self.catalogue.datasets_of(session, investigations)
+        infos = {}
+        if with_names:
+            infos = self.catalogue.datasets(
+                session, {file.dataset_id for file in files.values()}
+            )
+        selected = Selected(list(files.values()), datasets)
+        return Resolved(selected, infos, zip=not selection.is_one_file, compress=False)
+
+    def content(
+        self,
+        found: Resolved,
+        *,
+        zip_: bool,
+        compress: bool,
+        outname: str | None,
+        offset: int,
+    ) -> Content:
+        """Return what getData sends, from an offset on.
+
+        Raises
+        ------
+        IdsError
+            Not everything can be read now.
+        """
+        files = found.selected.files
+        lease = self.levels.reading(files)
+        try:
+            if zip_:
+                blocks = delivery.zipped(
+                    self._storage,
+                    self._zips,
+                    files,
+                    found.datasets,
+                    compress=compress,
+                    skip=offset,
+                )
+                return Content(blocks, delivery.zip_name(outname), lease)
+            [file] = files
+            opened = delivery.open_one(self._storage, file)
+            blocks = opened.blocks(min(offset, opened.size))
+            return Content(blocks, outname or file.name, lease, opened.size)
+        except BaseException:
+            lease.release()
+            raise
+
+    def prepare(self, found: Resolved, *, zip_: bool, compress: bool) -> str:
+        """Keep a selection under a new id, and begin to get it online."""
+        id_ = str(uuid.uuid4())
+        content = {
+            "zip": zip_,
+            "compress": compress,
+            "files": [astuple(file) for file in found.selected.files],
+            "empty": list(found.selected.datasets),
+            "datasets": [
+                {**asdict(info), "start": info.start and info.start.isoformat()}
+                for info in found.datasets.values()
+            ],
+        }
+        self._state.prepare(id_, content, self._prepared_live)
+        self.levels.prepare(found.selected)
+        return id_
+
+    def service_status(self, session: str | None) -> dict[str, Any]:
+        """Return queue, locks and failures to those who may see them."""
+        try:
+            if not session:
+                raise InsufficientPrivileges("Session Id cannot be null or empty.")
+            user = self.catalogue.user(session)
+        except InsufficientPrivileges as error:
+            raise InsufficientPrivileges(
+                f"class org.icatproject.IcatException_Exception {error.message}"
+            ) from None
+        if user not in self._roots:
+            raise InsufficientPrivileges(
+                f"{user} is not included in the ids rootUserNames set."
+            )
+        return self.levels.service_status()
+
+    def link(self, session: str, datafile: int, user: str) -> str:
+        """Return a path under which one user can open a datafile for a while."""
+        found = self.resolve(session, Selection({"Datafile": (datafile,)}))
+        [file] = found.selected.files
+        with self.levels.reading([file], link=True):
+            try:
+                path = self._storage.path(delivery.location_of(file))
+            except OSError as error:
+                raise delivery.explained(file, error) from None
+            return str(self._links.make(path, user))
+
+    def delete(self, session: str, found: Resolved) -> None:
+        """Remove files from the catalogue, and then from the storage."""
+        files = found.selected.files
+        if not files:
+            return
+        with self.levels.deleting(files):
+            fault_point("delete.begin")
+            self.catalogue.delete(session, [file.id for file in files])
+            fault_point("delete.uncatalogued")
+            self.levels.deleted(files)
+            fault_point("delete.noted")
+            for file in files:
+                try:
+                    self._storage.delete(delivery.location_of(file))
+                except (OSError, IdsError) as error:
+                    # It is uncatalogued: what stays behind is an orphan, no lie.
+                    reason = f"deleted in ICAT, but not in the main storage: {error}"
+                    _log.warning("Datafile[id:%d] is %s", file.id, reason)
+                    location = file.location or ""
+                    self._state.doubt(location, file.dataset_id, file.name, reason)
+                fault_point("delete.removed")
+
+    def begin_put(self, session: str, wanted: Wanted) -> "Put":
+        """Begin to store a file.
+
+        Raises
+        ------
+        IdsError
+            The caller may not, or the dataset is not online.
+        """
+        self.catalogue.must_read_dataset(session, wanted.dataset_id)
+        dataset = self.catalogue.dataset(session, wanted.dataset_id)
+        lease = self.levels.putting(session, dataset)
+        try:
+            upload = self._storage.begin(dataset, wanted.name)
+        except BaseException:
+            lease.release()
+            raise
+        return Put(self, session, wanted, dataset, upload, lease)
+
+    def finish_put(
+        self, session: str, wanted: Wanted, dataset: DatasetInfo, upload: Upload
+    ) -> dict[str, Any]:
+        """Make a received file durable and catalogue it.
+
+        Returns
+        -------
+        :
+            The answer to the put.
+        """
+        fault_point("put.received")
+        location = upload.commit()
+        fault_point("put.stored")
+        file = NewFile(
+            name=wanted.name,
+            dataset_id=wanted.dataset_id,
+            format_id=wanted.format_id,
+            location=location,
+            size=upload.size,
+            checksum=upload.checksum,
+            description=wanted.description,
+            doi=wanted.doi,
+            create_time=wanted.create_time,
+            mod_time=wanted.mod_time,
+        )
+        self.levels.stored(dataset, location, wanted.name)
+        fault_point("put.noted")
+        id_ = self._catalogued(session, file)
+        fault_point("put.catalogued")
+        self.levels.catalogued(
+            CataloguedFile(id_, file.name, location, file.size, None, file.dataset_id)
+        )
+        return {
+            "id": id_,
+            "checksum": upload.checksum,
+            "location": location,
+            "size": upload.size,
+        }
+
+    def _catalogued(self, session: str, file: NewFile) -> int:
+        """Catalogue a stored file; take it out again only when surely refused."""
+        try:
+            return self.catalogue.create(session, file)
+        except Internal as error:
+            # An answer that says INTERNAL can follow a commit, and so can silence.
+            try:
+                found = self.catalogue.find(session, file.dataset_id, file.location)
+            except IdsError as second:
+                self._doubt(file, f"{error}; asked again: {second}")
+                raise error from None
+            if found is not None:
+                return found
+            if isinstance(error, Unanswered):
+                # It may still be under way to the catalogue.
+                self._doubt(file, str(error))
+            else:
+                self._take_back(file)
+            raise
+        except IdsError:
+            self._take_back(file)
+            raise
+
+    def _take_back(self, file: NewFile) -> None:
+        try:
+            self._storage.delete(file.location)
+        except (OSError, IdsError) as error:
+            self._doubt(file, f"refused by ICAT, but not removed: {error}")
+            return
+        self.levels.refused(file.location)
+
+    def _doubt(self, file: NewFile, reason: str) -> None:
+        _log.warning("perhaps an orphan: %s (%s)", file.location, reason)
+        self._state.doubt(file.location, file.dataset_id, file.name, reason)
+
+    def _prepared(self, id_: str) -> Resolved:
+        kept = self._state.prepared(id_)
+        if kept is None:
+            raise NotFound(f"The preparedId {id_} is not known")
+        infos = {}
+        for raw in kept["datasets"]:
+            start = raw["start"] and datetime.fromisoformat(raw["start"])
+            raw |= {"start": start, "instruments": tuple(raw["instruments"])}
+            infos[raw["id"]] = DatasetInfo(**raw)
+        files = [CataloguedFile(*values) for values in kept["files"]]
+        selected = Selected(files, kept["empty"])
+        return Resolved(selected, infos, zip=kept["zip"], compress=kept["compress"])
+
+
+class Put:
+    """A file on its way in.
+
+    Parameters
+    ----------
+    service
+        Finishes it.
+    session
+        Of the caller.
+    wanted
+        What the caller says about it.
+    dataset
+        That it will belong to.
+    upload
+        Its content.
+    lease
+        Keeps the dataset in main storage meanwhile.
+    """
+
+    def __init__(
+        self,
+        service: DataService,
+        session: str,
+        wanted: Wanted,
+        dataset: DatasetInfo,
+        upload: Upload,
+        lease: Lease,
+    ) -> None:
+        self._service = service
+        self._session = session
+        self._wanted = wanted
+        self._dataset = dataset
+        self._upload = upload
+        self._lease = lease
+        self._committing = False
+
+    def write(self, block: bytes) -> None:
+        """Append a block."""
+        self._upload.write(block)
+
+    def finish(self, rest: bytes) -> dict[str, Any]:
+        """Append the last block, store and catalogue it, and return the answer."""
+        self._committing = True
+        try:
+            self._upload.write(rest)
+            return self._service.finish_put(
+                self._session, self._wanted, self._dataset, self._upload
+            )
+        except BaseException:
+            self._upload.abort()
+            raise
+        finally:
+            self._lease.release()
+
+    def abort(self) -> None:
+        """Leave nothing behind."""
+        if not self._committing:
+            self._upload.abort()
+            self._lease.release()

@@ -1,0 +1,196 @@
+"""The data service's configuration."""
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+import yaml
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    PrivateAttr,
+    SecretStr,
+    ValidationError,
+    model_validator,
+)
+
+from icat_stream.config import TelemetrySettings
+from icat_stream.config.values import Duration, Size, read_secret
+
+Url = Annotated[str, Field(pattern=r"^https?://[^\s]+$")]
+
+
+class Section(BaseModel):
+    """A section: unknown keys are errors."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True)
+
+
+class IcatAccess(Section):
+    """The catalogue that allows or refuses."""
+
+    url: Url
+    timeout: Duration = 60.0
+
+
+class PluginSettings(BaseModel):
+    """A storage or mapping: which, and whatever else it wants to be told."""
+
+    model_config = ConfigDict(extra="allow", frozen=True, hide_input_in_errors=True)
+
+    plugin: str = "files"
+
+
+class ReaderSettings(Section):
+    """The account that looks things up for callers without a session."""
+
+    auth: str
+    username: str
+    password: SecretStr | None = None
+    password_file: Path | None = None
+
+    def secret(self) -> str:
+        """Return the password.
+
+        Raises
+        ------
+        OSError
+            Its file cannot be read.
+        """
+        return read_secret(self.password, self.password_file) or ""
+
+
+class PreparedSettings(Section):
+    """What prepareData keeps."""
+
+    lifetime: Duration = 7 * 86_400.0
+
+
+class LinkSettings(Section):
+    """Hard links for those who can see the main storage."""
+
+    lifetime: Duration = 3600.0
+    folder: Path | None = None
+
+    @property
+    def enabled(self) -> bool:
+        """Whether there are any."""
+        return self.lifetime > 0
+
+
+class QueueSettings(Section):
+    """Work between the levels."""
+
+    interval: Duration = 5.0
+    write_delay: Duration = 60.0
+    workers: int = Field(4, ge=1, le=64)
+
+
+class WatermarkSettings(Section):
+    """When and how far main storage is emptied into the archive."""
+
+    high: Size
+    low: Size
+    interval: Duration = 60.0
+
+    @model_validator(mode="after")
+    def _in_order(self) -> "WatermarkSettings":
+        if self.low >= self.high:
+            raise ValueError("low must be below high")
+        return self
+
+
+class DataServiceSettings(Section):
+    """All of it."""
+
+    icat: IcatAccess
+    main_storage: PluginSettings
+    archive_storage: PluginSettings | None = None
+    zip_mapper: PluginSettings = PluginSettings(plugin="icat")
+    storage_unit: Literal["dataset", "datafile"] = "dataset"
+    compress_archive: bool = True
+    listen: Annotated[str, Field(pattern=r"^[^:\s]+:\d{1,5}$")] = "127.0.0.1:8082"
+    folder: Path = Path("dataservice")
+    read_only: bool = False
+    root_users: tuple[str, ...] = ()
+    reader: ReaderSettings | None = None
+    prepared: PreparedSettings = PreparedSettings()
+    links: LinkSettings = LinkSettings()
+    queue: QueueSettings = QueueSettings()
+    watermarks: WatermarkSettings | None = None
+    storage_timeout: Duration = 60.0
+    stop_within: Duration = 10.0
+    telemetry: TelemetrySettings = TelemetrySettings()
+    _base: Path = PrivateAttr(default=Path())
+
+    @property
+    def base(self) -> Path:
+        """The folder that relative paths of plugins are relative to."""
+        return self._base
+
+    @property
+    def two_level(self) -> bool:
+        """Whether there is an archive."""
+        return self.archive_storage is not None
+
+    @model_validator(mode="after")
+    def _complete(self) -> "DataServiceSettings":
+        if self.two_level and self.reader is None:
+            raise ValueError(
+                "archive_storage needs a reader: the account with which data is"
+                " looked up in the background"
+            )
+        if self.watermarks is not None and not self.two_level:
+            raise ValueError("watermarks need an archive_storage")
+        return self
+
+
+class SettingsError(Exception):
+    """The configuration cannot be used."""
+
+
+def load(file: Path) -> DataServiceSettings:
+    """Load the configuration; relative paths in it are relative to its folder.
+
+    Parameters
+    ----------
+    file
+        YAML.
+
+    Raises
+    ------
+    SettingsError
+        Naming every mistake.
+    """
+    try:
+        data = yaml.safe_load(file.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        raise SettingsError(f"{file}: cannot be read: {error}") from None
+    if isinstance(data, dict):
+        # Services that share a folder of configurations do not share their state.
+        data.setdefault("folder", f"{file.stem}.state")
+    try:
+        settings = DataServiceSettings.model_validate(data)
+    except ValidationError as error:
+        raise SettingsError(
+            "\n".join(
+                f"{file}: {'.'.join(map(str, e['loc'])) or '-'}: {e['msg']}"
+                for e in error.errors()
+            )
+        ) from None
+    base = file.resolve().parent
+    updates: dict[str, object] = {"folder": base / settings.folder}
+    if settings.links.folder is not None:
+        path = base / settings.links.folder
+        updates["links"] = settings.links.model_copy(update={"folder": path})
+    reader = settings.reader
+    if reader is not None and reader.password_file is not None:
+        path = base / reader.password_file
+        updates["reader"] = reader.model_copy(update={"password_file": path})
+    log = settings.telemetry.log_file
+    if log is not None:
+        new = settings.telemetry.model_copy(update={"log_file": base / log})
+        updates["telemetry"] = new
+    settings = settings.model_copy(update=updates)
+    settings._base = base  # noqa: SLF001 - not for the file to say
+    return settings

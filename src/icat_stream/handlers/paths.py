@@ -1,0 +1,127 @@
+"""Announced paths: from the writer's host to ours, and to the data service."""
+
+from collections.abc import Mapping
+from pathlib import PurePosixPath
+
+from icat_stream.config import LocationSettings
+from icat_stream.records import InvestigationKey, Rejection
+
+
+def plain(announced: str) -> PurePosixPath:
+    """Return a path with one slash at its beginning, where POSIX allows two."""
+    return PurePosixPath(
+        "/" + announced.lstrip("/") if announced.startswith("/") else announced
+    )
+
+
+def map_path(announced: str, path_map: Mapping[str, str]) -> str:
+    """Return the path on this host of a file that a writer announced.
+
+    Parameters
+    ----------
+    announced
+        As in the message.
+    path_map
+        From prefixes there to prefixes here; the longest that matches counts.
+        Prefixes match whole components only.
+
+    Raises
+    ------
+    Rejection
+        The path is relative, or climbs by ``..``, or holds a NUL.
+    """
+    path = plain(announced)
+    if "\0" in announced or ".." in path.parts:
+        raise Rejection(
+            f"file_name {announced[:200]!r}: expected a path without '..' and NUL"
+        )
+    best: PurePosixPath | None = None
+    mapped = path
+    for there, here in path_map.items():
+        prefix = PurePosixPath(there)
+        if path.is_relative_to(prefix) and (
+            best is None or len(prefix.parts) > len(best.parts)
+        ):
+            best = prefix
+            mapped = PurePosixPath(here) / path.relative_to(prefix)
+    if not mapped.is_absolute():
+        raise Rejection(
+            f"file_name {announced[:200]!r} is relative: expected an absolute path;"
+            " give the file writer an absolute prefix, or map this one in"
+            " files.path_map"
+        )
+    return str(mapped)
+
+
+def unmap_path(path: str, path_map: Mapping[str, str]) -> str:
+    """Return what a file writer would call a file of this host.
+
+    Parameters
+    ----------
+    path
+        Absolute, on this host.
+    path_map
+        As for :func:`map_path`, of which this is the inverse.
+
+    Raises
+    ------
+    Rejection
+        No announcement would lead to this file.
+    """
+    pure = plain(path)
+    candidates = [path] + [
+        str(PurePosixPath(there) / pure.relative_to(here))
+        for there, here in path_map.items()
+        if pure.is_relative_to(here)
+    ]
+    for candidate in candidates:
+        if map_path(candidate, path_map) == str(pure):
+            return candidate
+    raise Rejection(
+        f"file {path!r} lies under a prefix of files.path_map that stands for the"
+        " file writer's host: no announcement would lead to it"
+    )
+
+
+def locate(
+    path: str,
+    settings: LocationSettings,
+    investigation: InvestigationKey,
+    *,
+    real_root: str | None = None,
+) -> str:
+    """Return ``Datafile.location`` of a file that stays where it is.
+
+    Parameters
+    ----------
+    path
+        Real path of the file.
+    settings
+        Where the data service's storage begins, and the template.
+    investigation
+        For templates that name it.
+    real_root
+        The root with its links resolved, as the file's path is.
+
+    Raises
+    ------
+    Rejection
+        The template wants a path below the root, and the file is not there.
+    """
+    pure = PurePosixPath(path)
+    values = {
+        "path": path,
+        "name": pure.name,
+        "investigation": investigation.name,
+        "visit_id": investigation.visit_id,
+    }
+    if "{relative_path}" in settings.template:
+        roots = [str(settings.root), *([real_root] if real_root else [])]
+        root = next((root for root in roots if pure.is_relative_to(root)), None)
+        if root is None:
+            raise Rejection(
+                f"file {path!r} is not below ids.location.root ({settings.root}), where"
+                " the data service would look for it"
+            )
+        values["relative_path"] = str(pure.relative_to(root))
+    return settings.template.format_map(values)

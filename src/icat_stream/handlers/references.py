@@ -1,0 +1,183 @@
+"""What a dataset refers to, looked up and decided by policy."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import datetime
+
+from icat_stream.config import PolicySettings
+from icat_stream.records import (
+    DependencyMissing,
+    InvestigationEntry,
+    Lookups,
+    Parameter,
+    Rejection,
+    Technique,
+)
+
+
+@dataclass(frozen=True, slots=True)
+class References:
+    """Looks up what a dataset refers to.
+
+    Parameters
+    ----------
+    lookups
+        The catalogue.
+    policies
+        What to do where something is not there.
+    notes
+        Gets a line for each thing that was left out by policy.
+    """
+
+    lookups: Lookups
+    policies: PolicySettings
+    notes: list[str]
+
+    def investigation(
+        self, name: str, visit_id: str | None, start: datetime | None
+    ) -> InvestigationEntry:
+        """Return the visit that a dataset belongs to.
+
+        Parameters
+        ----------
+        name
+            Of the investigation.
+        visit_id
+            If it is known.
+        start
+            When the dataset began: decides between several visits.
+
+        Raises
+        ------
+        DependencyMissing
+            There is none (policy ``park``).
+        Rejection
+            There is none (policy ``reject``), or several and no way to choose.
+        """
+        visits = self.lookups.investigations(name)
+        if visit_id is not None:
+            visits = [visit for visit in visits if visit.key.visit_id == visit_id]
+        if not visits:
+            wanted = name if visit_id is None else f"{name}/{visit_id}"
+            reason = f"investigation {wanted} is not in the catalogue"
+            if self.policies.missing_investigations == "reject":
+                raise Rejection(f"{reason} (policies.missing_investigations: reject)")
+            raise DependencyMissing(reason, [f"investigation:{wanted}"])
+        if len(visits) == 1:
+            return visits[0]
+        matching = [visit for visit in visits if _covers(visit, start)]
+        if not matching:
+            raise Rejection(
+                f"investigation {name} has {len(visits)} visits"
+                f" ({', '.join(_dates(visit) for visit in visits[:5])}) and none of"
+                f" them covers the dataset's start, {start or 'which is not known'}"
+            )
+        # Where visits touch, the later one has just begun.
+        return max(matching, key=lambda v: (v.start is not None, v.start or start))
+
+    def instruments(
+        self, names: Iterable[str], investigation: InvestigationEntry
+    ) -> tuple[str, ...]:
+        """Return the names of instruments that the facility has.
+
+        Raises
+        ------
+        DependencyMissing, Rejection
+            One is missing, by policy.
+        """
+        found = []
+        for name in dict.fromkeys(names):
+            if self.lookups.exists("Instrument", name):
+                found.append(name)
+                if investigation.instruments and name not in investigation.instruments:
+                    self.notes.append(
+                        f"instrument {name} is not one of investigation"
+                        f" {investigation.key}"
+                    )
+                continue
+            reason = f"instrument {name!r} is not in the catalogue"
+            if self.policies.missing_instruments == "park":
+                raise DependencyMissing(reason, [f"instrument:{name}"])
+            if self.policies.missing_instruments == "reject":
+                raise Rejection(f"{reason} (policies.missing_instruments: reject)")
+            self.notes.append(f"{reason}: left out")
+        return tuple(found)
+
+    def techniques(self, names: Iterable[str]) -> tuple[Technique, ...]:
+        """Return the techniques that are there or will be made.
+
+        Raises
+        ------
+        Rejection
+            One is missing, by policy.
+        """
+        found = []
+        for name in dict.fromkeys(names):
+            if self.policies.missing_techniques != "create" and not self.lookups.exists(
+                "Technique", name
+            ):
+                reason = f"technique {name!r} is not in the catalogue"
+                if self.policies.missing_techniques == "reject":
+                    raise Rejection(f"{reason} (policies.missing_techniques: reject)")
+                self.notes.append(f"{reason}: left out")
+                continue
+            found.append(Technique(name=name))
+        return tuple(found)
+
+    def dataset_type(self, name: str) -> str:
+        """Return the name of a dataset type that is there.
+
+        Raises
+        ------
+        Rejection
+            It is not.
+        """
+        if not self.lookups.exists("DatasetType", name):
+            raise Rejection(
+                f"dataset type {name!r} is not in the catalogue: create it, or correct"
+                " dataset.type in the metadata schema"
+            )
+        return name
+
+    def parameters(self, wanted: Iterable[Parameter]) -> tuple[Parameter, ...]:
+        """Return the parameters whose types are there or will be made.
+
+        Raises
+        ------
+        DependencyMissing, Rejection
+            A type is missing, by policy.
+        """
+        found = []
+        for parameter in wanted:
+            if self.policies.unknown_parameter_types == "create":
+                found.append(parameter)
+                continue
+            entries = self.lookups.parameter_types(parameter.name)
+            if any(entry.units == parameter.units for entry in entries):
+                found.append(parameter)
+                continue
+            key = f"{parameter.name} [{parameter.units}]"
+            others = ", ".join(f"[{entry.units}]" for entry in entries[:5])
+            reason = f"parameter type {key} is not in the catalogue" + (
+                f", which has it in {others}" if others else ""
+            )
+            if self.policies.unknown_parameter_types == "park":
+                raise DependencyMissing(reason, [f"parameter_type:{key}"])
+            if self.policies.unknown_parameter_types == "reject":
+                raise Rejection(f"{reason} (policies.unknown_parameter_types: reject)")
+            self.notes.append(f"{reason}: left out")
+        return tuple(found)
+
+
+def _covers(visit: InvestigationEntry, when: datetime | None) -> bool:
+    if when is None:
+        return False
+    return (visit.start is None or visit.start <= when) and (
+        visit.end is None or when <= visit.end
+    )
+
+
+def _dates(visit: InvestigationEntry) -> str:
+    start = visit.start.date().isoformat() if visit.start else "…"
+    end = visit.end.date().isoformat() if visit.end else "…"
+    return f"{visit.key.visit_id}: {start} to {end}"

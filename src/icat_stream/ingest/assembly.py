@@ -1,0 +1,238 @@
+"""Putting the parts of the line together, as the configuration says."""
+
+import logging
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+from sqlalchemy import make_url
+
+from icat_stream.catalogue import Catalogue
+from icat_stream.config import ConfigError, ConsumerSettings, Problem, Settings
+from icat_stream.handlers import HandlerContext, UnknownHandler, load_handler
+from icat_stream.journal import Journal
+from icat_stream.nexus import Limits, NexusReader
+from icat_stream.records import (
+    LoginRefused,
+    Rejection,
+    SystemUnavailable,
+    TransientFailure,
+)
+from icat_stream.storage import Storage
+
+from .consumer import IngestConsumer
+from .stopping import StopFlag
+
+_log = logging.getLogger(__name__)
+# Waiting for a system at start: quick at first, and a line in the log each time.
+_BACK_OFF = (1.0, 2.0, 5.0, 10.0, 30.0)
+
+
+@dataclass(frozen=True, slots=True)
+class Named:
+    """A consumer of the configuration, ready to handle records."""
+
+    name: str
+    settings: ConsumerSettings
+    consumer: IngestConsumer
+
+
+class Line:
+    """All that a process needs between Kafka and the catalogue.
+
+    Parameters
+    ----------
+    settings
+        The configuration.
+    dry_run
+        Write nothing, nowhere: not even the journal's file is made.
+    show_plans
+        Keep plans in outcomes.
+    """
+
+    def __init__(
+        self, settings: Settings, *, dry_run: bool = False, show_plans: bool = False
+    ) -> None:
+        self._settings = settings
+        self._dry_run = dry_run
+        self._show_plans = show_plans
+        self._closing = ExitStack()
+        files = settings.files
+        self.files = NexusReader(
+            files.roots,
+            path_map=files.path_map,
+            workers=files.workers,
+            deadline=files.deadline,
+            settle=files.settle,
+            settle_deadline=files.settle_deadline,
+            max_stuck=files.max_stuck,
+            limits=Limits(memory=files.memory),
+        )
+        self._closing.callback(self.files.close)
+        self.journal = Journal(settings.journal)
+        self._closing.callback(self.journal.close)
+        self.catalogue = Catalogue(
+            settings.icat,
+            settings.facility,
+            settings.policies,
+            sample_of_job=self._sample_of_job,
+        )
+        self._closing.callback(self.catalogue.close)
+        self.storage = Storage(settings.ids)
+
+    def consumers(self, only: Sequence[str] | None = None) -> list[Named]:
+        """Make the enabled consumers, or those that are named.
+
+        Raises
+        ------
+        ConfigError
+            A name is unknown, or a handler cannot be had or made.
+        """
+        chosen = _chosen(self._settings, only)
+        return [Named(name, s, self._consumer(name, s)) for name, s in chosen.items()]
+
+    def open(self, stopping: StopFlag | None = None) -> bool:
+        """Reach journal and catalogue, waiting until they are there.
+
+        Parameters
+        ----------
+        stopping
+            Ends the waiting.  ``None``: do not wait at all.
+
+        Returns
+        -------
+        :
+            Whether all is open; false if it was stopped before.
+
+        Raises
+        ------
+        LoginRefused
+            ICAT refuses our credentials: waiting would not help.
+        SystemUnavailable
+            Without waiting: a system is down.
+        """
+        self.files.start()
+        steps: list[Callable[[], None]] = [self.catalogue.open]
+        if not self._dry_run:
+            steps.insert(0, self.journal.create)
+        return all(_patiently(step, stopping) for step in steps)
+
+    def close(self) -> None:
+        """End reading processes and connections."""
+        self._closing.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def _sample_of_job(self, job_id: str) -> str | None:
+        if not self._dry_run:
+            return self.journal.sample_of_job(job_id)
+        # A dry run makes no database; where there is none, nothing is remembered.
+        if not journal_exists(self._settings):
+            return None
+        try:
+            return self.journal.sample_of_job(job_id)
+        except SystemUnavailable as failure:
+            _log.warning("the sample of job %s is not known: %s", job_id, failure)
+            return None
+
+    def _consumer(self, name: str, settings: ConsumerSettings) -> IngestConsumer:
+        context = HandlerContext(
+            settings=self._settings, files=self.files, options=settings.options
+        )
+        try:
+            handler = load_handler(settings.handler)(context)
+        except (UnknownHandler, Rejection) as error:
+            raise ConfigError(
+                [
+                    Problem(
+                        source="configuration",
+                        field=f"consumers.{name}.handler",
+                        expected=str(error),
+                    )
+                ]
+            ) from error
+        return IngestConsumer(
+            handler=handler,
+            catalogue=self.catalogue,
+            storage=self.storage,
+            files=self.files,
+            journal=self.journal,
+            facility=self._settings.facility,
+            dry_run=self._dry_run,
+            show_plans=self._show_plans,
+        )
+
+
+def journal_exists(settings: Settings) -> bool:
+    """Whether the journal is more than a file that SQLite would make."""
+    url = make_url(settings.journal.url)
+    return not url.drivername.startswith("sqlite") or bool(
+        url.database and Path(url.database).exists()
+    )
+
+
+def _chosen(
+    settings: Settings, only: Sequence[str] | None
+) -> dict[str, ConsumerSettings]:
+    if only:
+        unknown = [name for name in only if name not in settings.consumers]
+        if unknown:
+            raise ConfigError(
+                [
+                    Problem(
+                        source="--consumer",
+                        field=name,
+                        expected="is none of the consumers in the configuration: "
+                        + ", ".join(settings.consumers),
+                    )
+                    for name in unknown
+                ]
+            )
+        return {name: settings.consumers[name] for name in dict.fromkeys(only)}
+    enabled = {n: s for n, s in settings.consumers.items() if s.enabled}
+    if not enabled:
+        raise ConfigError(
+            [
+                Problem(
+                    source="configuration",
+                    field="consumers",
+                    expected="expected at least one that is enabled",
+                )
+            ]
+        )
+    return enabled
+
+
+def _patiently(step: Callable[[], None], stopping: StopFlag | None) -> bool:
+    for attempt in range(10**9):
+        try:
+            step()
+        except LoginRefused:
+            raise
+        except (SystemUnavailable, TransientFailure) as failure:
+            if stopping is None:
+                raise
+            wait = _BACK_OFF[min(attempt, len(_BACK_OFF) - 1)]
+            _log.warning(
+                "unavailable: %s: %s; waiting, next try in %g s",
+                getattr(failure, "system", "icat"),
+                failure,
+                wait,
+            )
+            if stopping.wait(wait):
+                return False
+        else:
+            return True
+    return False

@@ -1,0 +1,207 @@
+"""A consumer that joins a handler, the catalogue and the storage."""
+
+import threading
+from collections.abc import Collection, Mapping
+from dataclasses import replace
+from typing import Any
+
+from icat_stream.catalogue import Applied, Catalogue, Lane
+from icat_stream.handlers import Handler
+from icat_stream.journal import Journal
+from icat_stream.nexus import NexusReader
+from icat_stream.records import (
+    Failure,
+    Outcome,
+    OutcomeKind,
+    Plan,
+    Record,
+    Rejection,
+    explained,
+)
+from icat_stream.storage import Storage
+from icat_stream.telemetry import current_record, step
+
+from .events import dataset_event
+
+
+class IngestConsumer:
+    """Brings catalogue and storage to what a handler makes of the records.
+
+    Parameters
+    ----------
+    handler
+        Makes plans.
+    catalogue, storage, files
+        Shared by all lanes; each lane has a session of its own.
+    journal
+        Remembers the samples of jobs.
+    facility
+        The facility's name.
+    dry_run
+        Plan and compare only; write nothing.
+    show_plans
+        Keep the plan in each outcome.
+    """
+
+    def __init__(
+        self,
+        *,
+        handler: Handler,
+        catalogue: Catalogue,
+        storage: Storage,
+        files: NexusReader,
+        journal: Journal,
+        facility: str,
+        dry_run: bool = False,
+        show_plans: bool = False,
+    ) -> None:
+        self.handler = handler
+        self._catalogue = catalogue
+        self._storage = storage
+        self._files = files
+        self._journal = journal
+        self._facility = facility
+        self._dry_run = dry_run
+        self._show_plans = show_plans
+        self._threads = threading.local()
+
+    def key(self, record: Record) -> str:
+        """Return the handler's ordering key."""
+        return self.handler.key(record)
+
+    def handle(self, record: Record) -> Outcome:
+        """Bring the catalogue to what one record announces.
+
+        Raises
+        ------
+        Failure
+            As foreseen by the stream core.
+        """
+        token = current_record.set(str(record.origin))
+        try:
+            return self._handle(record)
+        finally:
+            current_record.reset(token)
+
+    def redact(self, record: Record) -> bytes | None:
+        """Return the value without what the handler names a secret."""
+        redact = getattr(self.handler, "redact", None)
+        return record.value if redact is None else redact(record)
+
+    def present(self, missing: Collection[str]) -> Collection[str]:
+        """Return which of the missing things the catalogue has by now."""
+        return self._lane().present(missing)
+
+    def probe(self, system: str) -> None:
+        """Raise the failure while a system is still down."""
+        if system == "icat":
+            self._lane().ping()
+        elif system == "ids":
+            self._storage.ping()
+        elif system == "files":
+            self._files.probe()
+        elif system == "journal":
+            self._journal.ping()
+
+    def leave_lane(self) -> None:
+        """Log out the session of the thread that calls."""
+        lane: Lane | None = getattr(self._threads, "lane", None)
+        if lane is not None:
+            self._threads.lane = None
+            lane.close()
+
+    def _lane(self) -> Lane:
+        lane: Lane | None = getattr(self._threads, "lane", None)
+        if lane is None:
+            lane = self._threads.lane = self._catalogue.lane()
+        return lane
+
+    def _handle(self, record: Record) -> Outcome:
+        steps: dict[str, float] = {}
+        with step("decode", steps):
+            message = self.handler.decode(record)
+        if isinstance(message, Outcome):
+            return message
+        try:
+            outcome = self._bring(message, record, steps)
+        except Failure as failure:
+            failure.message_type = getattr(message, "message_type", None)
+            failure.message_format = getattr(message, "message_format", None)
+            failure.objects = getattr(message, "objects", {})
+            raise
+        return replace(
+            outcome,
+            message_type=getattr(message, "message_type", None),
+            message_format=getattr(message, "message_format", None),
+        )
+
+    def _bring(self, message: Any, record: Record, steps: dict[str, float]) -> Outcome:
+        lane = self._lane()
+        with step("plan", steps):
+            plan = self.handler.plan(message, lane)
+        if isinstance(plan, Outcome):
+            return plan
+        if self._dry_run:
+            with step("diff", steps):
+                diff = lane.diff(plan, uploads=self._storage.uploads)
+            kind = OutcomeKind.UNCHANGED if diff.is_empty else OutcomeKind.INGESTED
+            return Outcome(kind=kind, plan=plan, diff=diff, steps=steps)
+        try:
+            with step("apply", steps):
+                applied = self._apply(plan, lane)
+        except Rejection as failure:
+            raise explained(failure, plan.origins) from failure
+        return self._outcome(plan, applied, record, steps)
+
+    def _apply(self, plan: Plan, lane: Lane) -> Applied:
+        if plan.jobs:
+            return self._remember(plan)
+        if plan.keep:
+            plan = self._keep(plan)
+        return self._storage.apply(plan, lane)
+
+    def _remember(self, plan: Plan) -> Applied:
+        written = []
+        for job in plan.jobs:
+            if self._journal.sample_of_job(job.job_id) != job.sample:
+                self._journal.remember_job(job.job_id, job.sample)
+                written.append(f"sample of job {job.job_id} remembered: {job.sample}")
+        kind = OutcomeKind.INGESTED if written else OutcomeKind.UNCHANGED
+        return Applied(kind=kind, written=tuple(written))
+
+    def _keep(self, plan: Plan) -> Plan:
+        sizes = {f.path: self._files.keep(f.path, f.content) for f in plan.keep}
+        return replace(
+            plan,
+            datasets=tuple(
+                replace(
+                    dataset,
+                    datafiles=tuple(
+                        replace(file, size=sizes[file.source])
+                        if file.source in sizes
+                        else file
+                        for file in dataset.datafiles
+                    ),
+                )
+                for dataset in plan.datasets
+            ),
+        )
+
+    def _outcome(
+        self, plan: Plan, applied: Applied, record: Record, steps: Mapping[str, float]
+    ) -> Outcome:
+        objects = dict(applied.objects)
+        if plan.datasets and plan.datasets[0].datafiles:
+            objects["file"] = plan.datasets[0].datafiles[0].name
+        return Outcome(
+            kind=applied.kind,
+            reason="; ".join((*plan.notes, *applied.notes)),
+            events=tuple(
+                dataset_event(dataset, facility=self._facility, record=record)
+                for dataset in applied.datasets
+            ),
+            objects=objects,
+            written=applied.written,
+            steps=steps,
+            plan=plan if self._show_plans else None,
+        )

@@ -1,0 +1,233 @@
+"""The daemon: the configured consumers, each in its loop, until told to stop."""
+
+import logging
+import signal
+import sys
+import threading
+import time
+from collections import Counter
+from collections.abc import Sequence
+from pathlib import Path
+
+from icat_stream.config import Settings, load
+from icat_stream.records import Outcome, Record
+from icat_stream.stream import Loop, RunResult, dry_run
+from icat_stream.telemetry import (
+    configure_logging,
+    configure_traces,
+    health_endpoint,
+)
+
+from .assembly import Line, Named
+from .output import outcome_line, outcome_text, summary_line
+from .stopping import StopFlag
+
+_log = logging.getLogger(__name__)
+_MINUTE_S = 60.0
+
+
+def run_daemon(
+    config: Path,
+    *,
+    only: Sequence[str] | None,
+    dry_run: bool,
+    until_end: bool,
+    json_output: bool,
+    verbose: bool,
+) -> int:
+    """Run the daemon.
+
+    Parameters
+    ----------
+    config
+        The configuration's file.
+    only
+        Names of the consumers to run; all that are enabled if empty.
+    dry_run
+        Print plans beside what the catalogue holds; move and write nothing.
+    until_end
+        Stop at the ends that the partitions have at start.
+    json_output
+        A line of JSON a record on standard output.
+    verbose
+        Log details.
+
+    Returns
+    -------
+    :
+        The exit code.
+    """
+    settings = load(config)
+    telemetry = settings.telemetry
+    configure_logging("debug" if verbose else telemetry.log_level, telemetry.log_file)
+    flush = configure_traces(
+        telemetry.otlp_endpoint,
+        console=telemetry.console,
+        sample_ratio=telemetry.sample_ratio,
+    )
+    stopping = StopFlag()
+    # Before anything that takes time: a signal during start-up is a stop as well.
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: stopping.set())
+    printer = Printer(json_output=json_output)
+    prints = json_output or until_end
+    try:
+        with Line(settings, dry_run=dry_run) as line:
+            consumers = line.consumers(only)
+            if not line.open(stopping):
+                return 0
+            if dry_run:
+                results = _look(settings, consumers, printer, stopping)
+            else:
+                results = _run(
+                    settings,
+                    consumers,
+                    line,
+                    until_end=until_end,
+                    told=Told(printer if prints else None),
+                    stopping=stopping,
+                )
+    finally:
+        flush()
+    if until_end or dry_run:
+        counts = sum((Counter(dict(result.counts)) for result in results), Counter())
+        sys.stdout.write(summary_line(counts) + "\n")
+        sys.stdout.flush()
+    for result in results:
+        if result.exit_code:
+            sys.stderr.write(f"{result.name}: {result.reason}\n")
+    return max((result.exit_code for result in results), default=0)
+
+
+class Printer:
+    """Prints outcomes, whole lines at a time, from any thread.
+
+    Parameters
+    ----------
+    json_output
+        For programs rather than people.
+    """
+
+    def __init__(self, *, json_output: bool) -> None:
+        self._format = outcome_line if json_output else outcome_text
+        self._lock = threading.Lock()
+
+    def __call__(self, record: Record, outcome: Outcome) -> None:
+        """Print one."""
+        text = self._format(record, outcome)
+        with self._lock:
+            sys.stdout.write(text + "\n")
+            sys.stdout.flush()
+
+
+class Told:
+    """Told of each outcome: logs it, counts it for a line a minute, prints it.
+
+    Parameters
+    ----------
+    printer
+        Prints it, too.
+    """
+
+    def __init__(self, printer: Printer | None) -> None:
+        self._printer = printer
+        self._lock = threading.Lock()
+        self._counts: Counter[str] = Counter()
+        self._said = time.monotonic()
+
+    def __call__(self, record: Record, outcome: Outcome) -> None:
+        """Take note of one."""
+        _log.debug(
+            "%s: %s %s%s",
+            record.origin,
+            outcome.kind.value,
+            ", ".join(f"{name} {value}" for name, value in outcome.objects.items()),
+            f" ({outcome.reason})" if outcome.reason else "",
+        )
+        with self._lock:
+            self._counts[outcome.kind.value] += 1
+        if self._printer is not None:
+            self._printer(record, outcome)
+
+    def say_each_minute(self) -> None:
+        """Log how many became what, if there were any."""
+        if time.monotonic() - self._said < _MINUTE_S:
+            return
+        self._said = time.monotonic()
+        with self._lock:
+            counts, self._counts = self._counts, Counter()
+        if counts:
+            _log.info(
+                "in the last minute: %s",
+                ", ".join(f"{count} {kind}" for kind, count in counts.items()),
+            )
+
+
+def _run(
+    settings: Settings,
+    consumers: Sequence[Named],
+    line: Line,
+    *,
+    until_end: bool,
+    told: "Told",
+    stopping: StopFlag,
+) -> list[RunResult]:
+    loops = [
+        Loop(
+            named.name,
+            named.consumer,
+            settings,
+            line.journal,
+            until_end=until_end,
+            on_outcome=told,
+        )
+        for named in consumers
+    ]
+    results: list[RunResult] = []
+
+    def run(loop: Loop) -> None:
+        result = loop.run()
+        results.append(result)
+        if result.exit_code:
+            # What is wrong for one is for a person to see; half a daemon is none.
+            stopping.set()
+
+    threads = [
+        threading.Thread(target=run, args=(loop,), name=f"loop {named.name}")
+        for loop, named in zip(loops, consumers, strict=True)
+    ]
+    with health_endpoint(
+        settings.health.listen, lambda: {loop.name: loop.idle_seconds for loop in loops}
+    ) as url:
+        if url is not None:
+            _log.info("health: %s", url)
+        for thread in threads:
+            thread.start()
+        while any(thread.is_alive() for thread in threads):
+            # Signals are handled in this thread, between two waits.
+            if stopping.wait(0.2):
+                break
+            told.say_each_minute()
+        for loop in loops:
+            loop.stop()
+        for thread in threads:
+            thread.join()
+    return results
+
+
+def _look(
+    settings: Settings,
+    consumers: Sequence[Named],
+    printer: Printer,
+    stopping: StopFlag,
+) -> list[RunResult]:
+    return [
+        dry_run(
+            named.name,
+            named.consumer,
+            settings,
+            on_outcome=printer,
+            stopping=stopping.is_set,
+        )
+        for named in consumers
+    ]

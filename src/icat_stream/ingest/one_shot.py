@@ -1,0 +1,228 @@
+"""One file or one message by hand: the daemon's line without the topic."""
+
+import hashlib
+import os
+import sys
+import time
+from pathlib import Path
+
+import stamina
+from opentelemetry import trace
+
+from icat_stream.config import ConfigError, Problem, Settings, load
+from icat_stream.handlers import ByHand
+from icat_stream.journal import JournalRow, RowKey
+from icat_stream.records import (
+    Coordinates,
+    Failure,
+    NotReady,
+    Outcome,
+    OutcomeKind,
+    Record,
+    Rejection,
+    SystemUnavailable,
+    TransientFailure,
+)
+from icat_stream.stream import send_events
+from icat_stream.telemetry import configure_logging, configure_traces
+
+from .assembly import Line, Named
+from .output import outcome_line, outcome_text
+
+_tracer = trace.get_tracer("icat_stream")
+
+GROUP = "one-shot"
+"""Stands for the consumer group in the journal."""
+
+_EXIT = {OutcomeKind.REJECTED: 3, OutcomeKind.DEFERRED: 4}
+
+
+def run_one_shot(
+    config: Path,
+    *,
+    file: Path | None,
+    message: Path | None,
+    consumer: str | None,
+    dry_run: bool,
+    event: bool,
+    json_output: bool,
+    verbose: bool,
+) -> int:
+    """Do for one file or message what the daemon does.
+
+    Parameters
+    ----------
+    config
+        The configuration's file.
+    file
+        The data file.
+    message
+        A record's raw value, or the JSON kept beside a data file.
+    consumer
+        Whose handler to use; may be left out where only one can be meant.
+    dry_run
+        Print the plan beside what the catalogue holds; write nothing.
+    event
+        Tell the events topic afterwards.
+    json_output
+        One line of JSON.
+    verbose
+        Log details.
+
+    Returns
+    -------
+    :
+        The exit code.
+    """
+    settings = load(config)
+    telemetry = settings.telemetry
+    configure_logging("debug" if verbose else "warning", telemetry.log_file)
+    flush = configure_traces(
+        telemetry.otlp_endpoint,
+        console=telemetry.console,
+        sample_ratio=telemetry.sample_ratio,
+    )
+    try:
+        with Line(settings, dry_run=dry_run, show_plans=True) as line:
+            (named,) = line.consumers([consumer or _only(settings)])
+            record = _record(named, file, message)
+            line.open()
+            with _tracer.start_as_current_span("one-shot") as span:
+                try:
+                    outcome = _outcome(named, record, settings)
+                finally:
+                    named.consumer.leave_lane()
+            trace_id = format(span.get_span_context().trace_id, "032x")
+            text = outcome_line if json_output else outcome_text
+            sys.stdout.write(text(record, outcome) + "\n")
+            sys.stdout.flush()
+            if not dry_run:
+                row = _row(record, outcome, trace_id)
+                line.journal.pending([row])
+                if event and outcome.events:
+                    _tell(settings, outcome)
+                line.journal.committed([row])
+    finally:
+        flush()
+    return _EXIT.get(outcome.kind, 0)
+
+
+def _only(settings: Settings) -> str:
+    names = [name for name, s in settings.consumers.items() if s.enabled]
+    if len(names) == 1:
+        return names[0]
+    files = [n for n in names if settings.consumers[n].handler == "file_written"]
+    if len(files) == 1:
+        return files[0]
+    raise ConfigError(
+        [
+            Problem(
+                source="--consumer",
+                field="-",
+                expected=f"say which one is meant: {', '.join(settings.consumers)}",
+            )
+        ]
+    )
+
+
+def _record(named: Named, file: Path | None, message: Path | None) -> Record:
+    try:
+        given = None if message is None else message.read_bytes()
+    except OSError as error:
+        raise ConfigError(
+            [Problem(source=str(message), field="--message", expected=str(error))]
+        ) from error
+    # The path as it was typed: links are the reader's to judge.
+    path = None if file is None else os.path.abspath(file)
+    handler = named.consumer.handler
+    if isinstance(handler, ByHand):
+        value = handler.compose(path, given)
+    elif given is None or path is not None:
+        raise ConfigError(
+            [
+                Problem(
+                    source="--file",
+                    field=named.name,
+                    expected="its handler takes messages only: give --message",
+                )
+            ]
+        )
+    else:
+        value = given
+    now = time.time_ns()
+    at = Coordinates(GROUP, 0, now)
+    return Record(
+        at=at,
+        timestamp=now // 10**6,
+        key=None,
+        value=value,
+        origin=at,
+        origin_timestamp=now // 10**6,
+    )
+
+
+def _outcome(named: Named, record: Record, settings: Settings) -> Outcome:
+    # A file that was written a moment ago is worth waiting for; a person is there.
+    patience = time.monotonic() + 2 * settings.files.settle + 1
+    while True:
+        try:
+            for attempt in stamina.retry_context(on=TransientFailure, attempts=3):
+                with attempt:
+                    return named.consumer.handle(record)
+        except NotReady as failure:
+            if time.monotonic() + failure.retry_in > patience:
+                return _failed(failure)
+            time.sleep(failure.retry_in)
+        except SystemUnavailable:
+            raise
+        except Failure as failure:
+            return _failed(failure)
+
+
+def _failed(failure: Failure) -> Outcome:
+    rejected = isinstance(failure, Rejection)
+    return Outcome(
+        kind=OutcomeKind.REJECTED if rejected else OutcomeKind.DEFERRED,
+        reason=failure.reason,
+        error_class=failure.error_class,
+        message_type=failure.message_type,
+        message_format=failure.message_format,
+        objects=failure.objects,
+    )
+
+
+def _row(record: Record, outcome: Outcome, trace_id: str) -> JournalRow:
+    from icat_stream import __version__
+
+    at = record.at
+    value = record.value or b""
+    return JournalRow(
+        at=RowKey(GROUP, at.topic, at.partition, at.offset, record.timestamp),
+        origin_topic=at.topic,
+        origin_partition=at.partition,
+        origin_offset=at.offset,
+        origin_time=record.timestamp,
+        outcome=outcome.kind.value,
+        size=len(value),
+        sha256=hashlib.sha256(value).hexdigest(),
+        message_type=outcome.message_type,
+        message_format=outcome.message_format,
+        objects=outcome.objects,
+        error_class=outcome.error_class,
+        text=outcome.reason,
+        attempts=1,
+        steps=outcome.steps,
+        trace_id=trace_id,
+        version=__version__,
+    )
+
+
+def _tell(settings: Settings, outcome: Outcome) -> None:
+    try:
+        send_events(settings, outcome.events)
+    except SystemUnavailable as failure:
+        raise SystemUnavailable(
+            f"{failure}, though the catalogue is written: run the same command again,"
+            " or use --no-event",
+            system=failure.system,
+        ) from failure

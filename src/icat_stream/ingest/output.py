@@ -1,0 +1,112 @@
+"""Outcomes and plans, as JSON for programs and as text for people."""
+
+import json
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import asdict
+from datetime import datetime
+from typing import Any
+
+from icat_stream.records import Diff, Outcome, OutcomeKind, Plan, Record
+
+_MARKS = {"new": "+", "changed": "~", "unchanged": " ", "extra": "?"}
+
+
+def outcome_line(record: Record, outcome: Outcome) -> str:
+    """Return one line of JSON: a record and what became of it."""
+    origin = record.origin
+    body = {
+        "outcome": outcome.kind.value,
+        "reason": outcome.reason,
+        "origin": {
+            "topic": origin.topic,
+            "partition": origin.partition,
+            "offset": origin.offset,
+        },
+        "error_class": outcome.error_class,
+        "plan": None if outcome.plan is None else _plain(asdict(outcome.plan)),
+        "diff": None if outcome.diff is None else _plain(asdict(outcome.diff)),
+        "objects": _plain(outcome.objects),
+        "written": list(outcome.written),
+        "steps": {name: round(value, 6) for name, value in outcome.steps.items()},
+    }
+    return json.dumps(body, ensure_ascii=False, separators=(",", ":"))
+
+
+def outcome_text(record: Record, outcome: Outcome) -> str:
+    """Return what a person wants to know of a record, one line and the plan."""
+    line = f"{outcome.kind.value:9} {record.origin}"
+    named = ", ".join(f"{k} {v}" for k, v in outcome.objects.items())
+    if named:
+        line += f"  {named}"
+    if outcome.reason:
+        line += f"  {outcome.reason}"
+    lines = [line]
+    if outcome.plan is not None:
+        lines += ["  " + text for text in plan_text(outcome.plan, outcome.diff)]
+    lines += [f"  wrote {text}" for text in outcome.written]
+    return "\n".join(lines)
+
+
+def plan_text(plan: Plan, diff: Diff | None) -> list[str]:
+    """Return a plan as lines for people, beside what the catalogue holds."""
+    lines = [f"job {job.job_id}: sample {job.sample}" for job in plan.jobs]
+    for dataset in plan.datasets:
+        lines.append(f"dataset {dataset.key} ({dataset.type})")
+        facts = {
+            "description": dataset.description,
+            "start": dataset.start,
+            "end": dataset.end,
+            "sample": None if dataset.sample is None else dataset.sample.name,
+            "instruments": ", ".join(dataset.instruments),
+            "techniques": ", ".join(t.name for t in dataset.techniques),
+            "complete": dataset.complete,
+        }
+        lines += [
+            f"  {name}: {value}"
+            for name, value in facts.items()
+            if value not in (None, "")
+        ]
+        lines += [
+            f"  parameter {p.name} = {p.value} {p.units}".rstrip()
+            for p in dataset.parameters
+        ]
+        lines += [
+            f"  file {f.name} ({f.size} bytes) at {f.location or 'the data service'}"
+            for f in dataset.datafiles
+        ]
+    lines += [f"kept beside the data: {file.path}" for file in plan.keep]
+    lines += [f"note: {note}" for note in plan.notes]
+    if diff is not None:
+        counts = Counter(change.kind for change in diff.changes)
+        lines.append(
+            "against the catalogue: "
+            + (", ".join(f"{n} {kind}" for kind, n in counts.items()) or "nothing")
+        )
+        for change in diff.changes:
+            if change.kind == "unchanged":
+                continue
+            text = f"  {_MARKS.get(change.kind, ' ')} {change.kind} {change.what}"
+            if change.field is not None:
+                text += f" {change.field}: {change.found} -> {change.planned}"
+            lines.append(text)
+    return lines
+
+
+def summary_line(counts: Mapping[OutcomeKind, int]) -> str:
+    """Return the last line of a run: how many records became what."""
+    body = {"announced": sum(counts.values())}
+    body |= {kind.value: counts.get(kind, 0) for kind in OutcomeKind}
+    return json.dumps(body)
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return {str(k): _plain(v) for k, v in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(v) for v in value]
+    if isinstance(value, datetime):
+        return value.isoformat()
+    if isinstance(value, bytes):
+        return value.decode("utf-8", "backslashreplace")
+    return value

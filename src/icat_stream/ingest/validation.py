@@ -1,0 +1,192 @@
+"""Checking a configuration, and with it all that it points to."""
+
+import logging
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+from pydantic import SecretStr
+
+from icat_stream.config import ConfigError, Problem, Settings, load
+from icat_stream.handlers import UnknownHandler, load_handler
+from icat_stream.records import Failure, SystemUnavailable
+from icat_stream.schemas import load_schemas
+
+# What librdkafka says of brokers is in the exceptions, too.
+_SILENT = logging.getLogger("icat_stream.ingest.validation.kafka")
+_SILENT.disabled = True
+_CONFIGURATION = 2
+_UNAVAILABLE = 5
+
+
+def validate(file: Path, *, connect: bool) -> int:
+    """Check a configuration and say what was found.
+
+    Parameters
+    ----------
+    file
+        The configuration.
+    connect
+        Reach every system as well.
+
+    Returns
+    -------
+    :
+        The exit code.
+
+    Raises
+    ------
+    ConfigError
+        With all problems of the configuration and its metadata schemas.
+    """
+    settings = load(file)
+    problems = _handlers(settings, str(file))
+    schemas = 0
+    if settings.schemas is not None:
+        try:
+            schemas = len(load_schemas(settings.schemas).schemas)
+        except ConfigError as error:
+            problems += error.problems
+    elif any(c.handler == "file_written" for c in settings.consumers.values()):
+        problems.append(
+            Problem(
+                source=str(file),
+                field="schemas",
+                expected="is required: the handler file_written needs metadata schemas",
+            )
+        )
+    problems += _client_options(settings, str(file))
+    if problems:
+        raise ConfigError(problems)
+    _say(f"{file}: valid")
+    _say(f"  consumers: {', '.join(settings.consumers)}")
+    _say(f"  metadata schemas: {schemas} in {settings.schemas}")
+    for note in _notes(settings):
+        _say(f"  note: {note}")
+    return _connect(settings) if connect else 0
+
+
+def _say(text: str) -> None:
+    sys.stdout.write(text + "\n")
+
+
+def _handlers(settings: Settings, source: str) -> list[Problem]:
+    problems = []
+    for name, consumer in settings.consumers.items():
+        try:
+            load_handler(consumer.handler)
+        except UnknownHandler as error:
+            problems.append(
+                Problem(
+                    source=source,
+                    field=f"consumers.{name}.handler",
+                    expected=str(error),
+                )
+            )
+    return problems
+
+
+def _client_options(settings: Settings, source: str) -> list[Problem]:
+    """Let librdkafka itself say whether it knows the options; nothing is reached."""
+    from confluent_kafka import KafkaException, Producer
+
+    plain = {
+        key: value
+        for key, value in settings.kafka.client.items()
+        if not key.endswith("_file")
+    }
+    try:
+        Producer({k: _clear(v) for k, v in plain.items()}, logger=_SILENT)
+    except KafkaException as error:
+        return [
+            Problem(source=source, field="kafka.client", expected=error.args[0].str())
+        ]
+    return []
+
+
+def _clear(value: object) -> object:
+    return value.get_secret_value() if isinstance(value, SecretStr) else value
+
+
+def _notes(settings: Settings) -> list[str]:
+    """Return what is no mistake of the file's, but will be one of the machine's."""
+    files = {
+        "icat.password_file": settings.icat.password_file,
+        "journal.password_file": settings.journal.password_file,
+    }
+    files |= {
+        f"kafka.client.{key}": Path(str(value))
+        for key, value in settings.kafka.client.items()
+        if key.endswith("_file")
+    }
+    notes = [
+        f"{field}: {path} is not there (yet)"
+        for field, path in files.items()
+        if path is not None and not path.exists()
+    ]
+    notes += [
+        f"files.roots: {root} is no folder (yet)"
+        for root in settings.files.roots
+        if not root.is_dir()
+    ]
+    if settings.icat.password is None and settings.icat.password_file is None:
+        notes.append("icat: neither password nor password_file is given")
+    if settings.kafka.instance_id is None:
+        notes.append(
+            "kafka.instance_id is not set: after a restart the partitions move only"
+            " when the session times out"
+        )
+    return notes
+
+
+def _connect(settings: Settings) -> int:
+    from icat_stream.catalogue import FacilityMissing
+
+    from .assembly import Line, journal_exists
+
+    code = 0
+    with Line(settings, dry_run=True) as line:
+        checks: list[tuple[str, Callable[[], None]]] = [
+            ("kafka", lambda: _kafka(settings)),
+            ("icat", line.catalogue.open),
+            ("files", line.files.probe),
+        ]
+        if journal_exists(settings):
+            checks.append(("journal", line.journal.ping))
+        else:
+            _say("  journal: will be made at the first start")
+        if settings.ids.url is not None:
+            checks.append(("ids", line.storage.ping))
+        for name, check in checks:
+            try:
+                check()
+            except FacilityMissing as error:
+                _say(f"  {name}: {error}")
+                code = code or _CONFIGURATION
+            except (Failure, OSError) as error:
+                _say(f"  {name}: {error}")
+                code = _UNAVAILABLE
+            else:
+                _say(f"  {name}: reached")
+    return code
+
+
+def _kafka(settings: Settings) -> None:
+    from confluent_kafka import KafkaException
+    from confluent_kafka.admin import AdminClient
+
+    client = AdminClient(settings.kafka.client_options(), logger=_SILENT)
+    try:
+        topics = client.list_topics(timeout=10).topics
+    except KafkaException as error:
+        raise SystemUnavailable(
+            f"{settings.kafka.bootstrap_servers} does not answer:"
+            f" {error.args[0].str()}",
+            system="kafka",
+        ) from error
+    wanted = {t for c in settings.consumers.values() for t in c.topics if c.enabled}
+    missing = sorted(wanted - set(topics))
+    if missing:
+        raise SystemUnavailable(
+            f"topics {', '.join(missing)} are not there", system="kafka"
+        )

@@ -1,0 +1,79 @@
+"""The journal's tables."""
+
+from sqlalchemy import (
+    JSON,
+    BigInteger,
+    Column,
+    Index,
+    Integer,
+    MetaData,
+    String,
+    Table,
+    Text,
+    text,
+)
+
+metadata = MetaData()
+
+PENDING = "pending"
+COMMITTED = "committed"
+
+outcomes = Table(
+    "outcomes",
+    metadata,
+    Column("group", String(255), primary_key=True),
+    Column("topic", String(249), primary_key=True),
+    Column("partition", Integer, primary_key=True, autoincrement=False),
+    Column("offset", BigInteger, primary_key=True, autoincrement=False),
+    # Milliseconds since the epoch, as Kafka gives them.
+    Column("time", BigInteger, primary_key=True, autoincrement=False),
+    Column("origin_topic", String(249), nullable=False),
+    Column("origin_partition", Integer, nullable=False),
+    Column("origin_offset", BigInteger, nullable=False),
+    Column("origin_time", BigInteger, nullable=False),
+    Column("key", Text),
+    Column("message_type", String(64)),
+    Column("message_format", String(32)),
+    Column("sha256", String(64), nullable=False),
+    Column("size", Integer, nullable=False),
+    Column("objects", JSON, nullable=False),
+    Column("outcome", String(16), nullable=False),
+    Column("error_class", String(32)),
+    Column("text", Text, nullable=False),
+    Column("attempts", Integer, nullable=False),
+    Column("steps", JSON, nullable=False),
+    Column("trace_id", String(32)),
+    Column("version", String(64), nullable=False),
+    Column("state", String(16), nullable=False),
+    # Which process wrote the row: another one's late write is noticed by it.
+    Column("writer", String(32), nullable=False),
+    Column("written_at", BigInteger, nullable=False),
+)
+# Few rows are pending at a time; without this, settling would read whole partitions.
+Index(
+    "outcomes_pending",
+    outcomes.c.group,
+    outcomes.c.topic,
+    outcomes.c.partition,
+    outcomes.c.offset,
+    sqlite_where=text("state = 'pending'"),
+    postgresql_where=text("state = 'pending'"),
+)
+# The way of a retried record; what was never put off is found by its primary key.
+Index(
+    "outcomes_origin",
+    outcomes.c.origin_topic,
+    outcomes.c.origin_partition,
+    outcomes.c.origin_offset,
+    sqlite_where=text("origin_topic <> topic"),
+    postgresql_where=text("origin_topic <> topic"),
+)
+
+jobs = Table(
+    "jobs",
+    metadata,
+    Column("job_id", String(255), primary_key=True),
+    Column("sample", Text, nullable=False),
+    Column("proposal", Text),
+    Column("remembered_at", BigInteger, nullable=False),
+)

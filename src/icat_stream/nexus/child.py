@@ -1,0 +1,205 @@
+"""The process that touches announced files, so that nobody else has to.
+
+It is started by its parent with pipes for stdin and stdout and ends when they do.
+"""
+
+import hashlib
+import os
+import resource
+import signal
+import sys
+import traceback
+from collections.abc import Callable
+from typing import Any
+
+import xxhash
+
+from icat_stream.records import (
+    Failure,
+    NotReady,
+    Rejection,
+    SystemUnavailable,
+    TransientFailure,
+)
+
+from . import content, hdf5, wire
+from .keeping import keep
+from .limits import Limits
+from .safe_open import Held, Rules, hold, is_below
+
+# Larger blocks are no faster; much smaller ones are slower.
+_BLOCK = 1024 * 1024
+
+
+def main() -> None:
+    """Serve requests until the parent closes the pipe."""
+    # The terminal's Ctrl-C and the service manager's SIGTERM are for the parent,
+    # which still needs answers while it finishes what it has begun.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    requests, answers = 0, os.dup(1)
+    # Nothing that a library prints may get between the frames.
+    os.dup2(os.open(os.devnull, os.O_WRONLY) if sys.stderr is None else 2, 1)
+    try:
+        settings = wire.receive(requests)
+        limits = Limits(**settings["limits"])
+        rules = Rules(**settings["rules"])
+        _limit_memory(limits.memory)
+        wire.send(answers, wire.pack({"ready": os.getpid()}))
+        while True:
+            request = wire.receive(requests)
+            # Should the parent be killed in the meantime, nobody else ends this.
+            signal.setitimer(signal.ITIMER_REAL, request["lifetime"])
+            answer = _serve(request, rules, limits, settings["path_map"])
+            signal.setitimer(signal.ITIMER_REAL, 0)
+            wire.send(answers, wire.pack(answer))
+    except wire.PipeClosed:
+        return
+
+
+def _limit_memory(extra: int) -> None:
+    with open("/proc/self/statm") as statm:
+        pages = int(statm.read().split()[0])
+    size = pages * resource.getpagesize() + extra
+    resource.setrlimit(resource.RLIMIT_AS, (size, size))
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+
+
+def _serve(
+    request: dict[str, Any], rules: Rules, limits: Limits, path_map: dict[str, str]
+) -> dict[str, Any]:
+    try:
+        match request["do"]:
+            case "read":
+                return _read(request, rules, limits, path_map)
+            case "checksum":
+                return {"checksum": _checksum(request, rules)}
+            case "keep":
+                content_ = bytes.fromhex(request["content"])
+                return {"size": keep(request["path"], content_, rules)}
+            case _:
+                _look_at_roots(rules)
+                return {}
+    except NotReady as failure:
+        return _failed(failure) | {"retry_in": failure.retry_in}
+    except Failure as failure:
+        return _failed(failure)
+    except OSError as error:
+        where = error.filename or request.get("path", "the allowed folders")
+        return _failed(TransientFailure(f"{where}: {error.strerror or error}"))
+    except MemoryError:
+        reason = (
+            f"{request.get('path')}: reading it takes more than"
+            f" {limits.memory // 1024**2:,} MiB of memory"
+        )
+        return _failed(Rejection(reason)) | {"out_of_memory": True}
+    except Exception:
+        # A bug of ours: the parent raises it, with where it happened.
+        return {"error_class": "bug", "reason": traceback.format_exc()}
+
+
+def _failed(failure: Failure) -> dict[str, Any]:
+    return {"error_class": failure.error_class, "reason": failure.reason}
+
+
+def _look_at_roots(rules: Rules) -> None:
+    missing = [root for root in rules.roots if not os.path.isdir(root)]
+    if missing:
+        raise SystemUnavailable(
+            f"not there, expected folders: {', '.join(missing)}; are they mounted?",
+            system="files",
+        )
+
+
+def _read(
+    request: dict[str, Any], rules: Rules, limits: Limits, path_map: dict[str, str]
+) -> dict[str, Any]:
+    asked, settled_when = request["asked"], request["settled_when"]
+    with hold(request["path"], rules) as held:
+        found = content.Found()
+        if asked or settled_when is not None:
+            with held.readable(rules) as name, hdf5.opened(name, held, rules) as file:
+                found = content.read(
+                    file, held.path, asked, settled_when=settled_when, limits=limits
+                )
+        links = _links(found.targets, held, rules, path_map) if request["links"] else []
+        held.check_unchanged(rules)
+    if not found.settled:
+        raise rules.not_ready(f"{held.path}: has no {settled_when} yet")
+    return {
+        "stat": _plain(held),
+        "entries": found.entries,
+        "values": found.values,
+        "asked": found.asked,
+        "refused": found.refused,
+        "links": links,
+    }
+
+
+def _checksum(request: dict[str, Any], rules: Rules) -> str:
+    name = request["algorithm"]
+    makes: dict[str, Callable[[], Any]] = {
+        "xxh3_64": xxhash.xxh3_64,
+        "xxh3_128": xxhash.xxh3_128,
+        "sha256": hashlib.sha256,
+        "blake2b": hashlib.blake2b,
+    }
+    digest = makes[name]()
+    with hold(request["path"], rules) as held:
+        expected = request["size"], request["mtime_ns"]
+        if (held.found.st_size, held.found.st_mtime_ns) != expected:
+            raise rules.not_ready(f"{held.path}: changed since it was looked at")
+        block = memoryview(bytearray(_BLOCK))
+        with held.readable(rules) as path, open(path, "rb", buffering=0) as file:
+            while size := file.readinto(block):
+                digest.update(block[:size])
+        held.check_unchanged(rules)
+    return f"{name}:{digest.hexdigest()}"
+
+
+def _links(
+    targets: list[tuple[str, str]], held: Held, rules: Rules, path_map: dict[str, str]
+) -> list[dict[str, Any]]:
+    """Look at the files that the file at hand refers to, never into them.
+
+    What is wrong with one matters only to those who want it.
+    """
+    roots = [*rules.roots, *rules.real_roots()]
+    folder = os.path.dirname(held.path)
+    links = []
+    for at, target in targets:
+        path = os.path.normpath(os.path.join(folder, _mapped(target, path_map)))
+        try:
+            # Even to resolve a path can hang, as on a dead mount elsewhere.
+            if not any(is_below(path, root) for root in roots):
+                raise Rejection(
+                    f"{path}, outside the allowed folders ({', '.join(rules.roots)});"
+                    " it was not looked at"
+                )
+            with hold(path, rules) as other:
+                links.append({"at": at, "stat": _plain(other)})
+        except Failure as failure:
+            failed = _failed(failure)
+            failed["reason"] = f"{held.path}: {at} refers to {failure.reason}"
+            if isinstance(failure, NotReady):
+                failed["retry_in"] = failure.retry_in
+            links.append({"at": at, **failed})
+    return links
+
+
+def _mapped(path: str, path_map: dict[str, str]) -> str:
+    """Translate an absolute path of the writer's host to this one's."""
+    prefixes = [prefix for prefix in path_map if is_below(path, prefix)]
+    if not prefixes:
+        return path
+    prefix = max(prefixes, key=len)
+    return os.path.join(path_map[prefix], path[len(prefix) :].lstrip("/"))
+
+
+def _plain(held: Held) -> dict[str, Any]:
+    stat = held.stat()
+    return {name: getattr(stat, name) for name in type(stat).__slots__}
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,314 @@
+"""A pool of warm child processes, each doing one thing at a time under a deadline.
+
+A child is started by fork and exec of a fresh interpreter, closing all descriptors
+but its pipes: it inherits no socket and no lock of the parent, whatever the parent's
+threads are doing.
+"""
+
+import contextlib
+import math
+import os
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable
+from types import TracebackType
+from typing import Any, Self
+
+from icat_stream.records import SystemUnavailable, TransientFailure
+
+from . import wire
+
+SYSTEM = "files"
+
+# Importing h5py took 0.4 s; a cold disk and a busy machine take their time.
+_STARTUP = 60.0
+# SIGKILL ends a process at once unless it sits in the kernel, as on a dead mount.
+_KILL = 1.0
+
+
+class Child:
+    """One child process and the two pipes to it.
+
+    Parameters
+    ----------
+    settings
+        Its first message.
+    """
+
+    def __init__(self, settings: dict[str, Any]) -> None:
+        environment = {
+            name: value
+            for name, value in os.environ.items()
+            # HDF5's own variables would overrule what is asked for in calls.
+            if not name.startswith("HDF5_") or name == "HDF5_PLUGIN_PATH"
+        }
+        # Nothing is calculated; the threads would only cost address space.
+        environment["OPENBLAS_NUM_THREADS"] = "1"
+        self._process = subprocess.Popen(
+            [sys.executable, "-P", "-m", "icat_stream.nexus.child"],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            bufsize=0,
+            env=environment,
+            start_new_session=True,
+        )
+        if self._process.stdin is None or self._process.stdout is None:
+            raise RuntimeError("a process without the pipes that were asked for")
+        self._stdin, self._stdout = self._process.stdin, self._process.stdout
+        os.set_blocking(self._stdin.fileno(), False)
+        self._starting = True
+        self.served = 0
+        # It fits into the pipe; a child that is dead already is found by ``ask``.
+        with contextlib.suppress(wire.PipeClosed):
+            frame, until = wire.pack(settings), time.monotonic() + _KILL
+            wire.send(self._stdin.fileno(), frame, until=until)
+
+    @property
+    def pid(self) -> int:
+        """Its process id."""
+        return self._process.pid
+
+    def ask(self, frame: bytes, *, deadline: float) -> dict[str, Any]:
+        """Send a request and wait for its answer.
+
+        Parameters
+        ----------
+        frame
+            The request, packed.
+        deadline
+            Seconds, from when the child is ready.
+        """
+        if self._starting:
+            try:
+                wire.receive(self._stdout.fileno(), until=time.monotonic() + _STARTUP)
+            except (wire.PipeClosed, wire.DeadlinePassed) as error:
+                raise SystemUnavailable(
+                    f"the process that reads files does not start ({self.last_words()})"
+                    "; its own output says why",
+                    system=SYSTEM,
+                ) from error
+            self._starting = False
+        until = time.monotonic() + deadline
+        wire.send(self._stdin.fileno(), frame, until=until)
+        answer = wire.receive(self._stdout.fileno(), until=until)
+        self.served += 1
+        return answer
+
+    def has_ended(self) -> bool:
+        """Whether the process is gone."""
+        return self._process.poll() is not None
+
+    def last_words(self) -> str:
+        """Say how the process ended, as far as it has."""
+        try:
+            code = self._process.wait(_KILL)
+        except subprocess.TimeoutExpired:
+            return "still running"
+        return f"signal {-code}" if code < 0 else f"exit code {code}"
+
+    def kill(self) -> None:
+        """Tell the kernel to end it; this takes effect when the kernel can."""
+        self._process.kill()
+
+    def end(self) -> bool:
+        """Kill it and tell whether it is gone."""
+        self.kill()
+        self._stdin.close()
+        try:
+            self._process.wait(_KILL)
+        except subprocess.TimeoutExpired:
+            return False
+        self._stdout.close()
+        return True
+
+
+class ChildPool:
+    """Hands each request to a free child, starting children as they are needed.
+
+    Parameters
+    ----------
+    spawn
+        Starts a child.
+    size
+        Most children at work or waiting.
+    max_stuck
+        Most children abandoned in the kernel; beyond that nothing is asked any more
+        until one of them ends.
+    """
+
+    def __init__(
+        self, spawn: Callable[[], Child], *, size: int, max_stuck: int
+    ) -> None:
+        self._spawn = spawn
+        self._size = size
+        self._max_stuck = max_stuck
+        self._condition = threading.Condition()
+        self._idle: list[Child] = []
+        self._busy: set[Child] = set()
+        self._starting = 0
+        self._stuck: list[Child] = []
+        self._closed = False
+
+    @property
+    def pids(self) -> frozenset[int]:
+        """Process ids of all children, stuck ones included."""
+        with self._condition:
+            return frozenset(c.pid for c in (*self._idle, *self._busy, *self._stuck))
+
+    def start(self) -> None:
+        """Start all children now, without waiting until they are ready."""
+        while True:
+            with self._condition:
+                known = len(self._idle) + len(self._busy) + self._starting
+                if self._closed or known >= self._size:
+                    return
+                self._starting += 1
+            self._release(self._start_reserved())
+
+    def ask(
+        self, frame: bytes, *, deadline: float, patient: bool = False
+    ) -> dict[str, Any]:
+        """Let a child answer a request.
+
+        Parameters
+        ----------
+        frame
+            The request, packed.
+        deadline
+            Seconds to wait for a free child, and again for its answer.
+        patient
+            Whether to wait for a free child as long as it takes.
+
+        Raises
+        ------
+        TransientFailure
+            No child was free in time, it did not answer in time, or it died.
+        SystemUnavailable
+            No child can be started, or too many are stuck.
+        """
+        child = self._take(None if patient else deadline)
+        try:
+            answer = child.ask(frame, deadline=deadline)
+        except wire.DeadlinePassed as error:
+            gone = self._discard(child)
+            raise TransientFailure(
+                f"not read within {deadline:g} s; the file system is slow or stalled,"
+                " or the file is hostile; its reading process was"
+                f" {'ended' if gone else 'abandoned'}"
+            ) from error
+        except wire.PipeClosed as error:
+            end = child.last_words()
+            self._discard(child)
+            raise TransientFailure(f"the process reading it died ({end})") from error
+        except BaseException:
+            self._discard(child)
+            raise
+        if not answer.get("out_of_memory"):
+            self._release(child)
+            return answer
+        self._discard(child)
+        # One that has served for long may have had little left for this file.
+        if child.served == 1:
+            return answer
+        return self.ask(frame, deadline=deadline, patient=patient)
+
+    def close(self) -> None:
+        """End all children, those at work too; their callers get a failure."""
+        with self._condition:
+            self._closed = True
+            idle, self._idle = self._idle, []
+            for child in self._busy:
+                child.kill()
+            self._condition.notify_all()
+        for child in idle:
+            child.kill()
+        for child in idle:
+            child.end()
+
+    def _take(self, deadline: float | None) -> Child:
+        until = math.inf if deadline is None else time.monotonic() + deadline
+        with self._condition:
+            while True:
+                self._check()
+                while self._idle:
+                    child = self._idle.pop()
+                    if not child.has_ended():
+                        self._busy.add(child)
+                        return child
+                    child.end()
+                if len(self._busy) + self._starting < self._size:
+                    self._starting += 1
+                    break
+                left = until - time.monotonic()
+                if left <= 0:
+                    raise TransientFailure(
+                        f"none of the {self._size} processes that read files was free"
+                        f" within {deadline:g} s"
+                    )
+                self._condition.wait(None if deadline is None else left)
+        return self._start_reserved()
+
+    def _check(self) -> None:
+        if self._closed:
+            raise TransientFailure("files are not read any more: stopping")
+        for child in self._stuck:
+            if child.has_ended():
+                child.end()
+        self._stuck = [child for child in self._stuck if not child.has_ended()]
+        if len(self._stuck) >= self._max_stuck:
+            raise SystemUnavailable(
+                f"{len(self._stuck)} processes that read files hang in the kernel"
+                f" (pid {', '.join(str(child.pid) for child in self._stuck)});"
+                " a mounted file system does not answer",
+                system=SYSTEM,
+            )
+
+    def _start_reserved(self) -> Child:
+        child = None
+        try:
+            child = self._spawn()
+        except OSError as error:
+            raise SystemUnavailable(
+                f"cannot start a process that reads files: {error}", system=SYSTEM
+            ) from error
+        finally:
+            with self._condition:
+                self._starting -= 1
+                if child is not None:
+                    self._busy.add(child)
+                if self._closed and child is not None:
+                    child.kill()
+                self._condition.notify()
+        return child
+
+    def _release(self, child: Child) -> None:
+        with self._condition:
+            self._busy.remove(child)
+            if not self._closed:
+                self._idle.append(child)
+                self._condition.notify()
+                return
+        child.end()
+
+    def _discard(self, child: Child) -> bool:
+        gone = child.end()
+        with self._condition:
+            self._busy.remove(child)
+            if not gone:
+                self._stuck.append(child)
+            # With the last one stuck, whoever waits is to hear of it at once.
+            self._condition.notify_all()
+        return gone
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()

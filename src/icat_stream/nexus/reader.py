@@ -1,0 +1,355 @@
+"""What the rest of the program sees of this room."""
+
+import dataclasses
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+from opentelemetry import trace
+
+from icat_stream.records import (
+    ExternalLink,
+    FieldValue,
+    FileContent,
+    FileStat,
+    NotReady,
+    Rejection,
+    SystemUnavailable,
+    TransientFailure,
+)
+
+from . import wire
+from .limits import Limits
+from .pool import SYSTEM, Child, ChildPool
+from .safe_open import is_below
+
+_tracer = trace.get_tracer("icat_stream.nexus")
+
+# Nobody's schema asks for more; a request must stay small beside a frame's limit.
+_MOST_PATHS = 10_000
+# How much longer than its deadline a request may live when the parent was killed.
+_ORPHANED = 10.0
+_ALGORITHMS = ("xxh3_64", "xxh3_128", "sha256", "blake2b")
+# Bytes a second that a file server gives when it is still worth waiting for it.
+_SLOWEST = 10e6
+
+
+class NexusReader:
+    """A :class:`~icat_stream.records.FileReader` that never touches a file itself.
+
+    Every call on an announced path is made by a child process, under a deadline and
+    a memory limit.  Several threads may read at once.
+
+    What values become: see :mod:`icat_stream.nexus.values`.  A path with ``*`` gives
+    each match under its own path, and all of them together, flat, under the path
+    asked for; a ``*`` in its last component passes over what cannot be a value.  The
+    same holds for ``{entry}``: its value is there under both paths.  Without any
+    path, the file is looked at but not opened as HDF5.
+
+    Parameters
+    ----------
+    roots
+        Folders below which files may lie, whatever links say.
+    path_map
+        Translates prefixes of absolute paths in external links from the file
+        writer's host to this one; announced paths come in translated.
+    workers
+        Most processes that read; one more makes checksums, so that a long one keeps
+        nobody from reading.
+    deadline
+        Seconds to wait for a free process, and for one file to be read.
+    settle
+        Seconds without a change after which a writable file counts as finished.
+    settle_deadline
+        Passed on with :class:`~icat_stream.records.NotReady`.
+    max_stuck
+        Most processes abandoned on a dead mount, of each of the two kinds.
+    limits
+        Of what is read, and of memory.
+    """
+
+    def __init__(
+        self,
+        roots: Sequence[Path],
+        *,
+        path_map: Mapping[str, str] | None = None,
+        workers: int = 2,
+        deadline: float = 30.0,
+        settle: float = 2.0,
+        settle_deadline: float = 60.0,
+        max_stuck: int = 4,
+        limits: Limits | None = None,
+    ) -> None:
+        if not roots or not all(root.is_absolute() for root in roots):
+            raise ValueError(
+                f"expected absolute folders, found {list(map(str, roots))}"
+            )
+        self._roots = [str(root) for root in roots]
+        self._deadline = deadline
+        settings: dict[str, Any] = {
+            "rules": {
+                "roots": self._roots,
+                "settle": settle,
+                "settle_deadline": settle_deadline,
+            },
+            "limits": dataclasses.asdict(limits or Limits()),
+            "path_map": dict(path_map or {}),
+        }
+        self._settle_deadline = settle_deadline
+        self._pool = ChildPool(
+            lambda: Child(settings), size=workers, max_stuck=max_stuck
+        )
+        self._checksums = ChildPool(
+            lambda: Child(settings), size=1, max_stuck=max_stuck
+        )
+
+    @property
+    def pids(self) -> frozenset[int]:
+        """Process ids of the processes that live now, stuck ones included."""
+        return self._pool.pids | self._checksums.pids
+
+    def start(self) -> None:
+        """Start all that read now; otherwise they start when they are needed."""
+        self._pool.start()
+
+    def read(
+        self,
+        path: str,
+        paths: Collection[str],
+        *,
+        settled_when: str | None = None,
+        links: bool = False,
+    ) -> FileContent:
+        """Read declared paths of a settled file.
+
+        Parameters
+        ----------
+        path
+            The file as announced, mapped to this host.
+        paths
+            Paths inside the file, see :class:`~icat_stream.records.FileReader`.
+        settled_when
+            A path inside the file without which it is not finished.
+        links
+            Whether to look at the targets of external links.
+        """
+        if len(paths) > _MOST_PATHS:
+            raise ValueError(f"{len(paths)} paths asked for, at most {_MOST_PATHS}")
+        answer = self._ask(
+            path,
+            {
+                "do": "read",
+                "path": self._checked(path),
+                "asked": list(paths),
+                "settled_when": settled_when,
+                "links": links,
+            },
+        )
+        found = {
+            at: FieldValue(
+                value=tuple(value) if isinstance(value, list) else value, units=units
+            )
+            for at, (value, units) in answer["values"].items()
+        }
+        asked = {
+            path: _together([found[at] for at in places])
+            for path, places in answer["asked"].items()
+        }
+        return FileContent(
+            stat=FileStat(**answer["stat"]),
+            entries=tuple(answer["entries"]),
+            values=_Values(path, found | asked, answer["refused"]),
+            links=tuple(self._link(path, link) for link in answer["links"]),
+        )
+
+    def checksum(self, stat: FileStat, algorithm: str) -> str:
+        """Return ``algorithm:hexdigest`` of a file that was looked at before.
+
+        Parameters
+        ----------
+        stat
+            What was found then; a file that has changed since is ``NotReady``.
+        algorithm
+            ``xxh3_64``, ``xxh3_128``, ``sha256`` or ``blake2b``.
+        """
+        if algorithm not in _ALGORITHMS:
+            raise ValueError(f"{algorithm}: expected one of {', '.join(_ALGORITHMS)}")
+        answer = self._ask(
+            stat.path,
+            {
+                "do": "checksum",
+                # Roots may be links, so a real path need not lie below their names.
+                "path": stat.path,
+                "size": stat.size,
+                "mtime_ns": stat.mtime_ns,
+                "algorithm": algorithm,
+            },
+            checksum_of=stat.size,
+        )
+        return str(answer["checksum"])
+
+    def keep(self, path: str, content: bytes) -> int:
+        """Write a small file beside the data, whole or not at all.
+
+        Parameters
+        ----------
+        path
+            Absolute, below the allowed folders; its folder is made if only that is
+            missing.
+        content
+            All of it.  What is there already is left alone, whatever it holds.
+
+        Returns
+        -------
+        int
+            Size of the file that is there now, in bytes.
+
+        Raises
+        ------
+        Rejection
+            The place is outside the allowed folders.
+        TransientFailure
+            It cannot be written.
+        """
+        answer = self._ask(
+            path,
+            {"do": "keep", "path": self._checked(path), "content": content.hex()},
+        )
+        return int(answer["size"])
+
+    def probe(self) -> None:
+        """Raise ``SystemUnavailable`` unless the allowed folders can be looked at."""
+        try:
+            self._ask("the allowed folders", {"do": "probe"})
+        except TransientFailure as failure:
+            raise SystemUnavailable(failure.reason, system=SYSTEM) from failure
+
+    def close(self) -> None:
+        """End the processes; reads under way fail."""
+        self._pool.close()
+        self._checksums.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def _checked(self, path: str) -> str:
+        """Refuse a path by its text alone; otherwise return it without repetitions."""
+        if "\0" in path:
+            raise Rejection(f"{path!r}: holds a NUL, expected the path of a file")
+        if not path.startswith("/"):
+            raise Rejection(f"{path}: is relative, expected an absolute path")
+        parts = [part for part in path.split("/") if part not in ("", ".")]
+        if ".." in parts:
+            raise Rejection(f"{path}: holds '..', expected a plain path; not opened")
+        plain = "/" + "/".join(parts)
+        if not any(is_below(plain, root) for root in self._roots):
+            raise Rejection(
+                f"{path}: is outside the allowed folders"
+                f" ({', '.join(self._roots)}); it was not opened"
+            )
+        return plain
+
+    def _ask(
+        self, path: str, request: dict[str, Any], *, checksum_of: int | None = None
+    ) -> dict[str, Any]:
+        deadline = self._deadline + (checksum_of or 0) / _SLOWEST
+        request["lifetime"] = deadline + _ORPHANED
+        is_checksum = checksum_of is not None
+        pool = self._checksums if is_checksum else self._pool
+        try:
+            with _tracer.start_as_current_span(
+                f"files.{request['do']}", record_exception=False
+            ):
+                # A small file's checksum may well come behind that of a huge one.
+                answer = pool.ask(
+                    wire.pack(request), deadline=deadline, patient=is_checksum
+                )
+        except TransientFailure as failure:
+            raise TransientFailure(f"{path}: {failure.reason}") from failure
+        if "error_class" in answer:
+            raise self._failure(path, answer)
+        return answer
+
+    def _failure(self, path: str, answer: dict[str, Any]) -> Exception:
+        reason = answer["reason"]
+        match answer["error_class"]:
+            case Rejection.error_class:
+                return Rejection(reason)
+            case NotReady.error_class:
+                return NotReady(
+                    reason,
+                    retry_in=answer["retry_in"],
+                    deadline=self._settle_deadline,
+                )
+            case SystemUnavailable.error_class:
+                return SystemUnavailable(reason, system=SYSTEM)
+            case TransientFailure.error_class:
+                return TransientFailure(reason)
+            case _:
+                return RuntimeError(f"{path}: failed unexpectedly\n{reason}")
+
+    def _link(self, path: str, link: dict[str, Any]) -> ExternalLink:
+        if "error_class" in link:
+            return ExternalLink(at=link["at"], failure=self._failure(path, link))
+        return ExternalLink(at=link["at"], stat=FileStat(**link["stat"]))
+
+
+class _Values(Mapping[str, FieldValue]):
+    """Values by path, which reject the file when one is wanted that is none.
+
+    The paths of all schemas that may apply are read at once, and what one of them
+    takes for text may be a group in another's layout: that is no error of the file.
+
+    Parameters
+    ----------
+    file
+        For errors.
+    values
+        What was read.
+    refused
+        Why other paths have no value although something is there.
+    """
+
+    def __init__(
+        self, file: str, values: dict[str, FieldValue], refused: dict[str, str]
+    ) -> None:
+        self._file = file
+        self._values = values
+        self._refused = refused
+
+    def __getitem__(self, path: str) -> FieldValue:
+        if path in self._refused:
+            raise Rejection(f"{self._file}: {self._refused[path]}")
+        return self._values[path]
+
+    def __contains__(self, path: object) -> bool:
+        return path in self._values or path in self._refused
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._values)
+
+    def __len__(self) -> int:
+        return len(self._values)
+
+    def __repr__(self) -> str:
+        return repr(self._values)
+
+
+def _together(values: list[FieldValue]) -> FieldValue:
+    """Join what several places hold, flat, with their units if they agree."""
+    if len(values) == 1:
+        return values[0]
+    flat: list[str | int | float | bool] = []
+    for one in values:
+        flat.extend(one.value if isinstance(one.value, tuple) else (one.value,))
+    units = {one.units for one in values}
+    return FieldValue(value=tuple(flat), units=units.pop() if len(units) == 1 else None)

@@ -1,0 +1,200 @@
+"""Getting hold of an announced file without trusting its path.
+
+The path is resolved once, by ``O_PATH``, which opens nothing: no FIFO is waited for,
+no device woken.  What was found is judged by its descriptor, and what is read later
+is that descriptor, whatever the path means by then.
+"""
+
+import errno
+import os
+import stat
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+from icat_stream.records import (
+    FileStat,
+    NotReady,
+    Rejection,
+    SystemUnavailable,
+    TransientFailure,
+)
+
+_WRITE_BITS = stat.S_IWUSR | stat.S_IWGRP | stat.S_IWOTH
+_KINDS = {
+    stat.S_IFDIR: "a directory",
+    stat.S_IFIFO: "a FIFO",
+    stat.S_IFSOCK: "a socket",
+    stat.S_IFCHR: "a device",
+    stat.S_IFBLK: "a device",
+}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Rules:
+    """Where files may lie and when they are finished.
+
+    Parameters
+    ----------
+    roots
+        Absolute paths of the allowed folders.
+    settle
+        Seconds without a change after which a writable file counts as finished.
+    settle_deadline
+        Passed on with :class:`~icat_stream.records.NotReady`.
+    """
+
+    roots: Sequence[str]
+    settle: float
+    settle_deadline: float
+
+    def real_roots(self) -> list[str]:
+        """Return the allowed folders by their real paths."""
+        return [os.path.realpath(root) for root in self.roots]
+
+    def not_ready(self, reason: str, retry_in: float = 1.0) -> NotReady:
+        """Make the failure of a file that is not finished."""
+        return NotReady(reason, retry_in=retry_in, deadline=self.settle_deadline)
+
+
+@dataclass(frozen=True, slots=True)
+class Held:
+    """A regular file inside the roots, by a descriptor that cannot be read itself.
+
+    Parameters
+    ----------
+    descriptor
+        Opened with ``O_PATH``.
+    path
+        Its real path.
+    found
+        Its status when it was resolved.
+    """
+
+    descriptor: int
+    path: str
+    found: os.stat_result
+
+    @property
+    def is_sealed(self) -> bool:
+        """Whether its writer said that it is finished by taking all write bits."""
+        return not self.found.st_mode & _WRITE_BITS
+
+    def stat(self) -> FileStat:
+        """Return what others want to know of it."""
+        return FileStat(
+            path=self.path,
+            size=self.found.st_size,
+            mtime_ns=self.found.st_mtime_ns,
+            ctime_ns=self.found.st_ctime_ns,
+            mode=stat.S_IMODE(self.found.st_mode),
+        )
+
+    @contextmanager
+    def readable(self, rules: Rules) -> Iterator[str]:
+        """Open this very file and give a name that stands for the descriptor."""
+        try:
+            # Not the path, which may mean something else by now.
+            descriptor = os.open(
+                f"/proc/self/fd/{self.descriptor}",
+                os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC,
+            )
+        except PermissionError as error:
+            raise rules.not_ready(
+                f"{self.path}: not readable by this user"
+                f" (mode {stat.S_IMODE(self.found.st_mode):04o})"
+            ) from error
+        try:
+            yield f"/proc/self/fd/{descriptor}"
+        finally:
+            os.close(descriptor)
+
+    def check_unchanged(self, rules: Rules) -> None:
+        """Raise ``NotReady`` if the file was changed or replaced since."""
+        try:
+            now = os.stat(self.path)
+        except FileNotFoundError:
+            now = None
+        before = self.found
+        if now is None or (now.st_dev, now.st_ino) != (before.st_dev, before.st_ino):
+            raise rules.not_ready(f"{self.path}: replaced or removed while it was read")
+        if (now.st_size, now.st_mtime_ns) != (before.st_size, before.st_mtime_ns):
+            raise rules.not_ready(
+                f"{self.path}: changed while it was read"
+                f" ({before.st_size} to {now.st_size} bytes)"
+            )
+
+
+@contextmanager
+def hold(path: str, rules: Rules) -> Iterator[Held]:
+    """Resolve a path and hold the settled regular file it leads to.
+
+    Parameters
+    ----------
+    path
+        Absolute.
+    rules
+        Where it may lead and when it is finished.
+    """
+    try:
+        descriptor = os.open(path, os.O_PATH | os.O_CLOEXEC)
+    except OSError as error:
+        raise _unresolvable(path, error, rules) from error
+    try:
+        found = os.fstat(descriptor)
+        held = Held(descriptor, os.readlink(f"/proc/self/fd/{descriptor}"), found)
+        _judge(path, held, rules)
+        yield held
+    finally:
+        os.close(descriptor)
+
+
+def _judge(path: str, held: Held, rules: Rules) -> None:
+    found = held.found
+    if found.st_nlink == 0:
+        raise rules.not_ready(f"{path}: removed while it was looked at")
+    if not any(is_below(held.path, root) for root in rules.real_roots()):
+        raise Rejection(
+            f"{path}: leads to {held.path}, outside the allowed folders"
+            f" ({', '.join(rules.roots)}); it was not opened"
+        )
+    if not stat.S_ISREG(found.st_mode):
+        kind = _KINDS.get(stat.S_IFMT(found.st_mode), "something else")
+        raise Rejection(f"{path}: is {kind}, expected a regular file; not opened")
+    age = time.time() - found.st_mtime
+    if not held.is_sealed and age < rules.settle:
+        raise rules.not_ready(
+            f"{path}: changed {max(age, 0):.1f} s ago and still writable, expected"
+            f" read-only or unchanged for {rules.settle:g} s",
+            # A clock of the file server that is ahead must not make this long.
+            retry_in=min(max(rules.settle - age, 0.05), rules.settle),
+        )
+
+
+def is_below(path: str, folder: str) -> bool:
+    """Whether a path without ``..`` lies inside a folder."""
+    return path.startswith(folder.rstrip("/") + "/")
+
+
+def _unresolvable(path: str, error: OSError, rules: Rules) -> Exception:
+    match error.errno:
+        case errno.ENOENT | errno.ENOTDIR:
+            for root in rules.roots:
+                if is_below(path, root) and not os.path.isdir(root):
+                    return SystemUnavailable(
+                        f"{path}: its root folder {root} is not there; is it mounted?",
+                        system="files",
+                    )
+            return rules.not_ready(f"{path}: missing")
+        case errno.ELOOP:
+            return Rejection(f"{path}: symbolic links that lead in a circle")
+        case errno.ENAMETOOLONG:
+            return Rejection(f"{path[:200]}…: longer than a path may be")
+        case errno.EACCES | errno.EPERM:
+            return rules.not_ready(
+                f"{path}: not accessible to this user; its folders need the"
+                " permission to search"
+            )
+        case _:
+            return TransientFailure(f"{path}: {error.strerror}")

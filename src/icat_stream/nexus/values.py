@@ -1,0 +1,272 @@
+"""Values of datasets and attributes, their size known before they are read.
+
+Text is strict UTF-8, or Latin-1 where it is not UTF-8.  Of fixed-length text HDF5
+takes the padding off; blanks that are no padding stay.  A float of less than double
+precision becomes the shortest decimal number that means it: 4.1, not
+4.099999904632568.  Enumerations give the name of their member, FALSE and TRUE a
+boolean.
+"""
+
+from typing import Any
+
+import numpy as np
+from h5py import check_enum_dtype, h5a, h5d, h5s, h5t, string_dtype
+
+from .limits import Limits
+
+Scalar = str | int | float | bool
+Value = Scalar | tuple[Scalar, ...]
+
+_REFUSED = {
+    h5t.TIME: "a time",
+    h5t.BITFIELD: "a bit field",
+    h5t.OPAQUE: "opaque",
+    h5t.COMPOUND: "a compound",
+    h5t.REFERENCE: "a reference",
+    h5t.VLEN: "a variable-length array",
+    h5t.ARRAY: "an array type",
+    getattr(h5t, "COMPLEX", 11): "a complex number",
+}
+
+
+_TEXT = (string_dtype(), h5t.py_create(string_dtype()))
+_COMMON = {
+    (h5t.FLOAT, 8): (np.dtype("<f8"), h5t.IEEE_F64LE),
+    (h5t.FLOAT, 4): (np.dtype("<f4"), h5t.IEEE_F32LE),
+    (h5t.INTEGER, 8): (np.dtype("<i8"), h5t.STD_I64LE),
+    (h5t.INTEGER, 4): (np.dtype("<i4"), h5t.STD_I32LE),
+}
+
+
+class NoValue(Exception):
+    """What is there cannot be a catalogue's value.
+
+    Parameters
+    ----------
+    why
+        What it is instead, to follow on its path in the file.
+    """
+
+    def __init__(self, why: str) -> None:
+        super().__init__(why)
+        self.why = why
+
+
+class TooMuch(Exception):
+    """The request as a whole costs more than it may.
+
+    Parameters
+    ----------
+    why
+        What does, to follow on the name of the file.
+    """
+
+    def __init__(self, why: str) -> None:
+        super().__init__(why)
+        self.why = why
+
+
+class Budget:
+    """What may still be read for one request.
+
+    Parameters
+    ----------
+    limits
+        To start from.
+    """
+
+    def __init__(self, limits: Limits) -> None:
+        self.limits = limits
+        self._bytes = limits.total_bytes
+        self._values = limits.values
+
+    def spend_value(self, size: int) -> None:
+        """Take one value from the budget."""
+        self._values -= 1
+        if self._values < 0:
+            raise TooMuch(
+                f"the paths asked for give over {self.limits.values:,} values"
+            )
+        self.spend(size)
+
+    def spend(self, size: int) -> None:
+        """Take that many bytes from the budget."""
+        self._bytes -= size
+        if self._bytes < 0:
+            raise TooMuch(
+                "the values asked for are together over"
+                f" {self.limits.total_bytes:,} bytes"
+            )
+
+
+def read_value(found: Any, budget: Budget) -> Value | None:
+    """Read a dataset or an attribute.
+
+    Parameters
+    ----------
+    found
+        A low-level dataset or attribute.
+    budget
+        What may be read.
+
+    Returns
+    -------
+    value
+        ``None`` for an empty data space.
+    """
+    kind = found.get_type()
+    kind_class = kind.get_class()
+    if kind_class in _REFUSED:
+        raise NoValue(
+            f"holds {_REFUSED[kind_class]} ({kind.get_size():,} bytes), expected text,"
+            " a number, a boolean or a one-dimensional array of these"
+        )
+    space = found.get_space()
+    if space.get_simple_extent_type() == h5s.NULL:
+        return None
+    shape = space.get_simple_extent_dims()
+    count = space.get_simple_extent_npoints()
+    _check_size(kind, kind_class, shape, count, budget)
+    if count == 0:
+        return ()
+    dtype, memory = _in_memory(kind, kind_class)
+    array = np.empty(shape, dtype)
+    if isinstance(found, h5d.DatasetID):
+        found.read(h5s.ALL, h5s.ALL, array, memory)
+    else:
+        found.read(array, memory)
+    if count == 1:
+        return _scalar(array.reshape(-1)[0], kind, kind_class, budget)
+    if kind_class in (h5t.INTEGER, h5t.FLOAT) and array.dtype.itemsize == 8:
+        return tuple(array.tolist())
+    return tuple(_scalar(item, kind, kind_class, budget) for item in array)
+
+
+def _in_memory(kind: Any, kind_class: int) -> tuple[Any, Any]:
+    """Return numpy's and HDF5's type of a value in memory.
+
+    To make them for each value takes as long as to read it.
+    """
+    if kind_class == h5t.STRING and kind.is_variable_str():
+        return _TEXT
+    known = _COMMON.get((kind_class, kind.get_size()))
+    if known is not None and kind.equal(known[1]):
+        return known
+    dtype = kind.dtype
+    return dtype, h5t.py_create(dtype)
+
+
+def _check_size(
+    kind: Any, kind_class: int, shape: tuple[int, ...], count: int, budget: Budget
+) -> None:
+    limits = budget.limits
+    itemsize = kind.get_size()
+    if count > 1 and len(shape) > 1:
+        extent = " x ".join(f"{n:,}" for n in shape)
+        raise NoValue(f"has {len(shape)} dimensions ({extent}), expected at most one")
+    if count > limits.elements:
+        raise NoValue(
+            f"has {count:,} elements ({count * itemsize:,} bytes), expected at most"
+            f" {limits.elements:,}"
+        )
+    if itemsize > limits.string_bytes:
+        raise NoValue(
+            f"holds a text of {itemsize:,} bytes, expected at most"
+            f" {limits.string_bytes:,}"
+        )
+    budget.spend_value(count * itemsize)
+
+
+def _scalar(item: Any, kind: Any, kind_class: int, budget: Budget) -> Scalar:
+    if kind_class == h5t.STRING:
+        if kind.is_variable_str():
+            return _variable_text(item, budget)
+        return _decode(bytes(item))
+    if kind_class == h5t.INTEGER:
+        return int(item)
+    if kind_class == h5t.FLOAT:
+        # str() is the shortest text that means the same in the type's own precision.
+        return float(item) if item.dtype.itemsize == 8 else float(str(item))
+    if item.dtype == np.bool_:
+        return bool(item)
+    members: dict[str, int] = check_enum_dtype(kind.dtype) or {}
+    for name, number in members.items():
+        if number == item:
+            return name
+    raise NoValue(f"holds {int(item)}, which its enumeration does not name")
+
+
+def _variable_text(item: Any, budget: Budget) -> str:
+    limits = budget.limits
+    text = item if isinstance(item, bytes) else str(item or "").encode()
+    # Only the text itself tells its length; the memory limit bounded it until here.
+    if len(text) > limits.string_bytes:
+        raise NoValue(
+            f"holds a text of {len(text):,} bytes, expected at most"
+            f" {limits.string_bytes:,}"
+        )
+    budget.spend(len(text))
+    return _decode(text)
+
+
+def _decode(text: bytes) -> str:
+    try:
+        return text.decode("utf-8")
+    except UnicodeDecodeError:
+        return text.decode("latin-1")
+
+
+def read_attribute(found: Any, name: str, budget: Budget) -> Value | None:
+    """Read an attribute of an object, ``None`` if it has none of that name.
+
+    Parameters
+    ----------
+    found
+        A low-level group, dataset or type.
+    name
+        Of the attribute.
+    budget
+        What may be read.
+    """
+    encoded = name.encode("utf-8", "surrogateescape")
+    if not h5a.exists(found, encoded):
+        return None
+    return read_value(h5a.open(found, encoded), budget)
+
+
+def read_units(found: Any, budget: Budget) -> str | None:
+    """Read ``@units`` of an object; empty text and no text are no units."""
+    units = read_attribute(found, "units", budget)
+    if units is None or units in ("", ()):
+        return None
+    if not isinstance(units, str):
+        raise NoValue(f"has @units {units!r}, expected text")
+    return units
+
+
+def check_layout(dataset: Any, limits: Limits) -> bool:
+    """Tell whether a dataset's values lie in its own file.
+
+    Returns
+    -------
+    own
+        ``False`` for a virtual dataset.
+    """
+    if dataset.rank == 0 and dataset.get_offset() is not None:
+        return True  # one value at a place in this file; spares half the time
+    properties = dataset.get_create_plist()
+    layout = properties.get_layout()
+    if layout == h5d.VIRTUAL:
+        return False
+    if layout == h5d.CONTIGUOUS and properties.get_external_count():
+        raise NoValue("keeps its values in another file (external storage)")
+    if layout == h5d.CHUNKED:
+        size = dataset.get_type().get_size()
+        for extent in properties.get_chunk():
+            size *= extent
+        if size > limits.chunk_bytes:
+            raise NoValue(
+                f"comes in chunks of {size:,} bytes, expected at most"
+                f" {limits.chunk_bytes:,}"
+            )
+    return True

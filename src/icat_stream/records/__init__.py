@@ -1,0 +1,72 @@
+"""The frozen dataclasses that every room speaks.
+
+A :class:`Record` comes in, a handler makes a :class:`Plan` of it, the catalogue is
+brought to that plan, and what became of the record is its :class:`Outcome`.  Nothing
+in here does any I/O.
+"""
+
+from .failures import (
+    DependencyMissing,
+    Failure,
+    LoginRefused,
+    NotReady,
+    Rejection,
+    SystemUnavailable,
+    TransientFailure,
+    explained,
+)
+from .files import ExternalLink, FieldValue, FileContent, FileReader, FileStat
+from .lookups import InvestigationEntry, Lookups, ParameterTypeEntry, ValueType
+from .outcome import Event, Outcome, OutcomeKind
+from .plan import (
+    Change,
+    Datafile,
+    DatafileFormat,
+    Dataset,
+    Diff,
+    InvestigationKey,
+    Job,
+    KeptFile,
+    Parameter,
+    Plan,
+    Sample,
+    Technique,
+)
+from .record import Coordinates, Record
+
+__all__ = [
+    "Change",
+    "Coordinates",
+    "Datafile",
+    "DatafileFormat",
+    "Dataset",
+    "DependencyMissing",
+    "Diff",
+    "Event",
+    "ExternalLink",
+    "Failure",
+    "FieldValue",
+    "FileContent",
+    "FileReader",
+    "FileStat",
+    "InvestigationEntry",
+    "InvestigationKey",
+    "Job",
+    "KeptFile",
+    "LoginRefused",
+    "Lookups",
+    "NotReady",
+    "Outcome",
+    "OutcomeKind",
+    "Parameter",
+    "ParameterTypeEntry",
+    "Plan",
+    "Record",
+    "Rejection",
+    "Sample",
+    "SystemUnavailable",
+    "Technique",
+    "TransientFailure",
+    "ValueType",
+    "explained",
+]

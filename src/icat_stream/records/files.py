@@ -1,0 +1,143 @@
+"""What is known of a file after it was looked at, and who looks."""
+
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, field
+from typing import Protocol
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FieldValue:
+    """A value read from a file.
+
+    Parameters
+    ----------
+    value
+        A scalar, or a tuple of scalars for one-dimensional data.  Shape ``(1,)`` is
+        a scalar.  Text is decoded.
+    units
+        The ``@units`` attribute beside it, if any.
+    """
+
+    value: str | int | float | bool | tuple[str | int | float | bool, ...]
+    units: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FileStat:
+    """A file's vital data.
+
+    Parameters
+    ----------
+    path
+        Real path, links resolved.
+    size
+        In bytes.
+    mtime_ns, ctime_ns
+        Nanoseconds since the epoch.
+    mode
+        Permission bits.
+    """
+
+    path: str
+    size: int
+    mtime_ns: int
+    ctime_ns: int
+    mode: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ExternalLink:
+    """A file that the file at hand refers to.
+
+    Parameters
+    ----------
+    at
+        Path of the link inside the file.
+    stat
+        Of the target; ``None`` if there is a failure.
+    failure
+        Why the target cannot be one of our files; raised by those who want it.
+    """
+
+    at: str
+    stat: FileStat | None = None
+    failure: Exception | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FileContent:
+    """What a file says at the paths that were asked for.
+
+    Parameters
+    ----------
+    stat
+        The same before and after reading.
+    entries
+        Names of its NXentry groups, the default one first.
+    values
+        By the path asked for, and by the paths in the file that ``{entry}`` and ``*``
+        were found to mean; what is not in the file is not in here.  To look up what
+        is there and cannot be a value (a group, an image, a text of 2 GiB) raises
+        :class:`~icat_stream.records.Rejection`; ``in`` tells that it is there.
+    links
+        Targets of external links and of virtual datasets at the paths asked for, if
+        links were asked for too.
+    """
+
+    stat: FileStat
+    entries: tuple[str, ...] = ()
+    values: Mapping[str, FieldValue] = field(default_factory=dict)
+    links: tuple[ExternalLink, ...] = ()
+
+
+class FileReader(Protocol):
+    """Looks at announced files without ever blocking or crashing its caller."""
+
+    def read(
+        self,
+        path: str,
+        paths: Collection[str],
+        *,
+        settled_when: str | None = None,
+        links: bool = False,
+    ) -> FileContent:
+        """Read declared paths of a settled file.
+
+        Parameters
+        ----------
+        path
+            The file as announced, mapped to this host.
+        paths
+            Paths inside the file: ``/entry/title``, an attribute after ``@``
+            (``/entry/instrument/name@short_name``), ``*`` within one component.
+            A first component ``{entry}`` stands for the default NXentry.
+        settled_when
+            A path inside the file without which it is not finished, such as
+            ``{entry}/end_time``.
+        links
+            Whether to look at the targets of external links and virtual datasets:
+            each is a path that somebody else chose.
+
+        Raises
+        ------
+        NotReady
+            The file is missing, not settled or still open for writing.
+        Rejection
+            It lies outside the allowed roots, is no HDF5 file, is damaged or
+            hostile.
+        TransientFailure
+            The file system did not answer in time.
+        """
+        ...
+
+    def checksum(self, stat: FileStat, algorithm: str) -> str:
+        """Return ``algorithm:hexdigest`` of a file that was looked at before.
+
+        Raises
+        ------
+        NotReady
+            It has changed since.
+        TransientFailure
+            It was not read in time.
+        """
+        ...

@@ -1,0 +1,89 @@
+"""What handlers may ask the catalogue: read-only, by natural keys."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from enum import StrEnum
+from typing import Protocol
+
+from .plan import InvestigationKey
+
+
+class ValueType(StrEnum):
+    """ICAT's ParameterValueType."""
+
+    NUMERIC = "NUMERIC"
+    STRING = "STRING"
+    DATE_AND_TIME = "DATE_AND_TIME"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class InvestigationEntry:
+    """An investigation as the catalogue holds it."""
+
+    key: InvestigationKey
+    start: datetime | None = None
+    end: datetime | None = None
+    instruments: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ParameterTypeEntry:
+    """A parameter type as the catalogue holds it.
+
+    Parameters
+    ----------
+    name, units
+        Its natural key within the facility.
+    value_type
+        Which kind of value it takes.
+    applicable_to
+        Names of the entities it may be used with: ``Dataset``, ``Datafile`` …
+    enforced
+        Whether ``minimum``, ``maximum`` and ``permissible`` are enforced.
+    """
+
+    name: str
+    units: str
+    value_type: ValueType
+    applicable_to: frozenset[str]
+    enforced: bool = False
+    minimum: float | None = None
+    maximum: float | None = None
+    permissible: tuple[str, ...] = ()
+
+
+class Lookups(Protocol):
+    """Read-only questions to the catalogue.
+
+    Every method may raise :class:`~icat_stream.records.SystemUnavailable` or
+    :class:`~icat_stream.records.TransientFailure`.
+    """
+
+    def investigations(self, name: str) -> Sequence[InvestigationEntry]:
+        """All visits of that name, by visit id; empty when there is none."""
+        ...
+
+    def parameter_types(self, name: str) -> Sequence[ParameterTypeEntry]:
+        """All parameter types of that name, whatever their units."""
+        ...
+
+    def exists(self, entity: str, name: str) -> bool:
+        """Whether the facility has an entity of that name.
+
+        Parameters
+        ----------
+        entity
+            ``Instrument``, ``DatasetType``, ``Technique`` or ``SampleType``.
+        name
+            Its name.
+        """
+        ...
+
+    def formats(self, name: str) -> Sequence[str]:
+        """Return the versions of the datafile format of that name."""
+        ...
+
+    def sample_of_job(self, job_id: str) -> str | None:
+        """Return the sample that a run start announced for that job, if known."""
+        ...

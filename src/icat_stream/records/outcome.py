@@ -1,0 +1,70 @@
+"""What became of a record."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Any
+
+from .plan import Diff, Plan
+
+
+class OutcomeKind(StrEnum):
+    """The five things that can become of a record."""
+
+    INGESTED = "ingested"
+    UNCHANGED = "unchanged"
+    IGNORED = "ignored"
+    DEFERRED = "deferred"
+    REJECTED = "rejected"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Event:
+    """A record for the events topic: a contract with those who read it."""
+
+    key: str
+    value: bytes
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Outcome:
+    """What became of one record, and why.
+
+    Parameters
+    ----------
+    kind
+        Consumers return ``ingested``, ``unchanged`` or ``ignored``; ``deferred`` and
+        ``rejected`` are made by the stream core from a raised failure.
+    reason
+        Why; empty only for ``ingested`` and ``unchanged``.
+    events
+        What the events topic is told.
+    error_class
+        ``error_class`` of the failure behind it, if any; ``bug`` for an unforeseen
+        exception.
+    missing
+        What a parked record waits for.
+    message_type, message_format
+        What the record was decoded as (``wrdn``) and from what (``flatbuffers``).
+    objects
+        Identifiers that people search by: ``investigation``, ``dataset``, ``file`` …
+    written
+        What was written where, one line each, empty when nothing was.
+    steps
+        Seconds spent in each step of the way.
+    plan, diff
+        For dry runs and the one-shot.
+    """
+
+    kind: OutcomeKind
+    reason: str = ""
+    events: tuple[Event, ...] = ()
+    error_class: str | None = None
+    missing: tuple[str, ...] = ()
+    message_type: str | None = None
+    message_format: str | None = None
+    objects: Mapping[str, Any] = field(default_factory=dict)
+    written: tuple[str, ...] = ()
+    steps: Mapping[str, float] = field(default_factory=dict)
+    plan: Plan | None = None
+    diff: Diff | None = None

@@ -1,0 +1,250 @@
+"""The desired state of the catalogue, by ICAT's natural keys.
+
+No ids, no session, no transport.  Field names follow ICAT's schema 6.2 in snake case.
+Times are aware datetimes.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class InvestigationKey:
+    """The natural key of an investigation inside the configured facility."""
+
+    name: str
+    visit_id: str
+
+    def __str__(self) -> str:
+        return f"{self.name}/{self.visit_id}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Parameter:
+    """A parameter's value together with the natural key of its type.
+
+    Parameters
+    ----------
+    name, units
+        The key of the parameter type within the facility.
+    value
+        A number for NUMERIC, a string for STRING, an aware datetime for
+        DATE_AND_TIME types.
+    error, range_bottom, range_top
+        In ``units``; only for numbers.
+    """
+
+    name: str
+    units: str
+    value: float | str | datetime
+    error: float | None = None
+    range_bottom: float | None = None
+    range_top: float | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DatafileFormat:
+    """The natural key of a datafile format within the facility."""
+
+    name: str
+    version: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Datafile:
+    """A file of a dataset.
+
+    Parameters
+    ----------
+    name
+        Unique in the dataset.
+    location
+        Where the data service finds it.
+    size
+        In bytes.
+    create_time, mod_time
+        Of the file, aware.
+    checksum
+        ``algorithm:hexdigest``.
+    source
+        Path of the file on this host, for uploads; not catalogued.
+    """
+
+    name: str
+    location: str | None = None
+    size: int | None = None
+    create_time: datetime | None = None
+    mod_time: datetime | None = None
+    format: DatafileFormat | None = None
+    checksum: str | None = None
+    description: str | None = None
+    parameters: tuple[Parameter, ...] = ()
+    source: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Sample:
+    """A sample of the dataset's investigation.
+
+    Parameters
+    ----------
+    name
+        Unique in the investigation.
+    type
+        Name of the sample type, ``None`` for none.
+    molecular_formula
+        Second part of the sample type's key.
+    create
+        Whether it may be created when it is not there.
+    """
+
+    name: str
+    type: str | None = None
+    molecular_formula: str = ""
+    create: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Technique:
+    """A technique, by its name, which is its key."""
+
+    name: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Dataset:
+    """A dataset with everything below it.
+
+    Parameters
+    ----------
+    investigation, name
+        The natural key.
+    type
+        Name of the dataset type.
+    complete
+        Facility-defined; here: all files and parameters are in.
+    sample
+        By name within the investigation.
+    start, end
+        Aware datetimes.
+    instruments
+        Names of instruments of the facility.
+    """
+
+    investigation: InvestigationKey
+    name: str
+    type: str
+    complete: bool = True
+    description: str | None = None
+    location: str | None = None
+    start: datetime | None = None
+    end: datetime | None = None
+    sample: Sample | None = None
+    instruments: tuple[str, ...] = ()
+    techniques: tuple[Technique, ...] = ()
+    parameters: tuple[Parameter, ...] = ()
+    datafiles: tuple[Datafile, ...] = ()
+
+    @property
+    def key(self) -> str:
+        """The natural key as people read it."""
+        return f"{self.investigation}/{self.name}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Job:
+    """What a run start tells of the file that it will end in.
+
+    Parameters
+    ----------
+    job_id
+        UUID of the writing job.
+    sample
+        Name of the sample.
+    """
+
+    job_id: str
+    sample: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class KeptFile:
+    """A small file to be kept beside the data.
+
+    Parameters
+    ----------
+    path
+        Absolute.
+    content
+        All of it.
+    """
+
+    path: str
+    content: bytes
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Plan:
+    """What the catalogue shall hold.
+
+    Parameters
+    ----------
+    facility
+        Name of the facility.
+    datasets
+        To be there with everything below them.
+    jobs
+        To be remembered for files that come later.
+    keep
+        To be written beside the data before it is catalogued.
+    notes
+        What a person should know of how the plan came about, such as a parameter
+        that was skipped by policy.
+    origins
+        Where values come from, for errors: by ``name [units]`` of a parameter, or by
+        a dataset's field.
+    """
+
+    facility: str
+    datasets: tuple[Dataset, ...] = ()
+    jobs: tuple[Job, ...] = ()
+    keep: tuple[KeptFile, ...] = ()
+    notes: tuple[str, ...] = ()
+    origins: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Change:
+    """One difference between a plan and the catalogue.
+
+    Parameters
+    ----------
+    what
+        The object, by natural key: ``Dataset 2024-0815/1/run 7``,
+        ``Datafile run7.nxs``, ``DatasetParameter wavelength [angstrom]``.
+    kind
+        ``new``, ``changed``, ``unchanged`` or ``extra`` (there, but not planned).
+    field
+        For ``changed``: the attribute.
+    found, planned
+        For ``changed``: both values as text.
+    """
+
+    what: str
+    kind: str
+    field: str | None = None
+    found: str | None = None
+    planned: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Diff:
+    """A plan beside what the catalogue holds."""
+
+    changes: tuple[Change, ...]
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether the catalogue holds the plan already."""
+        return all(change.kind in ("unchanged", "extra") for change in self.changes)

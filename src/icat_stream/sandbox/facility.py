@@ -1,0 +1,319 @@
+"""The embedded facility: Kafka, ICAT and data service, started and ended together."""
+
+import logging
+import os
+import re
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
+
+from icat_stream.schemas import load_schemas
+
+from . import contract, reference_data
+from .children import Child, Register, has_ended, log_end
+from .contract import Endpoints
+from .folder import Folder, SandboxError
+
+_log = logging.getLogger(__name__)
+_KAFKAS = ("embedded", "java")
+_ADDRESS = re.compile(r"[^\s:]+:\d{1,5}")
+_POLL = 0.05
+_START = 90.0
+_STOP = 40.0
+
+
+class Facility:
+    """Everything a facility needs, on loopback and free ports.
+
+    Parameters
+    ----------
+    path
+        Its folder.
+    kafka
+        ``embedded``, ``java`` or ``host:port`` of a cluster that runs already.
+    timezone
+        Of the ICAT server.
+    two_level
+        Give the data service an archive.
+    """
+
+    def __init__(
+        self,
+        path: Path,
+        *,
+        kafka: str = "embedded",
+        timezone: str = "UTC",
+        two_level: bool = False,
+    ) -> None:
+        self.folder = Folder(path)
+        self._kafka = kafka
+        self._timezone = timezone
+        self._two_level = two_level
+        self._register = Register(self.folder)
+        self._lock = threading.Lock()
+        self._running: list[tuple[str, int, Path | None]] = []
+
+    def run(self, tell: Callable[[str], None]) -> None:
+        """Start everything, and end it on SIGINT or SIGTERM.
+
+        Parameters
+        ----------
+        tell
+            Is given lines for people.
+
+        Raises
+        ------
+        SandboxError
+            Something did not start, or ended by itself.
+        """
+        self._check()
+        stopping: list[int] = []
+        for number in (signal.SIGINT, signal.SIGTERM):
+            signal.signal(number, lambda n, _: stopping.append(n))
+        self.folder.make()
+        with self.folder.held(), ExitStack() as stack:
+            orphans = self._register.end_orphans()
+            if orphans:
+                tell(f"ended {orphans} processes that a crash had left behind")
+            stack.callback(self._register.clear)
+            stack.callback(self.folder.endpoints.unlink, missing_ok=True)
+            self.folder.endpoints.unlink(missing_ok=True)
+            begin = time.monotonic()
+            endpoints = self._start(stack)
+            contract.write_contract(self.folder, endpoints)
+            tell(
+                f"Kafka {endpoints.kafka}, ICAT {endpoints.icat}, IDS {endpoints.ids}:"
+                f" up after {time.monotonic() - begin:.1f} s in {self.folder.path}"
+            )
+            while not stopping:
+                self._watch()
+                time.sleep(_POLL)
+
+    def _check(self) -> None:
+        if self._kafka not in _KAFKAS and _ADDRESS.fullmatch(self._kafka) is None:
+            raise SandboxError(
+                f"--kafka {self._kafka}: expected embedded, java or HOST:PORT"
+            )
+        try:
+            ZoneInfo(self._timezone)
+        except (ZoneInfoNotFoundError, ValueError):
+            raise SandboxError(
+                f"--timezone {self._timezone}: expected a name such as Europe/Berlin"
+            ) from None
+
+    def _start(self, stack: ExitStack) -> Endpoints:
+        folder = self.folder
+        if not folder.loaded.exists():
+            # What an interrupted first start left is neither empty nor complete.
+            for rest in folder.path.glob(f"{folder.catalogue.name}*"):
+                rest.unlink()
+        contract.write_accounts(folder)
+        # The slowest first; what needs no server is done while servers start.
+        icat = self._child(stack, "icat", self._icat_command())
+        contract.copy_schemas(folder)
+        with ThreadPoolExecutor(1) as pool:
+            kafka = pool.submit(self._broker, stack)
+            parameter_types = load_schemas(folder.schemas).parameter_keys()
+            icat_url = icat.ready()["url"]
+            contract.write_data_service(folder, icat_url, two_level=self._two_level)
+            config = str(folder.run / "ids.yaml")
+            command = ["-m", "icat_stream.dataservice", "--config", config]
+            ids = self._child(stack, "ids", command)
+            self._load(icat_url, parameter_types)
+            return Endpoints(kafka.result(), icat_url, ids.ready()["url"])
+
+    def _icat_command(self) -> list[str]:
+        folder = self.folder
+        command = ["-m", "icat_stream.sandbox.icat", "--port", "0"]
+        command += ["--database", str(folder.catalogue)]
+        command += ["--accounts", str(folder.secrets / "accounts.json")]
+        command += ["--timezone", self._timezone]
+        for root in contract.ROOTS:
+            command += ["--root", root]
+        return command
+
+    def _child(self, stack: ExitStack, name: str, command: list[str]) -> Child:
+        child = Child(name, command, self.folder)
+        stack.callback(child.stop)
+        self._remember(name, child.pid, child.log)
+        return child
+
+    def _broker(self, stack: ExitStack) -> str:
+        if self._kafka not in _KAFKAS:
+            _create_topics(self._kafka)
+            return self._kafka
+        from .kafka import BrokerError, EmbeddedBroker, JavaBroker
+
+        folder = self.folder.kafka
+        broker = (
+            JavaBroker(folder)
+            if self._kafka == "java"
+            else EmbeddedBroker(contract.topics(), folder=folder)
+        )
+        stack.callback(broker.stop)
+        try:
+            broker.start()
+        except BrokerError as error:
+            raise SandboxError(str(error)) from error
+        if broker.pid is not None:
+            self._remember("kafka", broker.pid, None)
+        if self._kafka == "java":
+            _create_topics(broker.bootstrap)
+        return broker.bootstrap
+
+    def _load(
+        self, url: str, parameter_types: tuple[reference_data.ParameterKey, ...]
+    ) -> None:
+        client = connect(url, "simple", "root", self.folder)
+        try:
+            reference_data.load(client, parameter_types)
+        finally:
+            client.logout()
+        self.folder.loaded.touch()
+
+    def _remember(self, name: str, pid: int, log: Path | None) -> None:
+        # Kafka is started beside the others.
+        with self._lock:
+            self._register.add(pid)
+        self._running.append((name, pid, log))
+
+    def _watch(self) -> None:
+        for name, pid, log in self._running:
+            if has_ended(pid):
+                text = "" if log is None else f"; the end of {log}:\n{log_end(log)}"
+                raise SandboxError(f"{name} (pid {pid}) ended by itself{text}")
+
+
+def connect(url: str, authenticator: str, user: str, folder: Folder) -> Any:
+    """Return a client of python-icat, logged in as one of the facility's users."""
+    import icat
+
+    client = icat.Client(f"{url}/ICATService/ICAT?wsdl")
+    password = (folder.secrets / user).read_text("utf-8").strip()
+    client.login(authenticator, {"username": user, "password": password})
+    return client
+
+
+def up_detached(
+    path: Path, *, kafka: str, timezone: str, two_level: bool = False
+) -> dict[str, str]:
+    """Start a facility that stays when this process ends.
+
+    Parameters
+    ----------
+    path, kafka, timezone, two_level
+        As for :class:`Facility`.
+
+    Returns
+    -------
+    :
+        Its endpoints.
+
+    Raises
+    ------
+    SandboxError
+        It did not come up.
+    """
+    folder = Folder(path)
+    folder.make()
+    if folder.holder() is not None:
+        raise folder.taken()
+    if kafka == "java":
+        _fetch_jars()
+    folder.endpoints.unlink(missing_ok=True)
+    log = folder.log / "supervisor.log"
+    command = [sys.executable, "-m", "icat_stream.sandbox", "--dir", str(folder.path)]
+    command += ["--kafka", kafka, "--timezone", timezone]
+    command += ["--two-level"] if two_level else []
+    with log.open("wb") as output:
+        supervisor = subprocess.Popen(  # noqa: S603
+            command,
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+        )
+    deadline = time.monotonic() + _START
+    while not folder.endpoints.exists():
+        if supervisor.poll() is not None:
+            raise SandboxError(
+                f"the facility in {folder.path} did not come up:\n{log_end(log, 5000)}"
+            )
+        if time.monotonic() > deadline:
+            supervisor.terminate()
+            supervisor.wait()
+            raise SandboxError(
+                f"the facility in {folder.path} did not come up within"
+                f" {_START:.0f} s:\n{log_end(log)}"
+            )
+        time.sleep(_POLL)
+    return folder.read_endpoints()
+
+
+def down(path: Path) -> bool:
+    """End the facility in a folder, and say whether there was one.
+
+    Parameters
+    ----------
+    path
+        Its folder.
+
+    Raises
+    ------
+    SandboxError
+        It does not end.
+    """
+    folder = Folder(path)
+    pid = folder.holder()
+    if pid is not None:
+        os.kill(pid, signal.SIGTERM)
+        deadline = time.monotonic() + _STOP
+        while folder.holder() == pid:
+            if time.monotonic() > deadline:
+                raise SandboxError(
+                    f"the facility in {folder.path} (pid {pid}) did not end within"
+                    f" {_STOP:.0f} s: see {folder.log}"
+                )
+            time.sleep(_POLL)
+    orphans = Register(folder).end_orphans() if folder.run.exists() else 0
+    folder.endpoints.unlink(missing_ok=True)
+    return pid is not None or orphans > 0
+
+
+def _fetch_jars() -> None:
+    """Fetch what a real broker needs, which can take minutes the first time."""
+    from .kafka import BrokerError
+    from .kafka.jars import kafka_jars
+
+    try:
+        kafka_jars()
+    except BrokerError as error:
+        raise SandboxError(str(error)) from error
+
+
+def _create_topics(bootstrap: str) -> None:
+    from confluent_kafka import KafkaException
+    from confluent_kafka.admin import (  # type: ignore[attr-defined]
+        AdminClient,
+        NewTopic,
+    )
+
+    admin = AdminClient({"bootstrap.servers": bootstrap})
+    try:
+        known = admin.list_topics(timeout=3).topics
+        name = contract.SOURCE_TOPIC
+        if name not in known:
+            topic = NewTopic(name, contract.PARTITIONS)
+            admin.create_topics([topic])[name].result(30)
+    except KafkaException as error:
+        raise SandboxError(
+            f"Kafka at {bootstrap}: {error.args[0].str()}: is it running there?"
+        ) from error

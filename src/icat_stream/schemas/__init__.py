@@ -1,0 +1,21 @@
+"""What the files of an instrument become: metadata schemas in YAML.
+
+:func:`load_schemas` reads and checks a folder of them; a :class:`SchemaSet` says what
+of a file has to be read and which schema it is for; a :class:`MetadataSchema` makes
+the :class:`Draft` of a dataset.  Pure but for reading the folder.
+"""
+
+from .draft import Draft, DraftParameter
+from .loading import SchemaError, load_schemas
+from .schema import MetadataSchema, SchemaSet
+from .selectors import Announcement
+
+__all__ = [
+    "Announcement",
+    "Draft",
+    "DraftParameter",
+    "MetadataSchema",
+    "SchemaError",
+    "SchemaSet",
+    "load_schemas",
+]

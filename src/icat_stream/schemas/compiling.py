@@ -1,0 +1,407 @@
+"""From a file's model to a working schema, finding every mistake on the way."""
+
+import difflib
+import zoneinfo
+from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import tzinfo
+from typing import Any, Protocol
+
+from icat_stream.records import ValueType
+
+from .models import ParameterModel, SchemaModel, VariableModel
+from .operators import Unfit
+from .schema import DatasetRule, MetadataSchema, Number, ParameterRule
+from .selectors import condition, selector_paths
+from .templates import Template, parse
+from .units import UnitError, conversion, known, nearest
+from .values import DATETIME, KINDS, STRING, Kind, Mismatch, Scalar, coerce, text
+from .variables import (
+    BUILT_IN,
+    Fetch,
+    Variable,
+    fetch_message,
+    fetch_nexus,
+    fetch_value,
+)
+
+Path = tuple[str, ...]
+
+
+class Report(Protocol):
+    """Takes down a mistake."""
+
+    def __call__(self, path: Path, expected: str, nearest: str | None = None) -> None:
+        """Take down what is wrong at a path of keys."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Known:
+    """What is known of a variable before any file is read.
+
+    Parameters
+    ----------
+    kind
+        Its type after the operators.
+    unit
+        Its unit, if that is certain.
+    from_file
+        Whether otherwise the file may name one.
+    """
+
+    kind: Kind
+    unit: str | None = None
+    from_file: bool = False
+
+
+def compile_schema(model: SchemaModel, name: str, report: Report) -> MetadataSchema:
+    """Compile a schema.
+
+    Parameters
+    ----------
+    model
+        The file.
+    name
+        Its id where it names none.
+    report
+        Is told of each mistake; with any, the result is of no use.
+    """
+    return _Compiler(model, report).schema(model.id or name)
+
+
+class _Compiler:
+    def __init__(self, model: SchemaModel, report: Report) -> None:
+        self._model = model
+        self._report = report
+        self._zone: tzinfo = zoneinfo.ZoneInfo(model.timezone)
+        self._scope = {name: _Known(kind) for name, kind in BUILT_IN.items()}
+
+    def schema(self, name: str) -> MetadataSchema:
+        model = self._model
+        self._check_unknown_units()
+        variables = tuple(
+            self._variable(name, variable) for name, variable in model.variables.items()
+        )
+        asked = selector_paths(model.selector)
+        for variable in model.variables.values():
+            asked.update(variable.nexus or ())
+        asked.update(model.datafiles.link_paths)
+        if model.settled_when is not None:
+            asked.add(model.settled_when)
+        dataset = self._dataset()
+        return MetadataSchema(
+            id=name,
+            order=model.order,
+            condition=condition(model.selector),
+            paths=frozenset(asked),
+            settled_when=model.settled_when,
+            variables=variables,
+            dataset=dataset,
+            parameters=self._parameters(),
+        )
+
+    def _check_unknown_units(self) -> None:
+        """Take an unknown unit only if a parameter of that very unit expects it."""
+        expected = {parameter.units for parameter in self._model.parameters}
+        for name, variable in self._model.variables.items():
+            unit = variable.unit
+            if unit is not None and not known(unit) and unit not in expected:
+                self._report(
+                    ("variables", name, "unit"), "is not a known unit", nearest(unit)
+                )
+
+    def _variable(self, name: str, model: VariableModel) -> Variable:
+        path = ("variables", name)
+        if name in BUILT_IN:
+            self._report(path, "is the name of a built-in variable")
+        fetch, raw = self._source(path, model)
+        kind = raw.kind if model.type is None else KINDS[model.type]
+        if model.unit is not None and not kind.is_number:
+            self._report((*path, "unit"), f"is for numbers, but the type is {kind}")
+        if model.nexus and not kind.many and any("*" in p for p in model.nexus):
+            self._report(
+                (*path, "type"),
+                f"a path with * gives a list: expected {kind}[] and, for one value, "
+                "an operator such as first",
+            )
+        self._check_own_unit(path, model, raw)
+        functions = []
+        result = kind
+        keeps_unit = kind.is_number
+        for index, operator in enumerate(model.operators):
+            try:
+                before, result = result, operator.result(result)
+                functions.append(operator.function(before, self._zone))
+            except Unfit as error:
+                self._report((*path, "operators", str(index)), str(error))
+                break
+            if operator.operator in ("count", "to") or not result.is_number:
+                keeps_unit = False
+        default = model.default
+        if default is not None:
+            try:
+                default = coerce(default, result, self._zone)
+            except Mismatch as error:
+                self._report((*path, "default"), str(error))
+        unit = model.unit if model.unit is not None else raw.unit
+        self._scope[name] = _Known(
+            result,
+            unit if keeps_unit else None,
+            # A default has the unit that is declared, or none.
+            raw.from_file and keeps_unit and unit is None and default is None,
+        )
+        return Variable(
+            name=name,
+            fetch=fetch,
+            kind=kind,
+            zone=self._zone,
+            unit=model.unit,
+            ignore_file_unit=model.ignore_file_unit,
+            functions=tuple(functions),
+            keeps_unit=keeps_unit,
+            default=default,
+            required=model.required,
+            where=_where(model),
+        )
+
+    def _source(self, path: Path, model: VariableModel) -> tuple[Fetch, _Known]:
+        """Return what finds the raw value, and what is known of it."""
+        if model.nexus is not None:
+            return fetch_nexus(tuple(model.nexus)), _Known(STRING, from_file=True)
+        if model.message is not None:
+            return fetch_message(model.message), _Known(STRING)
+        value = model.value
+        template = None
+        found = _Known(_kind_of(value))
+        if isinstance(value, str):
+            template = self._template((*path, "value"), value)
+            found = self._scope.get(template.lone or "", found)
+        if model.type is not None and not (template and template.placeholders):
+            try:
+                coerce(value, KINDS[model.type], self._zone)
+            except Mismatch as error:
+                self._report((*path, "value"), str(error))
+        return fetch_value(value, template), found
+
+    def _check_own_unit(self, path: Path, model: VariableModel, raw: _Known) -> None:
+        if model.unit is None or raw.unit is None or model.unit == raw.unit:
+            return
+        try:
+            conversion(raw.unit, model.unit)
+        except UnitError as error:
+            self._report((*path, "unit"), str(error))
+
+    def _template(self, path: Path, source: str) -> Template:
+        """Parse a template; after a mistake the result is empty."""
+        try:
+            template = parse(source)
+        except ValueError as error:
+            self._report(path, str(error))
+            return Template(())
+        mistakes = False
+        for placeholder in template.placeholders:
+            found = self._scope.get(placeholder.name)
+            if found is None:
+                near = difflib.get_close_matches(placeholder.name, self._scope, n=1)
+                later = placeholder.name in self._model.variables
+                self._report(
+                    path,
+                    f"<{placeholder.name}> is "
+                    + ("defined further down" if later else "no known variable"),
+                    None if later or not near else f"<{near[0]}>",
+                )
+                mistakes = True
+            elif why := placeholder.check(found.kind):
+                self._report(path, why)
+                mistakes = True
+        return Template(()) if mistakes else template
+
+    def _dataset(self) -> DatasetRule:
+        dataset, files = self._model.dataset, self._model.datafiles
+        texts: dict[str, Template] = {}
+
+        def take(name: str, source: str | None, *path: str) -> None:
+            if source is not None:
+                texts[name] = self._template(path, source)
+
+        investigation, sample = dataset.investigation, dataset.sample
+        where = ("dataset", "investigation")
+        take("investigation", investigation.name, *where, "name")
+        take("visit_id", investigation.visit_id, *where, "visit_id")
+        for name in ("name", "type", "description", "location"):
+            take(name, getattr(dataset, name), "dataset", name)
+        if sample is not None:
+            where = ("dataset", "sample")
+            take("sample", sample.name, *where, "name")
+            take("sample_type", sample.type, *where, "type")
+            formula = sample.molecular_formula
+            take("sample_formula", formula, *where, "molecular_formula")
+        take("file_name", files.name, "datafiles", "name")
+        if files.format is not None:
+            where = ("datafiles", "format")
+            take("format_name", files.format.name, *where, "name")
+            take("format_version", files.format.version, *where, "version")
+        lists = {"instruments": dataset.instruments, "techniques": dataset.techniques}
+        times = {"start": dataset.start, "end": dataset.end}
+        return DatasetRule(
+            texts=texts,
+            times={
+                name: self._time(("dataset", name), source)
+                for name, source in times.items()
+                if source is not None
+            },
+            lists={
+                name: tuple(
+                    self._template(("dataset", name, str(index)), source)
+                    for index, source in enumerate(templates)
+                )
+                for name, templates in lists.items()
+            },
+            complete=dataset.complete,
+            include_external_links=files.include_external_links,
+        )
+
+    def _time(self, path: Path, source: str) -> str:
+        template = self._template(path, source)
+        lone = template.lone
+        kind = self._scope[lone].kind if lone else None
+        if template.parts and kind != DATETIME:
+            self._report(
+                path,
+                "expected nothing but one <variable> of type datetime"
+                + (f", <{lone}> is {kind}" if lone else ""),
+            )
+        return lone or "record.time"
+
+    def _parameters(self) -> tuple[ParameterRule, ...]:
+        seen: dict[tuple[str, str], int] = {}
+        rules = []
+        for index, model in enumerate(self._model.parameters):
+            first = seen.setdefault((model.name, model.units), index)
+            path = ("parameters", str(index))
+            if first != index:
+                self._report(
+                    (*path, "name"),
+                    f"{model.name} [{model.units}] is there twice: as number "
+                    f"{first + 1} and {index + 1}",
+                )
+            rules.append(self._parameter(path, model))
+        return tuple(rules)
+
+    def _parameter(self, path: Path, model: ParameterModel) -> ParameterRule:
+        value: Number | Template
+        source = model.value
+        template = (
+            self._template((*path, "value"), source)
+            if isinstance(source, str)
+            else Template((text(source),))
+        )
+        kind = self._kind(template) if isinstance(source, str) else _kind_of(source)
+        value_type = model.value_type or _value_type(kind)
+        if value_type is ValueType.NUMERIC:
+            value = self._number((*path, "value"), source, model.units)
+        else:
+            value = template
+            if value_type is ValueType.DATE_AND_TIME and kind != DATETIME:
+                self._report(
+                    (*path, "value"),
+                    f"DATE_AND_TIME needs one <variable> of type datetime, not {kind}",
+                )
+            if kind.is_number and kind.many and model.units:
+                self._report(
+                    (*path, "value"),
+                    f"{source} is a list of numbers with a unit: expected an operator "
+                    "such as mean at the variable",
+                )
+        beside: dict[str, Number] = {}
+        for field in ("error", "range_bottom", "range_top"):
+            given = getattr(model, field)
+            if given is None:
+                continue
+            if value_type is not ValueType.NUMERIC:
+                self._report((*path, field), f"is for numbers, not for {value_type}")
+            beside[field] = self._number((*path, field), given, model.units)
+        return ParameterRule(
+            name=model.name,
+            units=model.units,
+            value_type=value_type,
+            value=value,
+            error=beside.get("error"),
+            range_bottom=beside.get("range_bottom"),
+            range_top=beside.get("range_top"),
+        )
+
+    def _kind(self, template: Template) -> Kind:
+        lone = template.lone
+        return STRING if lone is None else self._scope[lone].kind
+
+    def _number(self, path: Path, source: Any, units: str) -> Number:
+        """Check that something is a number whose unit can become `units`."""
+        if isinstance(source, int | float) and not isinstance(source, bool):
+            self._check_parameter_units(path, units, None)
+            return Number(constant=float(source))
+        template = self._template(path, source) if isinstance(source, str) else None
+        lone = template.lone if template else None
+        if lone is None:
+            if template is None or template.parts:
+                self._report(path, "expected a number, or nothing but one <variable>")
+            return Number(constant=0.0)
+        found = self._scope[lone]
+        if not found.kind.is_number or found.kind.many:
+            self._report(path, f"expected one number, <{lone}> is {found.kind}")
+        else:
+            self._check_parameter_units(path, units, found, lone)
+        return Number(variable=lone)
+
+    def _check_parameter_units(
+        self, path: Path, units: str, found: _Known | None, name: str = ""
+    ) -> None:
+        where = (*path[:2], "units")
+        if found is not None and found.unit == units:
+            return
+        if not known(units):
+            self._report(
+                where,
+                "is not a known unit; to use it all the same, give the variable the "
+                "very same unit",
+                nearest(units),
+            )
+            return
+        if found is None or found.from_file:
+            return
+        if found.unit is None:
+            if units:
+                self._report(
+                    path, f"<{name}> has no unit: expected one at the variable"
+                )
+            return
+        try:
+            conversion(found.unit, units)
+        except UnitError as error:
+            self._report(where, f"{error}, the unit of <{name}>")
+
+
+def _kind_of(value: Any) -> Kind:
+    for python, scalar in (
+        (bool, Scalar.BOOLEAN),
+        (int, Scalar.INTEGER),
+        (float, Scalar.FLOAT),
+    ):
+        if isinstance(value, python):
+            return Kind(scalar)
+    return STRING
+
+
+def _value_type(kind: Kind) -> ValueType:
+    if kind == DATETIME:
+        return ValueType.DATE_AND_TIME
+    if kind.is_number and not kind.many:
+        return ValueType.NUMERIC
+    return ValueType.STRING
+
+
+def _where(model: VariableModel) -> str:
+    paths: Iterable[str] = model.nexus or ()
+    return " or ".join(paths) or (
+        f"message.{model.message}" if model.message else "value"
+    )

@@ -1,0 +1,364 @@
+"""A compiled metadata schema, and choosing among several."""
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, NoReturn
+
+from icat_stream.records import FileContent, Rejection, ValueType
+
+from .draft import Draft, DraftParameter
+from .selectors import Announcement, Condition
+from .templates import Template
+from .units import UnitError, conversion
+from .values import Value, shorten, text
+from .variables import CONSTANT, Inputs, Variable, built_in_values
+
+ParameterKey = tuple[str, str, ValueType]
+
+
+@dataclass(frozen=True, slots=True)
+class Number:
+    """A constant, or a variable whose value is a number."""
+
+    constant: float | None = None
+    variable: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ParameterRule:
+    """How one parameter is made.
+
+    Parameters
+    ----------
+    name, units, value_type
+        Of the parameter.
+    value
+        A number, or a template: of a text, or of nothing but a time.
+    error, range_bottom, range_top
+        Numbers beside it.
+    """
+
+    name: str
+    units: str
+    value_type: ValueType
+    value: Number | Template
+    error: Number | None = None
+    range_bottom: Number | None = None
+    range_top: Number | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DatasetRule:
+    """How the dataset is made: templates, and variables that are times."""
+
+    texts: Mapping[str, Template]
+    times: Mapping[str, str]
+    lists: Mapping[str, tuple[Template, ...]]
+    complete: bool
+    include_external_links: bool
+
+
+_REQUIRED = {
+    "investigation": "dataset.investigation",
+    "name": "dataset.name",
+    "type": "dataset.type",
+}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MetadataSchema:
+    """What the files of one instrument or layout become.
+
+    Parameters
+    ----------
+    id, order
+        Its name, and its place among others.
+    condition
+        Whether a file is its business.
+    paths
+        Paths inside the file that it needs.
+    settled_when
+        A path that only finished files have.
+    variables, dataset, parameters
+        The rules.
+    """
+
+    id: str
+    order: int
+    condition: Condition
+    paths: frozenset[str]
+    settled_when: str | None
+    variables: tuple[Variable, ...]
+    dataset: DatasetRule
+    parameters: tuple[ParameterRule, ...]
+
+    def evaluate(
+        self,
+        message: Announcement | None,
+        content: FileContent,
+        *,
+        record_time: datetime,
+    ) -> Draft:
+        """Make a dataset of a file.
+
+        Parameters
+        ----------
+        message
+            What announced it, if anything did.
+        content
+            What the file says at the schema's paths.
+        record_time
+            When it was announced: the only time there is, since the same record has
+            to become the same dataset whenever it is handled.
+
+        Raises
+        ------
+        Rejection
+            A value is missing, of the wrong type, or in a unit that cannot be
+            converted.
+        """
+        values = built_in_values(self.id, message, content, record_time)
+        inputs = Inputs(message, content, values)
+        for variable in self.variables:
+            try:
+                values[variable.name] = variable.evaluate(inputs)
+            except Rejection as rejection:
+                raise Rejection(
+                    f"{rejection.reason}; schema {self.id} wants it for variable"
+                    f" {variable.name}"
+                ) from rejection
+            except ValueError as error:
+                where = f"variable {variable.name} ({variable.where})"
+                self._reject(content, where, str(error))
+        rule = self.dataset
+        texts = {name: t.render(values) or None for name, t in rule.texts.items()}
+        for name, field in _REQUIRED.items():
+            if texts[name] is None:
+                self._reject(content, field, self._why_absent(rule.texts[name], values))
+        version = texts.pop("format_version", None)
+        kind = texts.pop("format_name", None)
+        formula = texts.pop("sample_formula", None)
+        fields: dict[str, Any] = dict(texts)
+        return Draft(
+            **fields,
+            schema_id=self.id,
+            sample_formula=formula or "",
+            format=(kind, version) if kind and version else None,
+            start=self._time("start", values),
+            end=self._time("end", values),
+            instruments=self._list("instruments", values),
+            techniques=self._list("techniques", values),
+            complete=rule.complete,
+            include_external_links=rule.include_external_links,
+            sources=self._sources(values),
+            parameters=tuple(
+                made
+                for parameter in self.parameters
+                if (made := self._parameter(parameter, values, content)) is not None
+            ),
+        )
+
+    def _sources(self, values: Mapping[str, Value]) -> dict[str, str]:
+        rule = self.dataset
+        names = {name: _variables([template]) for name, template in rule.texts.items()}
+        names |= {
+            field: _variables(found) for field, found in rule.lists.items() if found
+        }
+        names |= {field: [name] for field, name in rule.times.items()}
+        return {field: _origin(found, values) for field, found in names.items()}
+
+    def _time(self, field: str, values: Mapping[str, Value]) -> datetime | None:
+        name = self.dataset.times.get(field)
+        found: datetime | None = None if name is None else values[name].value
+        return found
+
+    def _list(self, field: str, values: Mapping[str, Value]) -> tuple[str, ...]:
+        found: list[str] = []
+        for template in self.dataset.lists[field]:
+            lone = template.lone
+            value = values[lone].value if lone else template.render(values)
+            if isinstance(value, tuple):
+                found.extend(map(text, value))
+            elif value is not None:
+                found.append(text(value))
+        return tuple(dict.fromkeys(one for one in found if one))
+
+    def _parameter(
+        self,
+        rule: ParameterRule,
+        values: Mapping[str, Value],
+        content: FileContent,
+    ) -> DraftParameter | None:
+        """Return the parameter, or ``None`` where there is no value for it."""
+        template = rule.value
+        if isinstance(template, Number):
+            names = [template.variable] if template.variable else []
+            value: Any = self._number(rule, "value", template, values, content)
+        else:
+            names = _variables([template])
+            if rule.value_type is ValueType.DATE_AND_TIME and template.lone:
+                value = values[template.lone].value
+            else:
+                value = template.render(values) or None
+        if value is None:
+            return None
+        return DraftParameter(
+            name=rule.name,
+            units=rule.units,
+            value_type=rule.value_type,
+            value=value,
+            error=self._number(rule, "error", rule.error, values, content),
+            range_bottom=self._number(
+                rule, "range_bottom", rule.range_bottom, values, content
+            ),
+            range_top=self._number(rule, "range_top", rule.range_top, values, content),
+            source=_origin(names, values),
+        )
+
+    def _number(
+        self,
+        rule: ParameterRule,
+        field: str,
+        number: Number | None,
+        values: Mapping[str, Value],
+        content: FileContent,
+    ) -> float | None:
+        """Return a number in the parameter's units."""
+        if number is None:
+            return None
+        if number.variable is None:
+            return number.constant
+        value, unit, source = values[number.variable]
+        if value is None:
+            return None
+        where = f"parameters.{rule.name}.{field} ({source})"
+        if unit is None:
+            if rule.units:
+                self._reject(
+                    content,
+                    where,
+                    f"{shorten(value)} has no unit, expected one that converts to "
+                    f"{rule.units}; give variable {number.variable} a unit",
+                )
+            return float(value)
+        if unit == rule.units:
+            return float(value)
+        try:
+            change = conversion(unit, rule.units)
+        except UnitError as error:
+            self._reject(content, where, f"{shorten(value)} {unit}: {error}")
+        return float(
+            change.difference(value) if field == "error" else change.value(value)
+        )
+
+    def _why_absent(self, template: Template, values: Mapping[str, Value]) -> str:
+        absent = [
+            f"{placeholder.name} ({values[placeholder.name].source})"
+            for placeholder in template.placeholders
+            if values[placeholder.name].value is None
+        ]
+        return f"has no value, since there is none for {', '.join(absent) or 'it'}"
+
+    def _reject(self, content: FileContent, where: str, what: str) -> NoReturn:
+        raise Rejection(f"{content.stat.path}: schema {self.id}: {where}: {what}")
+
+
+def _variables(templates: Iterable[Template]) -> list[str]:
+    return [p.name for template in templates for p in template.placeholders]
+
+
+def _origin(variables: Iterable[str], values: Mapping[str, Value]) -> str:
+    """Say where the values of variables are from."""
+    found = ((values[name].source, name) for name in variables)
+    origins = (
+        source if source == name else f"{source} (variable {name})"
+        for source, name in found
+    )
+    return ", ".join(dict.fromkeys(origins)) or CONSTANT
+
+
+class SchemaSet:
+    """All schemas, in the order in which they are tried.
+
+    Parameters
+    ----------
+    schemas
+        With distinct ids.
+    """
+
+    def __init__(self, schemas: Sequence[MetadataSchema]) -> None:
+        self.schemas = tuple(sorted(schemas, key=lambda s: (s.order, s.id)))
+
+    def paths(self, path: str, message: Announcement | None) -> frozenset[str]:
+        """Return the paths inside a file that may be needed.
+
+        Parameters
+        ----------
+        path
+            The file.
+        message
+            What announced it, if anything did.
+
+        Returns
+        -------
+        :
+            What the schemas need that path and message alone do not rule out.
+        """
+        found = self._candidates(path, message)
+        return frozenset().union(*(schema.paths for schema in found))
+
+    def wants_links(self, path: str, message: Announcement | None) -> bool:
+        """Whether a schema that may be chosen enters the files behind links.
+
+        Parameters
+        ----------
+        path
+            The file.
+        message
+            What announced it, if anything did.
+        """
+        found = self._candidates(path, message)
+        return any(schema.dataset.include_external_links for schema in found)
+
+    def _candidates(
+        self, path: str, message: Announcement | None
+    ) -> Iterator[MetadataSchema]:
+        """Give the schemas that may be chosen before the file is read."""
+        for schema in self.schemas:
+            decided = schema.condition(path, message, None)
+            if decided is not False:
+                yield schema
+            if decided:
+                return
+
+    def choose(
+        self, path: str, message: Announcement | None, content: FileContent
+    ) -> MetadataSchema:
+        """Return the first schema whose selector holds.
+
+        Raises
+        ------
+        Rejection
+            None does.
+        """
+        for schema in self.schemas:
+            if schema.condition(path, message, content):
+                return schema
+        tried = ", ".join(schema.id for schema in self.schemas)
+        raise Rejection(
+            f"{path}: no metadata schema is for this file, tried {tried}; "
+            "add a schema, or widen the selector of one"
+        )
+
+    def parameter_keys(self) -> tuple[ParameterKey, ...]:
+        """Return name, units and value type of every parameter, sorted."""
+        return tuple(
+            sorted(
+                {
+                    (rule.name, rule.units, rule.value_type)
+                    for schema in self.schemas
+                    for rule in schema.parameters
+                }
+            )
+        )

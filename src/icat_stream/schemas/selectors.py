@@ -1,0 +1,159 @@
+"""Choosing a schema: conditions that may still be open before the file is read."""
+
+import re
+from collections.abc import Callable, Mapping
+from pathlib import PurePosixPath
+from typing import Any, Protocol
+
+from icat_stream.records import FileContent, Rejection
+
+from .models import SelectorModel
+from .values import text
+
+
+class Announcement(Protocol):
+    """What is used of the message that announces a file."""
+
+    @property
+    def file_name(self) -> str:
+        """The file, as the writer's host names it."""
+
+    @property
+    def job_id(self) -> str:
+        """Of the writing job."""
+
+    @property
+    def service_id(self) -> str:
+        """The file writer."""
+
+    @property
+    def hints(self) -> Mapping[str, Any]:
+        """Metadata, possibly empty."""
+
+
+# Stands for what is there and can be no value, such as a group: no test of a text
+# holds for it.
+_NO_VALUE = object()
+
+Condition = Callable[[str, Announcement | None, FileContent | None], bool | None]
+"""Of path, message and content; without the content it may be undecided (None)."""
+
+_PATH_PARTS: Mapping[str, Callable[[str], str]] = {
+    "full": str,
+    "name": lambda path: PurePosixPath(path).name,
+    "stem": lambda path: PurePosixPath(path).stem,
+    "folder": lambda path: str(PurePosixPath(path).parent),
+}
+
+
+def message_value(message: Announcement | None, field: str) -> Any:
+    """Return a field of a message, ``None`` where it has none.
+
+    Parameters
+    ----------
+    message
+        ``None`` has no field at all.
+    field
+        ``file_name``, ``job_id``, ``service_id``, or ``metadata.`` and keys.
+    """
+    if message is None:
+        return None
+    if not field.startswith("metadata."):
+        return getattr(message, field)
+    value: Any = message.hints
+    for key in field.split(".")[1:]:
+        value = value.get(key) if isinstance(value, Mapping) else None
+    return value
+
+
+def condition(model: SelectorModel) -> Condition:
+    """Compile a selector."""
+    if model.always:
+        return lambda path, message, content: True
+    if model.not_ is not None:
+        inner = condition(model.not_)
+
+        def negation(*source: Any) -> bool | None:
+            decided = inner(*source)
+            return None if decided is None else not decided
+
+        return negation
+    if model.all is not None or model.any is not None:
+        parts = [condition(part) for part in (model.all or model.any or [])]
+        # One part with this result decides; with all, a false one, with any, a true.
+        decisive = model.all is None
+
+        def combination(*source: Any) -> bool | None:
+            results = [part(*source) for part in parts]
+            if decisive in results:
+                return decisive
+            return None if None in results else not decisive
+
+        return combination
+    return _on_source(model)
+
+
+def selector_paths(model: SelectorModel) -> set[str]:
+    """Return the paths inside the file that a selector looks at."""
+    paths = set() if model.nexus is None else {model.nexus}
+    parts = [*(model.all or ()), *(model.any or ()), model.not_]
+    return paths.union(*(selector_paths(part) for part in parts if part is not None))
+
+
+def _on_source(model: SelectorModel) -> Condition:
+    tests = _tests(model)
+    if model.path is not None:
+        part = _PATH_PARTS[model.path]
+        return lambda path, message, content: tests(part(path))
+    if model.message is not None:
+        field = model.message
+        return lambda path, message, content: tests(message_value(message, field))
+    where = model.nexus or ""
+
+    def on_content(
+        path: str, message: Announcement | None, content: FileContent | None
+    ) -> bool | None:
+        if content is None:
+            return None
+        try:
+            found = content.values.get(where)
+        except Rejection:
+            return tests(_NO_VALUE)
+        return tests(None if found is None else found.value)
+
+    return on_content
+
+
+def _tests(model: SelectorModel) -> Callable[[Any], bool]:
+    """Return a test of a value: all that are asked for hold, of each any operand."""
+    checks: list[Callable[[str], bool]] = []
+    for name, operate in (
+        ("equals", str.__eq__),
+        ("contains", str.__contains__),
+        ("starts_with", str.startswith),
+        ("ends_with", str.endswith),
+    ):
+        operands = getattr(model, name)
+        if operands is not None:
+            checks.append(_any_of(operate, [text(operand) for operand in operands]))
+    if model.matches is not None:
+        patterns = [re.compile(pattern) for pattern in model.matches]
+        checks.append(lambda found: any(p.search(found) for p in patterns))
+    exists = model.exists
+
+    def test(value: Any) -> bool:
+        if value is _NO_VALUE:
+            return exists is True and not checks
+        values = value if isinstance(value, tuple | list) else (value,)
+        found = [text(item).strip() for item in values if item is not None]
+        if exists is not None and exists != any(found):
+            return False
+        return not checks or any(all(c(item) for c in checks) for item in found)
+
+    return test
+
+
+def _any_of(
+    operate: Callable[[str, str], bool], operands: list[str]
+) -> Callable[[str], bool]:
+    return lambda found: any(operate(found, operand) for operand in operands)

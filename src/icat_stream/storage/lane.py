@@ -1,0 +1,284 @@
+"""One lane's access to the data service."""
+
+import logging
+import re
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
+from datetime import datetime
+
+import stamina
+from opentelemetry import trace
+from opentelemetry.trace import Span
+
+from icat_stream.records import Datafile, Failure, Rejection, TransientFailure
+
+from .answers import (
+    IdsAnswer,
+    NameTaken,
+    NotOffered,
+    NotOnline,
+    SessionGone,
+    failure_of,
+    unavailable,
+)
+from .catalogue_lane import CatalogueSession
+from .connection import Connection
+from .source import Source
+
+_log = logging.getLogger(__name__)
+_tracer = trace.get_tracer("icat_stream.storage")
+_ATTEMPTS = 3
+_WAIT = 0.2
+_CRC32 = re.compile(r"[0-9a-f]{1,8}", re.IGNORECASE)
+_SECURED = ("ARCHIVED", "RESTORING")
+
+
+class _Left(TransientFailure):
+    """Something else than the file is in its place, until somebody deletes it."""
+
+
+class StorageLane:
+    """Uploads and requests, with the session of a catalogue's lane.
+
+    Used by one thread at a time.
+    """
+
+    def __init__(
+        self,
+        connection: Connection,
+        session: CatalogueSession,
+        *,
+        uploads: bool,
+        two_level: Callable[[], bool],
+    ) -> None:
+        self._connection = connection
+        self._session = session
+        self._uploads = uploads
+        self._two_level = two_level
+
+    def put(self, datafile: Datafile, *, dataset_id: int, format_id: int) -> None:
+        """Upload a file; the data service catalogues it.
+
+        After a try without an answer the catalogue is asked by name first.
+
+        Parameters
+        ----------
+        datafile
+            With its source.
+        dataset_id, format_id
+            ICAT's.
+
+        Raises
+        ------
+        Failure
+            It could not be uploaded, or not yet.
+        """
+        with (
+            _span("ids.put", {"icat.count": 1}) as span,
+            Source(datafile) as source,
+        ):
+            span.set_attribute("ids.bytes", source.size)
+            for attempt in stamina.retry_context(
+                on=_worth_another_try,
+                attempts=_ATTEMPTS,
+                timeout=None,
+                wait_initial=_WAIT,
+                wait_max=10 * _WAIT,
+                wait_jitter=_WAIT,
+            ):
+                with attempt:
+                    if attempt.num > 1 and self._stored(datafile, dataset_id, source):
+                        return
+                    self._put(datafile, dataset_id, format_id, source)
+
+    def verify(self, datafile: Datafile, *, dataset_id: int) -> None:
+        """See that a file that is in the data service already is the planned one.
+
+        Parameters
+        ----------
+        datafile
+            With its source.
+        dataset_id
+            ICAT's.
+
+        Raises
+        ------
+        Failure
+            It is another one, or is damaged.
+        """
+        with _span("ids.verify"), Source(datafile) as source:
+            if not self._stored(datafile, dataset_id, source):
+                raise TransientFailure(f"Datafile {datafile.name} went away")
+
+    def secure(self, dataset_ids: Sequence[int]) -> tuple[str, ...]:
+        """Have registered datasets copied to the archive, where there is one.
+
+        Asked for again it does no harm.  What was uploaded is copied anyway.
+
+        Returns
+        -------
+        tuple of str
+            One line for what was asked for.
+        """
+        if not dataset_ids or self._uploads or not self._two_level():
+            return ()
+        asked = []
+        for number in dataset_ids:
+            with _span("ids.write"):
+                if self._write(number):
+                    asked.append(f"archive copy of dataset {number} asked for")
+        return tuple(asked)
+
+    def status(self, dataset_ids: Sequence[int]) -> str:
+        """Return ``ONLINE``, ``RESTORING`` or ``ARCHIVED``."""
+        listed = ",".join(str(number) for number in dataset_ids)
+        with _span("ids.getStatus"):
+            answer = self._asked(
+                "getStatus",
+                lambda session: self._connection.get(
+                    "getStatus", sessionId=session, datasetIds=listed
+                ),
+            )
+        return answer.body.decode("utf-8", "replace").strip()
+
+    def _put(
+        self, datafile: Datafile, dataset_id: int, format_id: int, source: Source
+    ) -> None:
+        parameters: dict[str, str | int] = {
+            "name": datafile.name,
+            "datasetId": dataset_id,
+            "datafileFormatId": format_id,
+        }
+        if datafile.description is not None:
+            parameters["description"] = datafile.description
+        if datafile.create_time is not None:
+            parameters["datafileCreateTime"] = _milliseconds(datafile.create_time)
+        if datafile.mod_time is not None:
+            parameters["datafileModTime"] = _milliseconds(datafile.mod_time)
+        try:
+            answer = self._asked(
+                f"put of {datafile.name}",
+                lambda session: self._connection.put(
+                    "put",
+                    source.chunks(),
+                    source.size,
+                    sessionId=session,
+                    **parameters,
+                ),
+            )
+        except NameTaken as error:
+            if self._stored(datafile, dataset_id, source):
+                return
+            raise TransientFailure(str(error)) from error
+        except NotOnline as error:
+            raise TransientFailure(str(error)) from error
+        except NotOffered as error:
+            raise unavailable(f"{error}: is it read-only?") from error
+        found = answer.content
+        self._verify(datafile, found.get("id"), found.get("checksum"), source)
+
+    def _stored(self, datafile: Datafile, dataset_id: int, source: Source) -> bool:
+        """Whether an earlier try, or another lane, brought the file in."""
+        rows = self._session.datafile_rows(dataset_id, [datafile.name])
+        row = rows.get(datafile.name)
+        if row is None:
+            return False
+        if row.get("fileSize") != source.size:
+            raise Rejection(
+                f"Datafile {datafile.name} is in the data service with"
+                f" {row.get('fileSize')} bytes, {source.size} were to be uploaded"
+            )
+        held = _crc32(row.get("checksum"))
+        if held is not None and held != source.read_crc32():
+            # What is to be uploaded is whole: an operator may delete what is there.
+            raise _Left(
+                f"Datafile {datafile.name} is in the data service with CRC32 {held:x},"
+                f" {source.crc32:x} was to be uploaded: it was left there damaged, or"
+                " is another file; delete it"
+            )
+        return True
+
+    def _verify(
+        self, datafile: Datafile, number: object, crc32: object, source: Source
+    ) -> None:
+        if crc32 == source.crc32:
+            return
+        damaged = f"{datafile.name} arrived with CRC32 {crc32}, {source.crc32} was sent"
+        # Left there it would pass for the file.
+        if not isinstance(number, int):
+            raise _Left(f"{damaged}; not deleted: the answer has no id")
+        try:
+            self._asked(
+                f"deletion of {datafile.name}",
+                lambda session: self._connection.delete(
+                    "delete", sessionId=session, datafileIds=number
+                ),
+            )
+        except (Failure, NotOffered, NotOnline, NameTaken) as error:
+            raise _Left(f"{damaged}; not deleted: {error}") from error
+        _log.warning("%s: deleted", damaged)
+        raise TransientFailure(f"{damaged}; deleted")
+
+    def _write(self, number: int) -> bool:
+        try:
+            self._asked(
+                f"write of dataset {number}",
+                lambda session: self._connection.post(
+                    "write", sessionId=session, datasetIds=number
+                ),
+            )
+        except NotOffered as error:
+            _log.warning("%s: the archive gets no copy", error)
+            return False
+        except NotOnline as error:
+            # What left the main storage has been copied before.
+            if self.status([number]) in _SECURED:
+                return False
+            raise TransientFailure(str(error)) from error
+        return True
+
+    def _asked(self, doing: str, call: Callable[[str], IdsAnswer]) -> IdsAnswer:
+        """Call, and once more with a new session if the old one is gone."""
+        answer = call(self._session.session_id)
+        if answer.ok:
+            return answer
+        failure = failure_of(answer, doing)
+        if isinstance(failure, SessionGone):
+            self._session.renew_session()
+            answer = call(self._session.session_id)
+            if answer.ok:
+                return answer
+            failure = failure_of(answer, doing)
+        if isinstance(failure, SessionGone):
+            failure = TransientFailure(str(failure))
+        raise failure
+
+
+def _span(
+    name: str, attributes: dict[str, str | int] | None = None
+) -> AbstractContextManager[Span]:
+    # A recorded exception brings its causes along, and with them bodies of answers.
+    return _tracer.start_as_current_span(
+        name,
+        attributes=attributes,
+        record_exception=False,
+        set_status_on_exception=True,
+    )
+
+
+def _worth_another_try(error: Exception) -> bool:
+    return isinstance(error, TransientFailure) and not isinstance(error, _Left)
+
+
+def _milliseconds(when: datetime) -> int:
+    return int(when.timestamp() * 1000)
+
+
+def _crc32(checksum: object) -> int | None:
+    """Return what the data service catalogues as checksum, hexadecimal, as a number.
+
+    ``None`` for none, or one that is of another kind.
+    """
+    if not isinstance(checksum, str) or not _CRC32.fullmatch(checksum):
+        return None
+    return int(checksum, 16)

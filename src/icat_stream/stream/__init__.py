@@ -1,0 +1,28 @@
+"""The stream core: from Kafka records to committed outcomes, once, whatever happens.
+
+>>> loop = Loop("file_written", consumer, settings, journal)    # doctest: +SKIP
+>>> signal.signal(signal.SIGTERM, lambda *_: loop.stop())       # doctest: +SKIP
+>>> result = loop.run()                                         # doctest: +SKIP
+
+A :class:`Loop` runs one :class:`Consumer` with its group, lanes, retry topics and
+transactional producer.  Several loops may run in threads of one process; they share
+nothing here.  :func:`dry_run` only looks.
+"""
+
+from .consumer import Consumer, LaneScoped, Parking, Probing, Secretive
+from .dryrun import dry_run
+from .loop import Loop
+from .results import RunResult
+from .sending import send_events
+
+__all__ = [
+    "Consumer",
+    "LaneScoped",
+    "Loop",
+    "Parking",
+    "Probing",
+    "RunResult",
+    "Secretive",
+    "dry_run",
+    "send_events",
+]

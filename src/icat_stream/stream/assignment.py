@@ -1,0 +1,303 @@
+"""Partitions come and go: what the callbacks of the consumer do."""
+
+import logging
+import time
+from collections.abc import Callable, Iterable
+from typing import Any
+
+from confluent_kafka import (
+    Consumer,
+    KafkaError,
+    KafkaException,
+    TopicPartition,
+)
+
+from icat_stream.config import KafkaSettings
+
+from .ledger import Ledger
+from .results import CONFIGURATION, UNAVAILABLE, Halt
+from .slots import Partition
+
+_log = logging.getLogger(__name__)
+
+# After a crash inside a transaction the committed offsets are unstable until the
+# broker has ended it: 10 s, and up to 10 s more until it looks; longer if the broker
+# itself comes back.  Less than the 300 s of max.poll.interval.ms in any case.
+_COMMITTED_S = 240.0
+_CALL_S = 2.0
+_SLICE_S = 0.05
+
+
+class Assignment:
+    """Opens and closes partitions as the group decides.
+
+    All methods run in the poll thread.
+
+    Parameters
+    ----------
+    client
+        The consumer.
+    ledger
+        Has the partitions.
+    settings
+        Of Kafka.
+    group
+        Consumer group.
+    sources
+        Topics of the consumer; all others are retry topics.
+    until_end
+        Note where partitions end.
+    budget
+        Seconds that a revocation may take.
+    opened
+        Told of each partition and its committed offset.
+    stopping
+        Whether a stop was asked for.
+    committing
+        Whether there still is a committer.
+    """
+
+    def __init__(
+        self,
+        client: Consumer,
+        ledger: Ledger,
+        *,
+        settings: KafkaSettings,
+        group: str,
+        sources: list[str],
+        until_end: bool,
+        budget: float,
+        opened: Callable[[Partition, int], None],
+        stopping: Callable[[], bool],
+        committing: Callable[[], bool],
+    ) -> None:
+        self._client = client
+        self._ledger = ledger
+        self._settings = settings
+        self._group = group
+        self._sources = set(sources)
+        self._until_end = until_end
+        self._budget = budget
+        self._opened = opened
+        self._stopping = stopping
+        self._committing = committing
+        self._paused: set[Partition] = set()
+        self._error: BaseException | None = None
+        self.changed_at: float | None = None
+
+    def subscribe(self, topics: list[str]) -> None:
+        """Join the group."""
+        self._client.subscribe(
+            topics,
+            on_assign=self._guarded(self._assigned),
+            on_revoke=self._guarded(self._revoked),
+            on_lost=self._guarded(self._lost),
+        )
+
+    def check(self) -> None:
+        """Raise what went wrong in a callback: from there it would not arrive."""
+        if self._error is not None:
+            error, self._error = self._error, None
+            raise error
+
+    def pause(self, wanted: set[Partition]) -> None:
+        """Let exactly these partitions rest; only changes reach the client."""
+        for partitions, act in (
+            (wanted - self._paused, self._client.pause),
+            (self._paused - wanted, self._client.resume),
+        ):
+            if partitions:
+                act([TopicPartition(p.topic, p.number) for p in partitions])
+        self._paused = wanted
+
+    @property
+    def paused(self) -> set[Partition]:
+        """What rests."""
+        return self._paused
+
+    def serve(self) -> None:
+        """Answer the committer, who must not call the consumer itself."""
+        if self._ledger.wants_metadata():
+            self._ledger.set_metadata(self._client.consumer_group_metadata())
+        wanted = self._ledger.wants_committed()
+        if wanted:
+            found = self._committed([_position(p) for p in wanted], _CALL_S)
+            if found is not None:
+                self._ledger.set_committed(
+                    {p: max(0, found.get((p.topic, p.number), 0)) for p in wanted}
+                )
+
+    def give_up(self, partitions: list[Partition], budget: float) -> None:
+        """Finish what was started, commit it, and let go, within one deadline.
+
+        Parameters
+        ----------
+        partitions
+            Which.
+        budget
+            Seconds for all of it.
+        """
+        if not partitions:
+            return
+        end = time.monotonic() + budget
+        self._ledger.close(partitions, now=False)
+        # The generation has moved on if this is a rebalance: an older snapshot would
+        # be refused.
+        self._ledger.set_metadata(self._client.consumer_group_metadata())
+        while self._committing() and not self._ledger.is_settled(partitions):
+            if time.monotonic() > end:
+                _log.warning(
+                    "%s: not all of %s could be finished in %.0f s; it comes again",
+                    self._group,
+                    _names(partitions),
+                    budget,
+                )
+                break
+            self.serve()
+            self._ledger.wait_for_change(_SLICE_S)
+        self._ledger.close(partitions, now=True)
+        self._paused -= set(partitions)
+
+    def _assigned(self, client: Consumer, given: list[TopicPartition]) -> None:
+        self.changed_at = time.monotonic()
+        if not given:
+            self._ledger.set_metadata(client.consumer_group_metadata())
+            return
+        committed = self._committed(given, _COMMITTED_S)
+        if committed is None:
+            if not self._stopping():
+                raise Halt(
+                    UNAVAILABLE,
+                    f"{self._group}: Kafka does not tell the committed offsets",
+                )
+            return
+        partitions = []
+        for each in given:
+            offset = committed[each.topic, each.partition]
+            each.offset = offset if offset >= 0 else self._start(each)
+            partition = Partition(
+                topic=each.topic,
+                number=each.partition,
+                retry=each.topic not in self._sources,
+                position=max(0, each.offset),
+            )
+            if self._until_end:
+                _, partition.end = self._watermarks(each)
+                partition.reached = each.offset >= partition.end
+            partitions.append(partition)
+        self._ledger.open(partitions)
+        client.incremental_assign(given)
+        # A pause outlives rebalances inside librdkafka.
+        client.resume(given)
+        self._ledger.set_metadata(client.consumer_group_metadata())
+        for partition in partitions:
+            self._opened(partition, partition.position)
+        _log.info(
+            "%s: assigned %s",
+            self._group,
+            ", ".join(f"{p} from {p.position}" for p in partitions),
+        )
+
+    def _start(self, place: TopicPartition) -> int:
+        """Return where a group without an offset begins, as an absolute offset."""
+        low, high = self._watermarks(place)
+        if place.topic not in self._sources or self._settings.start == "earliest":
+            return low
+        if self._settings.start == "error":
+            raise Halt(
+                CONFIGURATION,
+                f"group {self._group} has no offset for {place.topic}"
+                f"[{place.partition}], and kafka.start is error: set its offsets with"
+                " kafka-consumer-groups, or kafka.start to earliest or latest",
+            )
+        # Committed at once: what comes before the first transaction would be skipped
+        # by the next start.
+        self._client.commit(
+            offsets=[TopicPartition(place.topic, place.partition, high)],
+            asynchronous=False,
+        )
+        return high
+
+    def _revoked(self, client: Consumer, taken: list[TopicPartition]) -> None:
+        self.changed_at = time.monotonic()
+        self.give_up(self._ours(taken), self._budget)
+        client.incremental_unassign(taken)
+        _log.info("%s: revoked %s", self._group, _names(taken))
+
+    def _lost(self, client: Consumer, taken: list[TopicPartition]) -> None:
+        self.changed_at = time.monotonic()
+        partitions = self._ours(taken)
+        self._ledger.close(partitions, now=True)
+        self._paused -= set(partitions)
+        client.incremental_unassign(taken)
+        _log.warning("%s: lost %s", self._group, _names(taken))
+
+    def _ours(self, taken: list[TopicPartition]) -> list[Partition]:
+        found = (self._ledger.find(each.topic, each.partition) for each in taken)
+        return [partition for partition in found if partition is not None]
+
+    def _committed(
+        self, places: list[TopicPartition], budget: float
+    ) -> dict[tuple[str, int], int] | None:
+        end = time.monotonic() + budget
+        said = False
+        while True:
+            try:
+                found = self._client.committed(places, timeout=_CALL_S)
+                for each in found:
+                    if each.error is not None:
+                        raise KafkaException(each.error)
+                return {(each.topic, each.partition): each.offset for each in found}
+            except KafkaException as error:
+                if time.monotonic() > end or self._stopping():
+                    return None
+                if not said:
+                    reason = error.args[0].str()
+                    _log.info("%s: no committed offsets yet: %s", self._group, reason)
+                    said = True
+                time.sleep(_SLICE_S)
+
+    def _watermarks(self, place: TopicPartition) -> tuple[int, int]:
+        end = time.monotonic() + _COMMITTED_S
+        while True:
+            try:
+                low, high = self._client.get_watermark_offsets(place, timeout=_CALL_S)
+                return int(low), int(high)
+            except KafkaException as error:
+                if time.monotonic() > end or self._stopping():
+                    raise Halt(
+                        UNAVAILABLE,
+                        f"{place.topic}[{place.partition}]: Kafka does not tell where"
+                        f" it ends: {error.args[0].str()}",
+                    ) from None
+
+    def _guarded(self, callback: Callable[..., None]) -> Callable[..., None]:
+        def guarded(client: Consumer, places: list[TopicPartition]) -> None:
+            # An exception that leaves a callback arrives as a SystemError or not.
+            try:
+                callback(client, places)
+            except BaseException as error:
+                self._error = self._error or error
+
+        return guarded
+
+
+def out_of_range(error: KafkaError, where: str) -> Halt:
+    """Return the end of a loop whose next record is not in the topic any more."""
+    return Halt(
+        CONFIGURATION,
+        f"{where}: the next record to read is gone ({error.str()}): the topic's"
+        " retention is shorter than our delay, or the topic was made anew. Set the"
+        " group's offsets with kafka-consumer-groups --reset-offsets",
+    )
+
+
+def _position(partition: Partition) -> TopicPartition:
+    return TopicPartition(partition.topic, partition.number)
+
+
+def _names(partitions: Iterable[Any]) -> str:
+    return ", ".join(
+        str(p) if isinstance(p, Partition) else f"{p.topic}[{p.partition}]"
+        for p in partitions
+    )

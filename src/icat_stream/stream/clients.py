@@ -1,0 +1,148 @@
+"""Kafka clients as the core needs them: their options, their logs."""
+
+import logging
+import time
+from typing import Any, TypeVar
+
+from confluent_kafka import Consumer, KafkaError, KafkaException, Producer
+
+from icat_stream.config import KafkaSettings
+
+from .results import CONFIGURATION, Halt
+
+_C = TypeVar("_C", Consumer, Producer)
+
+_SESSION_MS = 6_000
+TRANSACTION_TIMEOUT_MS = 10_000
+"""What a dead instance's open transaction may stall its partitions, about."""
+# When all brokers were away, librdkafka forgets them and asks the bootstrap servers
+# anew; a transaction under way is then never finished, and holds up the group until
+# its producer is gone (librdkafka 2.16, issue 5511).
+_RECOVERY = {
+    "metadata.recovery.strategy": "none",
+    # A broker is not away for longer than it is because we wait up to 10 s.
+    "reconnect.backoff.max.ms": 2000,
+}
+_LOG_INTERVAL_S = 10.0
+# librdkafka warns of options that only the other kind of client knows.
+_HARMLESS = ("is a producer property", "is a consumer property")
+
+
+def consumer(
+    settings: KafkaSettings, group: str, *, until_end: bool, member: bool = True
+) -> Consumer:
+    """Return a consumer of a group.
+
+    Parameters
+    ----------
+    settings
+        Of Kafka.
+    group
+        Full name of the group.
+    until_end
+        Report the ends of partitions.
+    member
+        Whether it will join the group.
+    """
+    options: dict[str, Any] = {
+        **_RECOVERY,
+        # Low rates are what latency is about, and they never fill a fetch.
+        "fetch.wait.max.ms": 100,
+        # Per partition 64 MiB by default: far more than is ever in flight.
+        "queued.max.messages.kbytes": 8192,
+    }
+    if settings.group_protocol == "classic":
+        options["session.timeout.ms"] = _SESSION_MS
+        options["heartbeat.interval.ms"] = _SESSION_MS // 4
+    options |= _given(settings)
+    options |= {
+        "group.id": group,
+        "enable.auto.commit": False,
+        "enable.auto.offset.store": False,
+        # A lost offset must be seen; where a group begins is decided by us.
+        "auto.offset.reset": "error",
+        "isolation.level": "read_committed",
+        "enable.partition.eof": until_end,
+    }
+    if member:
+        options["group.protocol"] = settings.group_protocol
+        if settings.group_protocol == "classic":
+            options["partition.assignment.strategy"] = "cooperative-sticky"
+        if settings.instance_id is not None:
+            options["group.instance.id"] = settings.instance_id
+    return _made(Consumer, options, _logger("consumer"))
+
+
+def producer(settings: KafkaSettings, transactional_id: str) -> Producer:
+    """Return a producer for transactions, not yet initialised.
+
+    Parameters
+    ----------
+    settings
+        Of Kafka.
+    transactional_id
+        A second producer of that name fences the first.
+    """
+    options: dict[str, Any] = {
+        **_RECOVERY,
+        # After each commit the coordinator is busy for a few milliseconds, and
+        # librdkafka asks again after this: its 100 would be most of a transaction.
+        "retry.backoff.ms": 5,
+        # Java's way: other clients find the same key in the same partition.
+        "partitioner": "murmur2_random",
+        # The broker refuses a batch as a whole: a large record shall be alone in one.
+        "batch.size": 65_536,
+        # The broker's limit counts, not the client's.
+        "message.max.bytes": 256 * 2**20,
+    }
+    options |= _given(settings)
+    options |= {
+        "transactional.id": transactional_id,
+        "transaction.timeout.ms": TRANSACTION_TIMEOUT_MS,
+        "linger.ms": 0,
+        "delivery.report.only.error": True,
+    }
+    return _made(Producer, options, _logger("producer"))
+
+
+def _given(settings: KafkaSettings) -> dict[str, Any]:
+    try:
+        return settings.client_options()
+    except OSError as error:
+        raise Halt(CONFIGURATION, f"kafka.client: a secret's file: {error}") from None
+
+
+def _made(kind: type[_C], options: dict[str, Any], logger: logging.Logger) -> _C:
+    try:
+        return kind(options, logger=logger)
+    except (KafkaException, TypeError, ValueError) as error:
+        # Ours are right, so it is one of those that were given.
+        reason = error.args[0] if error.args else error
+        text = reason.str() if isinstance(reason, KafkaError) else str(reason)
+        raise Halt(CONFIGURATION, f"kafka.client: {text}") from None
+
+
+class _Limited(logging.Filter):
+    """Let a complaint pass once in a while: a broker that is down causes dozens."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._last: dict[str, float] = {}
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        message = record.getMessage()
+        if any(text in message for text in _HARMLESS):
+            return False
+        kind = message.partition(" ")[0]
+        now = time.monotonic()
+        if now - self._last.get(kind, -_LOG_INTERVAL_S) < _LOG_INTERVAL_S:
+            return False
+        self._last[kind] = now
+        return True
+
+
+def _logger(kind: str) -> logging.Logger:
+    logger = logging.getLogger(f"icat_stream.stream.librdkafka.{kind}")
+    if not any(isinstance(each, _Limited) for each in logger.filters):
+        logger.addFilter(_Limited())
+    return logger

@@ -1,0 +1,353 @@
+"""The committer: journal and Kafka transaction of whatever is ready."""
+
+import hashlib
+import logging
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Sequence
+
+from confluent_kafka import Producer
+
+from icat_stream import __version__
+from icat_stream.journal import Journal, JournalRow, RowKey
+from icat_stream.records import Outcome, Record, SystemUnavailable
+
+from .counting import Counts
+from .faults import fault_point
+from .handling import too_large
+from .ledger import Batch, Ledger
+from .outputs import Output, Outputs
+from .producer import Aborted, Lost, Stopped, TooLarge, Transactor
+from .results import CONFIGURATION, Halt
+from .slots import Finished, Partition, Slot, Way
+from .spans import Tracing, trace_id
+
+_log = logging.getLogger(__name__)
+
+OnOutcome = Callable[[Record, Outcome], None]
+
+# Two instances of one id fence each other without end; a zombie that wakes up does
+# it once.
+_FENCINGS = 2
+_FENCING_S = 60.0
+_IDLE_S = 0.5
+_FRESH_S = 2.0
+_ANSWER_S = 30.0
+_BACKOFF_S = (0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0)
+
+
+class Committer:
+    """A thread that owns the transactional producer and the journal's writing.
+
+    Parameters
+    ----------
+    group
+        Consumer group.
+    identity
+        What to name when two instances share it.
+    create
+        Makes a producer.
+    ledger
+        Where finished records are.
+    outputs
+        Makes what they send; set before the thread starts.
+    journal
+        ``None`` for none.
+    tracing
+        Makes spans.
+    counts
+        Of outcomes.
+    on_outcome
+        Told of each committed outcome.
+    unavailable
+        Told when the journal is down.
+    crashed
+        Told of what ends the loop.
+    """
+
+    def __init__(
+        self,
+        *,
+        group: str,
+        identity: str,
+        create: Callable[[], Producer],
+        ledger: Ledger,
+        outputs: Outputs,
+        journal: Journal | None,
+        tracing: Tracing,
+        counts: Counts,
+        on_outcome: OnOutcome | None,
+        unavailable: Callable[[SystemUnavailable], None],
+        crashed: Callable[[BaseException], None],
+    ) -> None:
+        self._group = group
+        self._identity = identity
+        self._ledger = ledger
+        self._outputs = outputs
+        self._journal = journal
+        self._tracing = tracing
+        self._counts = counts
+        self._on_outcome = on_outcome
+        self._unavailable = unavailable
+        self._crashed = crashed
+        self._transactor = Transactor(create, self._is_over)
+        self._deadline: float | None = None
+        self._fencings: deque[float] = deque()
+        self._settles: deque[tuple[str, int, int]] = deque()
+        self._unmarked: list[JournalRow] = []
+        self._thread = threading.Thread(
+            target=self._run, name=f"{group}-committer", daemon=True
+        )
+
+    def start(self) -> None:
+        """Start the thread."""
+        self._thread.start()
+
+    def is_alive(self) -> bool:
+        """Whether the thread runs."""
+        return self._thread.is_alive()
+
+    def settle(self, topic: str, number: int, below: int) -> None:
+        """Mark journal rows below a committed offset, some time soon."""
+        if self._journal is not None and below > 0:
+            self._settles.append((topic, number, below))
+
+    def stop(self, deadline: float) -> bool:
+        """End the thread; return whether it did.
+
+        Parameters
+        ----------
+        deadline
+            Monotonic seconds.
+        """
+        self._deadline = deadline
+        self._ledger.wake()
+        if self._thread.ident is not None:
+            self._thread.join(max(0.0, deadline - time.monotonic()))
+        return not self._thread.is_alive()
+
+    def _run(self) -> None:
+        try:
+            self._reconnect()
+            while True:
+                self._settle()
+                batch = self._ledger.collect(_IDLE_S)
+                if batch is not None:
+                    self._see_through(batch)
+                elif self._deadline is not None:
+                    return
+        except Stopped:
+            pass
+        except BaseException as error:
+            self._crashed(error)
+        finally:
+            self._transactor.close()
+
+    def _is_over(self) -> bool:
+        return self._deadline is not None and time.monotonic() > self._deadline
+
+    def _see_through(self, batch: Batch) -> None:
+        """Commit a batch, however often it takes."""
+        tries = 0
+        written: set[Slot] = set()
+        alone: list[Output] = []
+        while batch.slots:
+            try:
+                self._commit(batch, written, alone)
+                return
+            except TooLarge as error:
+                # A batch is refused as a whole: of several, see which it is.
+                alone = list(error.outputs)
+                if len(alone) == 1:
+                    written -= self._shrink(batch, alone)
+                batch = self._ledger.ours(batch)
+                continue
+            except Aborted as error:
+                _log.warning("%s: transaction aborted: %s", self._group, error)
+                self._ledger.wait_for_metadata(batch.metadata, _FRESH_S)
+            except Lost as error:
+                _log.warning("%s: the producer is lost: %s", self._group, error)
+                self._reconnect(error)
+                batch = self._decided(batch)
+            except SystemUnavailable as error:
+                self._unavailable(error)
+            if tries:
+                self._pause(_BACKOFF_S[min(tries, len(_BACKOFF_S)) - 1])
+            tries += 1
+            if self._is_over():
+                raise Stopped
+            batch = self._ledger.ours(batch)
+
+    def _commit(self, batch: Batch, written: set[Slot], alone: list[Output]) -> None:
+        rows = [] if self._journal is None else [self._row(s) for s in batch.slots]
+        if self._journal is not None:
+            if self._unmarked:
+                self._journal.committed(self._unmarked)
+                self._unmarked = []
+            fault_point("pending")
+            fresh = [
+                row
+                for row, slot in zip(rows, batch.slots, strict=True)
+                if slot not in written
+            ]
+            self._journal.pending(fresh)
+            written.update(batch.slots)
+            fault_point("journalled")
+        outputs = [output for slot in batch.slots for output in self._outputs.of(slot)]
+        offsets = {(p.topic, p.number): o for p, o in batch.offsets().items()}
+        traces = (
+            [s.finished.trace for s in batch.slots if s.finished and s.finished.trace]
+            if self._tracing.is_on
+            else []
+        )
+        with self._tracing.transaction(traces, len(batch.slots)):
+            self._transactor.commit(outputs, offsets, batch.metadata, alone=alone)
+        fault_point("committed")
+        self._done(batch.slots, rows)
+
+    def _done(self, slots: list[Slot], rows: list[JournalRow]) -> None:
+        if self._journal is not None:
+            try:
+                self._journal.committed(rows)
+            except SystemUnavailable as error:
+                # What Kafka has committed is done; the next batch marks these first.
+                self._unmarked = rows
+                self._unavailable(error)
+            fault_point("marked")
+        self._ledger.committed(slots)
+        for slot in slots:
+            if slot.finished is not None:
+                self._tell(slot, slot.finished)
+
+    def _tell(self, slot: Slot, finished: Finished) -> None:
+        origin = slot.record.origin
+        if finished.way is Way.TAIL:
+            # That it moved is no news of it.
+            if not self._counts.left(origin):
+                return
+        else:
+            self._counts.add(origin, finished.outcome.kind)
+        if self._on_outcome is not None:
+            self._on_outcome(slot.record, finished.outcome)
+
+    def _shrink(self, batch: Batch, refused: Sequence[Output]) -> set[Slot]:
+        """Let records whose output is refused for its size end without it."""
+        changed = set()
+        for slot in batch.slots:
+            finished = slot.finished
+            found = [o for o in self._outputs.of(slot) if o in refused]
+            if not found or finished is None:
+                continue
+            size = len(found[0].value or b"")
+            what = f"an output of {size} bytes for {found[0].topic}"
+            if finished.omitted:
+                raise Halt(
+                    CONFIGURATION,
+                    f"topic {found[0].topic} refuses even {what}: raise its"
+                    " max.message.bytes",
+                )
+            _log.warning("%s: %s is too large for the broker", slot.record.at, what)
+            slot.finished = too_large(finished, what)
+            changed.add(slot)
+        return changed
+
+    def _decided(self, batch: Batch) -> Batch:
+        """Return what is left to do after the old transaction was decided."""
+        while not self._is_over():
+            committed = self._ledger.ask_committed(_ANSWER_S)
+            if committed is not None:
+                break
+        else:
+            raise Stopped
+        batch = self._ledger.ours(batch)
+        done = [s for s in batch.slots if _is_below(s, committed)]
+        if done:
+            rows = [] if self._journal is None else [self._row(s) for s in done]
+            self._done(done, rows)
+        left = [s for s in batch.slots if not _is_below(s, committed)]
+        return Batch(left, batch.metadata)
+
+    def _reconnect(self, lost: Lost | None = None) -> None:
+        """Make a new producer, unless somebody keeps taking our name."""
+        tries = 0
+        while True:
+            if lost is not None and lost.fenced:
+                self._fenced()
+            try:
+                self._transactor.connect()
+                return
+            except Lost as error:
+                _log.warning("%s: no producer: %s", self._group, error)
+                lost = error
+            self._pause(_BACKOFF_S[min(tries, len(_BACKOFF_S) - 1)])
+            tries += 1
+
+    def _fenced(self) -> None:
+        now = time.monotonic()
+        self._fencings.append(now)
+        while now - self._fencings[0] > _FENCING_S:
+            self._fencings.popleft()
+        if len(self._fencings) > _FENCINGS:
+            raise Halt(CONFIGURATION, shared_identity(self._identity))
+
+    def _pause(self, seconds: float) -> None:
+        end = time.monotonic() + seconds
+        while time.monotonic() < end:
+            if self._is_over():
+                raise Stopped
+            time.sleep(min(0.1, seconds))
+
+    def _settle(self) -> None:
+        while self._settles and self._journal is not None:
+            topic, number, below = self._settles[0]
+            try:
+                if marked := self._journal.settle(self._group, topic, number, below):
+                    _log.info("%s[%d]: %d rows settled", topic, number, marked)
+            except SystemUnavailable as error:
+                self._unavailable(error)
+                return
+            self._settles.popleft()
+
+    def _row(self, slot: Slot) -> JournalRow:
+        finished = slot.finished
+        if finished is None:
+            raise ValueError(f"{slot.record.at} is not finished")
+        record, outcome = slot.record, finished.outcome
+        value = record.value or b""
+        return JournalRow(
+            at=RowKey(self._group, *_coordinates(record), record.timestamp),
+            origin_topic=record.origin.topic,
+            origin_partition=record.origin.partition,
+            origin_offset=record.origin.offset,
+            origin_time=record.origin_timestamp,
+            outcome=outcome.kind.value,
+            size=len(value),
+            sha256=hashlib.sha256(value).hexdigest(),
+            key=slot.key,
+            message_type=outcome.message_type,
+            message_format=outcome.message_format,
+            objects=outcome.objects,
+            error_class=outcome.error_class,
+            text=outcome.reason,
+            attempts=finished.attempts,
+            steps=outcome.steps,
+            trace_id=trace_id(finished.trace, record),
+            version=__version__,
+        )
+
+
+def shared_identity(identity: str) -> str:
+    """Return what to say when two instances use one id."""
+    return (
+        f"another running instance uses the same identity, {identity}: give each"
+        " instance its own kafka.instance_id, or end the other one"
+    )
+
+
+def _coordinates(record: Record) -> tuple[str, int, int]:
+    return record.at.topic, record.at.partition, record.at.offset
+
+
+def _is_below(slot: Slot, committed: dict[Partition, int]) -> bool:
+    return slot.offset < committed.get(slot.partition, 0)

@@ -1,0 +1,200 @@
+"""Handling one record in a lane: call the consumer, decide what follows."""
+
+import logging
+import time
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
+
+from opentelemetry.trace import Span, Status, StatusCode
+
+from icat_stream.config import RetrySettings
+from icat_stream.records import (
+    Failure,
+    LoginRefused,
+    NotReady,
+    Outcome,
+    OutcomeKind,
+    Record,
+    SystemUnavailable,
+)
+from icat_stream.telemetry import current_record
+
+from .consumer import Consumer
+from .faults import fault_point
+from .ledger import Ledger
+from .policy import BUG, Again, DeadLetter, Pause, PutOff, Stop, decide
+from .slots import Finished, Slot, Way
+from .spans import Tracing
+
+_log = logging.getLogger(__name__)
+
+_RETURNED = (OutcomeKind.INGESTED, OutcomeKind.UNCHANGED, OutcomeKind.IGNORED)
+
+
+class Handling:
+    """What a lane does with a record.
+
+    Parameters
+    ----------
+    consumer
+        Handles records.
+    ledger
+        Told of what became of them.
+    settings
+        Delays and limits.
+    tracing
+        Makes spans.
+    keeps_value
+        Whether a record's value can be sent to a retry topic.
+    unavailable
+        Told of systems that are down.
+    refused
+        Told of a system that refuses our credentials.
+    counted
+        Told of every outcome.
+    """
+
+    def __init__(
+        self,
+        *,
+        consumer: Consumer,
+        ledger: Ledger,
+        settings: RetrySettings,
+        tracing: Tracing,
+        keeps_value: Callable[[Record], bool],
+        unavailable: Callable[[SystemUnavailable], None],
+        refused: Callable[[LoginRefused], None],
+        counted: Callable[[Outcome], None],
+    ) -> None:
+        self._consumer = consumer
+        self._ledger = ledger
+        self._settings = settings
+        self._tracing = tracing
+        self._keeps_value = keeps_value
+        self._unavailable = unavailable
+        self._refused = refused
+        self._counted = counted
+
+    def __call__(self, slot: Slot) -> float | None:
+        """Handle a record; return after how many seconds it comes again, if it does."""
+        if not self._ledger.start(slot):
+            return None
+        if not slot.first_handled:
+            slot.first_handled = time.monotonic()
+        token = current_record.set(str(slot.record.origin))
+        try:
+            if not self._tracing.is_on:
+                return self._handle(slot, None)
+            with self._tracing.process(slot.record) as span:
+                return self._handle(slot, span)
+        finally:
+            current_record.reset(token)
+
+    def _handle(self, slot: Slot, span: Span | None) -> float | None:
+        trace = None if span is None else span.get_span_context()
+        try:
+            outcome = self._consumer.handle(slot.record)
+            if not isinstance(outcome, Outcome) or outcome.kind not in _RETURNED:
+                raise TypeError(
+                    "handle() must return an Outcome of kind ingested, unchanged or"
+                    f" ignored, not {outcome!r:.200}"
+                )
+        except Exception as error:
+            if span is not None:
+                span.set_status(Status(StatusCode.ERROR, str(error)[:500]))
+                span.set_attribute("error.type", type(error).__name__)
+            return self._failed(slot, error, trace)
+        fault_point("handled")
+        slot.tries += 1
+        self._finish(slot, outcome, trace=trace)
+        return None
+
+    def _failed(self, slot: Slot, error: Exception, trace: Any) -> float | None:
+        waits = isinstance(error, NotReady | SystemUnavailable)
+        if not waits:
+            slot.tries += 1
+        decision = decide(
+            error,
+            tries=slot.tries,
+            handled_for=time.monotonic() - slot.first_handled,
+            wait=slot.wait,
+            now=time.time_ns() // 1_000_000,
+            settings=self._settings,
+        )
+        if not isinstance(error, Failure):
+            # Loudly: this is ours to mend.
+            _log.error("%s: a bug while handling it", slot.record.at, exc_info=error)
+        match decision:
+            case Again(after):
+                _log.info("%s: again in %.1f s: %s", slot.record.at, after, error)
+                self._ledger.put_back(slot)
+                return after
+            case Pause() | Stop():
+                # First the news, so that the lanes are blocked when it is ready again.
+                if isinstance(error, LoginRefused):
+                    self._refused(error)
+                elif isinstance(error, SystemUnavailable):
+                    self._unavailable(error)
+                self._ledger.put_back(slot)
+                return 0.0
+            case PutOff(stage, wait) if self._keeps_value(slot.record):
+                _log.info("%s: put off: %s", slot.record.at, error)
+                outcome = _outcome(OutcomeKind.DEFERRED, error, str(error))
+                self._finish(
+                    slot, outcome, way=Way.RETRY, stage=stage, wait=wait, trace=trace
+                )
+            case PutOff():
+                reason = f"{error} (not put off: its secrets cannot be removed)"
+                self._bury(slot, error, reason, trace)
+            case DeadLetter(reason):
+                self._bury(slot, error, reason, trace)
+        return None
+
+    def _bury(self, slot: Slot, error: Exception, reason: str, trace: Any) -> None:
+        _log.warning("%s: rejected: %s", slot.record.at, reason)
+        outcome = _outcome(OutcomeKind.REJECTED, error, reason)
+        self._finish(slot, outcome, way=Way.DEAD_LETTER, trace=trace)
+
+    def _finish(self, slot: Slot, outcome: Outcome, **extra: Any) -> None:
+        attempts = slot.record.attempts + max(1, slot.tries)
+        self._ledger.finish(slot, Finished(outcome=outcome, attempts=attempts, **extra))
+        self._counted(outcome)
+
+
+def too_large(finished: Finished, what: str) -> Finished:
+    """Return the end of a record whose output the broker refuses for its size.
+
+    Parameters
+    ----------
+    finished
+        Its end until now.
+    what
+        The output: topic and size.
+    """
+    return replace(
+        finished,
+        outcome=replace(
+            finished.outcome,
+            kind=OutcomeKind.REJECTED,
+            reason=f"{what} is too large for the broker; the outcome was"
+            f" {finished.outcome.kind.value}"
+            + (f": {finished.outcome.reason}" if finished.outcome.reason else ""),
+            events=(),
+            error_class=finished.outcome.error_class or "permanent",
+        ),
+        way=Way.DEAD_LETTER,
+        omitted=True,
+    )
+
+
+def _outcome(kind: OutcomeKind, error: Exception, reason: str) -> Outcome:
+    return Outcome(
+        kind=kind,
+        reason=reason,
+        error_class=error.error_class if isinstance(error, Failure) else BUG,
+        missing=tuple(getattr(error, "missing", ())),
+        message_type=getattr(error, "message_type", None),
+        message_format=getattr(error, "message_format", None),
+        objects=getattr(error, "objects", {}),
+    )

@@ -1,0 +1,426 @@
+"""The loop of one consumer: its poll thread, which owns the Kafka consumer."""
+
+import logging
+import os
+import time
+import uuid
+from collections.abc import Mapping
+from functools import partial
+from typing import Any
+
+from confluent_kafka import Consumer as KafkaConsumer
+from confluent_kafka import KafkaError
+
+from icat_stream.config import Settings
+from icat_stream.journal import Journal
+from icat_stream.records import LoginRefused, Outcome, OutcomeKind
+
+from . import clients, topics
+from .assignment import Assignment, out_of_range
+from .assistant import Assistant, refusal
+from .calling import Caller, HangingError
+from .committer import Committer, OnOutcome, shared_identity
+from .consumer import Consumer, LaneScoped, Secretive
+from .counting import Counts
+from .handling import Handling
+from .lanes import Lanes
+from .ledger import Ledger
+from .outputs import Outputs
+from .policy import RejectWindow
+from .reading import now_ms, record_of, slot_of
+from .results import BUG, CONFIGURATION, DONE, REJECTED, UNAVAILABLE, Halt, RunResult
+from .slots import Slot
+from .spans import Tracing
+
+_log = logging.getLogger(__name__)
+
+_POLL_S = 0.1
+_LEAVE_S = 1.0
+_READ = 1_000
+# A pause throws away what was fetched ahead: short lacks of space are waited out.
+_STALL_S = 1.0
+# With more instances than partitions one may get none; that is known when the group
+# has been quiet for so long.
+_EMPTY_S = 3.0
+
+_LOST_MEMBERSHIP = (
+    KafkaError.FENCED_INSTANCE_ID,
+    KafkaError.UNRELEASED_INSTANCE_ID,
+)
+_NOT_ALLOWED = (
+    KafkaError.TOPIC_AUTHORIZATION_FAILED,
+    KafkaError.GROUP_AUTHORIZATION_FAILED,
+)
+
+
+class Loop:
+    """Runs one consumer: reads its topics, handles, commits, until it is stopped.
+
+    Parameters
+    ----------
+    name
+        Of the consumer in ``settings.consumers``.
+    consumer
+        Handles its records.
+    settings
+        All of them.
+    journal
+        Its tables exist; ``None`` for none.
+    until_end
+        Stop at the ends that the assigned partitions, those of retry topics
+        included, had when they were assigned.
+    on_outcome
+        Called in another thread for each committed outcome, and at the end of a run
+        until the end for each record that still waits and was not told before.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        consumer: Consumer,
+        settings: Settings,
+        journal: Journal | None,
+        *,
+        until_end: bool = False,
+        on_outcome: OnOutcome | None = None,
+    ) -> None:
+        self.name = name
+        self._consumer = consumer
+        self._settings = settings
+        self._own = settings.consumers[name]
+        self._journal = journal
+        self._until_end = until_end
+        self._on_outcome = on_outcome
+        self._group = topics.group_of(settings, name)
+        self._stopping = False
+        self._trouble: BaseException | None = None
+        self._counts = Counts()
+        self._rejects = RejectWindow(settings.limits.rejects)
+        self._paused_for_space = False
+        self._full_since: float | None = None
+        self._ticket: int | None = None
+        self._deadline = 0.0
+        self._turned = time.monotonic()
+
+    @property
+    def idle_seconds(self) -> float:
+        """Seconds since the loop last turned; it turns several times a second."""
+        return time.monotonic() - self._turned
+
+    def stop(self) -> None:
+        """Ask the loop to end; safe in signal handlers and from any thread."""
+        # Nothing but this: a lock could be held by the very thread that is
+        # interrupted.
+        self._stopping = True
+
+    def run(self) -> RunResult:
+        """Run until stopped, until the end, or until it cannot go on.
+
+        Blocks.  Install signal handlers before, and call :meth:`stop` in them.
+        """
+        code, reason = DONE, ""
+        try:
+            self._run()
+        except Halt as halt:
+            code, reason = halt.code, halt.reason
+            _log.error("%s: stopping: %s", self.name, reason)
+        except Exception as error:
+            _log.exception("%s: the core is broken", self.name)
+            code, reason = BUG, f"{type(error).__name__}: {error}"
+        return RunResult(
+            name=self.name, exit_code=code, reason=reason, counts=self._counts.result()
+        )
+
+    def _run(self) -> None:
+        client = clients.consumer(
+            self._settings.kafka, self._group, until_end=self._until_end
+        )
+        try:
+            partitions = topics.ensure(
+                client, self._settings, self.name, self._is_stopping
+            )
+            if partitions is not None:
+                self._consume(client, partitions)
+        finally:
+            self._close(client)
+
+    def _consume(self, client: KafkaConsumer, partitions: Mapping[str, int]) -> None:
+        settings = self._settings
+        retries = topics.retry_topics(settings, self.name)
+        ledger = self._ledger = Ledger(settings.limits.in_flight, self._own.lanes)
+        tracing = Tracing(self._group)
+        secretive = self._consumer
+        outputs = Outputs(
+            group=self._group,
+            events=settings.events.topic,
+            dead_letters=settings.dead_letters.topic,
+            retries=retries,
+            partitions=partitions,
+            redact=secretive.redact if isinstance(secretive, Secretive) else None,
+        )
+        assistant = self._assistant = Assistant(
+            self.name,
+            consumer=self._consumer,
+            journal=self._journal,
+            ledger=ledger,
+            down=lambda: self._lanes.block(),
+            up=lambda: self._lanes.unblock(),
+            crashed=self._crashed,
+        )
+        handling = Handling(
+            consumer=self._consumer,
+            ledger=ledger,
+            settings=settings.retries,
+            tracing=tracing,
+            keeps_value=lambda r: r.value is None or outputs.redacted(r) is not None,
+            unavailable=assistant.unavailable,
+            refused=self._refused,
+            counted=self._counted,
+        )
+        lanes = self._lanes = Lanes(
+            self.name,
+            self._own.lanes,
+            work=handling,
+            leave=self._leave_lane,
+            crashed=self._crashed,
+        )
+        identity = settings.kafka.instance_id or f"{os.getpid()}-{uuid.uuid4().hex}"
+        self._transactional_id = f"{self._group}.{identity}"
+        committer = self._committer = Committer(
+            group=self._group,
+            identity=self._identity(),
+            create=partial(clients.producer, settings.kafka, self._transactional_id),
+            ledger=ledger,
+            outputs=outputs,
+            journal=self._journal,
+            tracing=tracing,
+            counts=self._counts,
+            on_outcome=self._on_outcome,
+            unavailable=assistant.unavailable,
+            crashed=self._crashed,
+        )
+        assignment = self._assignment = Assignment(
+            client,
+            ledger,
+            settings=settings.kafka,
+            group=self._group,
+            sources=self._own.topics,
+            until_end=self._until_end,
+            budget=settings.limits.stop,
+            opened=lambda p, offset: committer.settle(p.topic, p.number, offset),
+            stopping=self._is_stopping,
+            committing=committer.is_alive,
+        )
+        committer.start()
+        lanes.start()
+        assistant.start()
+        assignment.subscribe([*self._own.topics, *retries])
+        try:
+            while not self._stopping and not self._is_at_end():
+                self._turn(client)
+        finally:
+            self._wind_down()
+        self._check()
+
+    def _turn(self, client: KafkaConsumer) -> None:
+        self._turned = time.monotonic()
+        self._check()
+        self._lanes.tick()
+        self._lanes.submit(self._ledger.due(now_ms()))
+        self._assignment.serve()
+        room = self._make_room()
+        if room is None:
+            return
+        message = client.poll(_POLL_S)
+        self._assignment.check()
+        if message is None:
+            return
+        messages: list[Any] = [message]
+        if room > 1:
+            messages += client.consume(min(room - 1, _READ), 0)
+            self._assignment.check()
+        self._accept(messages)
+
+    def _check(self) -> None:
+        if isinstance(self._trouble, Exception):
+            raise self._trouble
+        if self._trouble is not None:
+            # Somebody's sys.exit() in a thread shall not end this one silently.
+            raise RuntimeError("a thread was ended") from self._trouble
+        self._assignment.check()
+
+    def _make_room(self) -> int | None:
+        """Return how many records to read; ``None``: none, do not even poll."""
+        ledger, assignment = self._ledger, self._assignment
+        now = time.monotonic()
+        room = ledger.space()
+        if self._paused_for_space and ledger.is_half_free():
+            self._paused_for_space = False
+        if room > 0:
+            self._full_since = None
+        elif not self._paused_for_space:
+            self._full_since = self._full_since or now
+            if now - self._full_since < _STALL_S:
+                ledger.wait_for_space(_POLL_S)
+                return None
+            self._paused_for_space = True
+        owned = ledger.partitions()
+        if self._paused_for_space or self._assistant.is_down:
+            assignment.pause(set(owned))
+        else:
+            wanted = ledger.congested(now, hurry=self._until_end)
+            for partition in assignment.paused:
+                if partition.reached or ledger.is_congested(partition):
+                    wanted.add(partition)
+            wanted.update(p for p in owned if p.reached)
+            assignment.pause(wanted & set(owned))
+        return max(room, 1)
+
+    def _accept(self, messages: list[Any]) -> None:
+        slots: list[Slot] = []
+        for message in messages:
+            error = message.error()
+            if error is not None:
+                self._notice(message, error)
+                continue
+            partition = self._ledger.find(message.topic(), message.partition())
+            if partition is None or message.offset() < partition.position:
+                continue
+            if partition.end is not None and message.offset() >= partition.end:
+                partition.reached = True
+                continue
+            record = record_of(message, retry=partition.retry)
+            slots.append(slot_of(record, partition, self._consumer.key))
+            if partition.end is not None and message.offset() + 1 >= partition.end:
+                partition.reached = True
+        if slots:
+            self._lanes.submit(self._ledger.accept(slots, now_ms()))
+
+    def _notice(self, message: Any, error: KafkaError) -> None:
+        code = error.code()
+        where = f"{message.topic()}[{message.partition()}]"
+        if code == KafkaError._PARTITION_EOF:  # noqa: SLF001
+            partition = self._ledger.find(message.topic(), message.partition())
+            if partition is not None and partition.end is not None:
+                # Behind the last record may be a transaction's marker, so the last
+                # record does not tell that this is the end.
+                partition.reached |= message.offset() >= partition.end
+        elif code == KafkaError._AUTO_OFFSET_RESET:  # noqa: SLF001
+            raise out_of_range(error, where)
+        elif code in _LOST_MEMBERSHIP or (
+            # A fatal error hides its code; librdkafka's text names the cause.
+            code == KafkaError._FATAL  # noqa: SLF001
+            and "group.instance.id" in error.str()
+        ):
+            raise Halt(CONFIGURATION, shared_identity(self._identity()))
+        elif code in _NOT_ALLOWED:
+            raise Halt(
+                UNAVAILABLE,
+                f"Kafka does not allow it: {error.str()}; grant the right (read the"
+                " topics and the group)",
+            )
+        elif error.fatal() or code == KafkaError._FATAL:  # noqa: SLF001
+            raise Halt(BUG, f"the Kafka consumer is broken: {error.str()}")
+        else:
+            _log.warning("%s: %s", self.name, error.str())
+
+    def _is_at_end(self) -> bool:
+        """Whether a run until the end is through."""
+        changed_at = self._assignment.changed_at
+        if not self._until_end or changed_at is None:
+            return False
+        partitions = self._ledger.partitions()
+        if not partitions and time.monotonic() - changed_at < _EMPTY_S:
+            return False
+        if not all(p.reached for p in partitions) or not self._ledger.is_idle():
+            self._ticket = None
+            return False
+        if self._assistant.is_down or self._ledger.has_due(now_ms()):
+            return False
+        if not self._ledger.missing(1):
+            return True
+        # What parked records wait for may have come meanwhile.
+        if self._ticket is None:
+            self._ticket = self._assistant.hurry()
+        if not self._assistant.has_asked(self._ticket):
+            return False
+        # What it found is due now; that is seen in the next turn.
+        return not self._ledger.has_due(now_ms())
+
+    def _wind_down(self) -> None:
+        """Finish what was started, commit it, end the threads, in one deadline."""
+        deadline = time.monotonic() + self._settings.limits.stop
+        self._deadline = deadline
+        if self._until_end and self._trouble is None and not self._stopping:
+            self._tell_waiting()
+        self._lanes.close()
+        self._assignment.give_up(self._ledger.partitions(), deadline - time.monotonic())
+        if not self._committer.stop(deadline):
+            _log.warning("%s: the last transaction was not finished", self.name)
+        self._assistant.stop(deadline)
+        stuck = self._lanes.join(deadline)
+        if stuck:
+            _log.warning("%s: still at work, left alone: %s", self.name, stuck)
+
+    def _close(self, client: KafkaConsumer) -> None:
+        """Leave the group; a broker that does not answer may take it as it likes."""
+        seconds = max(_LEAVE_S, self._deadline - time.monotonic())
+        caller = Caller(f"{self.name}-leaving")
+        try:
+            caller.call(client.close, seconds)
+        except HangingError:
+            _log.warning("%s: left without a farewell to the group", self.name)
+        caller.close()
+
+    def _tell_waiting(self) -> None:
+        for slot in self._ledger.waiting():
+            if self._counts.left(slot.record.origin) and self._on_outcome is not None:
+                missing = ", ".join(slot.wait.missing)
+                self._on_outcome(
+                    slot.record,
+                    Outcome(
+                        kind=OutcomeKind.DEFERRED,
+                        reason=f"waits for {missing}" if missing else "waits its time",
+                        missing=slot.wait.missing,
+                    ),
+                )
+
+    def _is_stopping(self) -> bool:
+        # Asked by everything that waits: waiting for Kafka is not being stuck.
+        self._turned = time.monotonic()
+        return self._stopping
+
+    def _identity(self) -> str:
+        instance = self._settings.kafka.instance_id
+        if instance is None:
+            return f"transactional.id {self._transactional_id}"
+        return f"kafka.instance_id {instance} (in group {self._group})"
+
+    def _leave_lane(self) -> None:
+        if isinstance(self._consumer, LaneScoped):
+            self._consumer.leave_lane()
+
+    def _refused(self, error: LoginRefused) -> None:
+        self._lanes.block()
+        self._crashed(refusal(error))
+
+    def _counted(self, outcome: Outcome) -> None:
+        if outcome.kind is OutcomeKind.DEFERRED:
+            # Neither good nor bad yet; as good, it would hide what becomes of it.
+            return
+        if self._rejects.add(outcome.kind is OutcomeKind.REJECTED):
+            limit = self._settings.limits.rejects
+            self._lanes.close()
+            self._crashed(
+                Halt(
+                    REJECTED,
+                    f"more than {limit.ratio:.0%} of the records of the last"
+                    f" {limit.window:.0f} s, at least {limit.minimum}, were rejected;"
+                    f" the last: {outcome.reason}",
+                )
+            )
+
+    def _crashed(self, error: BaseException) -> None:
+        # The poll thread raises it in its next turn; the first trouble is the cause
+        # of those that follow.
+        self._trouble = self._trouble or error

@@ -1,0 +1,161 @@
+"""What a finished record sends: events, a retry, a dead letter."""
+
+import hashlib
+import logging
+import zlib
+from collections.abc import Callable, Mapping
+from typing import NamedTuple
+
+from icat_stream import __version__
+from icat_stream.records import Record
+
+from . import headers as h
+from .slots import Finished, Slot, Way
+from .spans import traceparent
+
+_log = logging.getLogger(__name__)
+
+Redact = Callable[[Record], bytes | None]
+
+
+class Output(NamedTuple):
+    """A record to be produced; partition -1 means by its key."""
+
+    topic: str
+    key: bytes | None
+    value: bytes | None
+    headers: list[tuple[str, bytes | None]]
+    partition: int = -1
+
+
+class Outputs:
+    """Makes the outputs of one loop.
+
+    Parameters
+    ----------
+    group
+        Consumer group.
+    events, dead_letters
+        Topics.
+    retries
+        Retry topics.
+    partitions
+        By topic.
+    redact
+        Returns the value without secrets, ``None`` where that cannot be told; absent
+        where there are none.
+    """
+
+    def __init__(
+        self,
+        *,
+        group: str,
+        events: str,
+        dead_letters: str,
+        retries: list[str],
+        partitions: Mapping[str, int],
+        redact: Redact | None,
+    ) -> None:
+        self._group = group
+        self._events = events
+        self._dead_letters = dead_letters
+        self._retries = retries
+        self._partitions = partitions
+        self._redact = redact
+
+    def of(self, slot: Slot) -> list[Output]:
+        """Return what a finished record sends."""
+        finished = slot.finished
+        if finished is None:
+            raise ValueError(f"{slot.record.at} is not finished")
+        match finished.way:
+            case Way.NOWHERE:
+                return self._sent_events(slot.record, finished)
+            case Way.TAIL:
+                record = slot.record
+                return [
+                    Output(
+                        record.at.topic,
+                        record.key,
+                        record.value,
+                        list(record.headers),
+                        record.at.partition,
+                    )
+                ]
+            case Way.RETRY:
+                return [self._retry(slot, finished)]
+            case Way.DEAD_LETTER:
+                return [self._dead_letter(slot.record, finished)]
+
+    def redacted(self, record: Record) -> bytes | None:
+        """Return a record's value without secrets; ``None`` if that cannot be told."""
+        if self._redact is None or record.value is None:
+            return record.value
+        try:
+            return self._redact(record)
+        except Exception:
+            # Better no payload than a secret in it.
+            _log.exception("%s: its secrets cannot be removed", record.at)
+            return None
+
+    def _sent_events(self, record: Record, finished: Finished) -> list[Output]:
+        events = finished.outcome.events
+        if not events:
+            return []
+        parent = traceparent(finished.trace) or record.header(h.TRACEPARENT)
+        headers = [(h.TRACEPARENT, parent)] if parent else []
+        return [
+            Output(self._events, event.key.encode(), event.value, [*headers])
+            for event in events
+        ]
+
+    def _retry(self, slot: Slot, finished: Finished) -> Output:
+        topic = self._retries[finished.stage]
+        return Output(
+            topic,
+            slot.record.key,
+            self.redacted(slot.record),
+            self._headers(slot.record, finished) + h.of_delay(finished.wait),
+            # By the ordering key: records that belong together stay in order, also
+            # where they were announced without a key.
+            zlib.crc32(slot.key.encode(errors="replace")) % self._partitions[topic],
+        )
+
+    def _dead_letter(self, record: Record, finished: Finished) -> Output:
+        headers = self._headers(record, finished)
+        value = None if finished.omitted else self.redacted(record)
+        if value is None and record.value is not None:
+            headers += [
+                (h.PAYLOAD, b"omitted"),
+                (h.SIZE, b"%d" % len(record.value)),
+                (h.SHA256, hashlib.sha256(record.value).hexdigest().encode()),
+            ]
+        if finished.omitted:
+            # What made it too large may be its key or its headers.
+            headers = [each for each in headers if each[0].startswith(h.PREFIX)]
+            key = record.key if len(record.key or b"") <= 1024 else None
+            return Output(self._dead_letters, key, None, headers)
+        return Output(self._dead_letters, record.key, value, headers)
+
+    def _headers(
+        self, record: Record, finished: Finished
+    ) -> list[tuple[str, bytes | None]]:
+        headers = h.foreign(record.headers)
+        parent = traceparent(finished.trace)
+        if parent is not None:
+            headers = [each for each in headers if each[0] != h.TRACEPARENT]
+            headers.append((h.TRACEPARENT, parent))
+        origin = record.origin
+        outcome = finished.outcome
+        return [
+            *headers,
+            (h.TOPIC, origin.topic.encode()),
+            (h.PARTITION, b"%d" % origin.partition),
+            (h.OFFSET, b"%d" % origin.offset),
+            (h.TIMESTAMP, b"%d" % record.origin_timestamp),
+            (h.GROUP, self._group.encode()),
+            (h.ERROR_CLASS, (outcome.error_class or "").encode()),
+            (h.ERROR_MESSAGE, h.message(outcome.reason)),
+            (h.ATTEMPTS, b"%d" % finished.attempts),
+            (h.VERSION, __version__.encode()),
+        ]

@@ -1,0 +1,77 @@
+"""Sending events without a transaction: what a person did by hand."""
+
+import logging
+import time
+from collections.abc import Sequence
+
+from confluent_kafka import KafkaError, KafkaException, Message, Producer
+
+from icat_stream.config import Settings
+from icat_stream.records import Event, SystemUnavailable
+
+from . import topics
+from .results import Halt
+
+# A person waits for the answer; librdkafka's own default is five minutes.
+_TIMEOUT_S = 10.0
+
+
+def send_events(settings: Settings, events: Sequence[Event]) -> None:
+    """Send events and wait until Kafka has them; their topic is created if need be.
+
+    Parameters
+    ----------
+    settings
+        All of them.
+    events
+        At least one.
+
+    Raises
+    ------
+    SystemUnavailable
+        Kafka does not have them all.
+    """
+    problems: list[str] = []
+
+    def delivered(error: KafkaError | None, _: Message) -> None:
+        if error is not None:
+            problems.append(error.str())
+
+    try:
+        producer = Producer(
+            {
+                **settings.kafka.client_options(),
+                "enable.idempotence": True,
+                "message.timeout.ms": int(_TIMEOUT_S * 1000),
+            },
+            logger=logging.getLogger("icat_stream.kafka"),
+        )
+        _ensure(producer, settings)
+        for event in events:
+            producer.produce(
+                settings.events.topic,
+                key=event.key.encode(),
+                value=event.value,
+                on_delivery=delivered,
+            )
+        if producer.flush(_TIMEOUT_S):
+            problems.append("no answer")
+    except (KafkaException, BufferError, Halt) as error:
+        problems.append(str(error))
+    if problems:
+        raise SystemUnavailable(
+            f"the event could not be sent ({problems[0]})", system="kafka"
+        )
+
+
+def _ensure(producer: Producer, settings: Settings) -> None:
+    topic = settings.events.topic
+    if topic in producer.list_topics(timeout=_TIMEOUT_S).topics:
+        return
+    if settings.kafka.create_topics:
+        topics.create(settings, [topic])
+    deadline = time.monotonic() + _TIMEOUT_S
+    while topic not in producer.list_topics(timeout=_TIMEOUT_S).topics:
+        if time.monotonic() > deadline:
+            raise SystemUnavailable(f"there is no topic {topic}", system="kafka")
+        time.sleep(0.1)

@@ -1,0 +1,123 @@
+"""A record on its way through the loop, and the partition it came from."""
+
+from dataclasses import dataclass, field
+from enum import Enum
+from typing import Any
+
+from icat_stream.records import Outcome, Record
+
+from .headers import NO_DELAY, Delay
+from .offsets import OffsetTracker, SlotState
+
+
+class Way(Enum):
+    """Where a finished record goes, besides its events."""
+
+    NOWHERE = "nowhere"
+    RETRY = "retry"
+    TAIL = "tail"
+    DEAD_LETTER = "dead-letter"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Finished:
+    """How a record ended, and what has to be produced for it.
+
+    Parameters
+    ----------
+    outcome
+        For journal, counts and events.
+    way
+        Where the record goes.
+    stage, wait
+        For a retry: which topic, and what it waits for there.
+    attempts
+        How often it was handled, earlier deliveries included.
+    trace
+        Span context of its handling, if traced.
+    omitted
+        Send the record without its value.
+    """
+
+    outcome: Outcome
+    way: Way = Way.NOWHERE
+    stage: int = 0
+    wait: Delay = NO_DELAY
+    attempts: int = 0
+    trace: Any = None
+    omitted: bool = False
+
+
+class Ownership(Enum):
+    """What may be done with a partition."""
+
+    OPEN = "open"
+    CLOSING = "closing"
+    CLOSED = "closed"
+
+
+@dataclass(slots=True, eq=False)
+class Partition:
+    """A partition during one assignment; assigned again, it is another object.
+
+    Parameters
+    ----------
+    topic, number
+        Which.
+    retry
+        Whether it belongs to a retry topic.
+    position
+        Next offset to be read.
+    end
+        Where a run until the end stops, ``None`` for never.
+    """
+
+    topic: str
+    number: int
+    retry: bool
+    position: int
+    end: int | None = None
+    reached: bool = False
+    ownership: Ownership = Ownership.OPEN
+    tracker: OffsetTracker["Slot"] = field(default_factory=OffsetTracker)
+    working: int = 0
+    handed_out: int = 0
+    committing: int = 0
+    waiting: int = 0
+    moved_at: float = 0.0
+
+    def __str__(self) -> str:
+        return f"{self.topic}[{self.number}]"
+
+
+@dataclass(slots=True, eq=False)
+class Slot:
+    """A record on its way.
+
+    Parameters
+    ----------
+    record
+        As the consumer sees it.
+    key
+        Its ordering key.
+    partition
+        Where it was read.
+    wait
+        What it was waiting for when it was read.
+    """
+
+    record: Record
+    key: str
+    partition: Partition
+    wait: Delay = NO_DELAY
+    state: SlotState = SlotState.READY
+    must_move: bool = False
+    finished: Finished | None = None
+    tries: int = 0
+    first_handled: float = 0.0
+    waits_for: set[str] = field(default_factory=set)
+
+    @property
+    def offset(self) -> int:
+        """Of the record where it was read."""
+        return self.record.at.offset

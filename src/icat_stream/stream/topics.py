@@ -1,0 +1,235 @@
+"""The topics of a loop: checked at start, ours created."""
+
+import logging
+import time
+from collections.abc import Callable, Mapping, Sequence
+
+from confluent_kafka import Consumer, KafkaError, KafkaException
+from confluent_kafka.admin import AdminClient, NewTopic  # type: ignore[attr-defined]
+
+from icat_stream.config import Settings
+
+from .results import CONFIGURATION, UNAVAILABLE, Halt
+
+_log = logging.getLogger(__name__)
+
+_METADATA_S = 2.0
+_SAY_AGAIN_S = 30.0
+_BACKOFF_S = (0.5, 1.0, 2.0, 5.0)
+_CREATION_S = 30.0
+# A topic that was just created is not known to every broker at once.
+_NEWS_S = 2.0
+_LATE = (KafkaError._TIMED_OUT, KafkaError.REQUEST_TIMED_OUT)  # noqa: SLF001
+# Beyond the longest wait of a parked record, its dead letter must still find it.
+_RETENTION_MARGIN_S = 7 * 86400
+
+
+def group_of(settings: Settings, name: str) -> str:
+    """Return the group of a consumer."""
+    return f"{settings.kafka.group_id}.{name}"
+
+
+def retry_topics(settings: Settings, name: str) -> list[str]:
+    """Return the retry topics of a consumer, by rising delay."""
+    group = group_of(settings, name)
+    return [f"{group}.retry.{n}" for n in range(len(settings.retries.delays))]
+
+
+def partitions_when_reachable(
+    client: Consumer, stopping: Callable[[], bool]
+) -> dict[str, int] | None:
+    """Return all topics with their number of partitions, once Kafka answers.
+
+    Parameters
+    ----------
+    client
+        Any client of the cluster.
+    stopping
+        Asked in between; ``None`` is returned when it says yes.
+
+    Raises
+    ------
+    Halt
+        Kafka refuses our credentials.
+    """
+    tries = 0
+    said = 0.0
+    begin = time.monotonic()
+    while not stopping():
+        try:
+            topics = client.list_topics(timeout=_METADATA_S).topics
+            if said:
+                _log.info("Kafka answers after %.0f s", time.monotonic() - begin)
+            return {name: len(topic.partitions) for name, topic in topics.items()}
+        except KafkaException as error:
+            reason = error.args[0]
+            if reason.code() in (
+                KafkaError._AUTHENTICATION,  # noqa: SLF001
+                KafkaError.SASL_AUTHENTICATION_FAILED,
+            ):
+                raise Halt(UNAVAILABLE, f"Kafka refuses us: {reason.str()}") from None
+        now = time.monotonic()
+        if not said or now - said > _SAY_AGAIN_S:
+            _log.warning("Kafka does not answer (%s); waiting", reason.str())
+            said = now
+        _sleep(_BACKOFF_S[min(tries, len(_BACKOFF_S) - 1)], stopping)
+        tries += 1
+    return None
+
+
+def ensure(
+    client: Consumer, settings: Settings, name: str, stopping: Callable[[], bool]
+) -> Mapping[str, int] | None:
+    """Check the topics of a consumer and create those of ours that are missing.
+
+    Parameters
+    ----------
+    client
+        The loop's consumer.
+    settings
+        All of them.
+    name
+        Of the consumer.
+    stopping
+        Asked while waiting for Kafka.
+
+    Returns
+    -------
+    :
+        Partitions by topic; ``None`` if asked to stop before Kafka answered.
+
+    Raises
+    ------
+    Halt
+        Source topics are missing, or ours may not be created.
+    """
+    present = with_sources(client, settings, name, stopping)
+    if present is None:
+        return None
+    retries = retry_topics(settings, name)
+    ours = [settings.events.topic, settings.dead_letters.topic, *retries]
+    missing = [topic for topic in ours if topic not in present]
+    if not missing:
+        return present
+    if not settings.kafka.create_topics:
+        raise Halt(
+            CONFIGURATION,
+            f"Kafka has no topic {', '.join(missing)}, and kafka.create_topics is off:"
+            " create them, or turn it on",
+        )
+    create(settings, missing, retries)
+    deadline = time.monotonic() + _CREATION_S
+    while not stopping():
+        present = partitions_when_reachable(client, stopping) or {}
+        missing = [topic for topic in missing if not present.get(topic)]
+        if not missing:
+            return present
+        if time.monotonic() > deadline:
+            raise Halt(
+                UNAVAILABLE,
+                f"Kafka did not create {', '.join(missing)} within"
+                f" {_CREATION_S:.0f} s: create it, or look at its controller",
+            )
+        time.sleep(0.1)
+    return None
+
+
+def with_sources(
+    client: Consumer, settings: Settings, name: str, stopping: Callable[[], bool]
+) -> dict[str, int] | None:
+    """Return all topics, once Kafka answers and has those that a consumer reads.
+
+    Parameters
+    ----------
+    client
+        Any client of the cluster.
+    settings
+        All of them.
+    name
+        Of the consumer.
+    stopping
+        Asked in between; ``None`` is returned when it says yes.
+
+    Raises
+    ------
+    Halt
+        Naming those that are missing.
+    """
+    deadline: float | None = None
+    while True:
+        present = partitions_when_reachable(client, stopping)
+        if present is None:
+            return None
+        missing = [t for t in settings.consumers[name].topics if not present.get(t)]
+        if not missing:
+            return present
+        deadline = deadline or time.monotonic() + _NEWS_S
+        if time.monotonic() > deadline:
+            raise Halt(
+                CONFIGURATION,
+                f"consumers.{name}.topics: Kafka at"
+                f" {settings.kafka.bootstrap_servers} has no topic"
+                f" {', '.join(missing)} (or hides it from us): create it, or correct"
+                " the name",
+            )
+        _sleep(0.2, stopping)
+
+
+def create(
+    settings: Settings, missing: Sequence[str], retries: Sequence[str] = ()
+) -> None:
+    """Create topics of ours; one that somebody else has just created is as good.
+
+    Parameters
+    ----------
+    settings
+        All of them.
+    missing
+        Names.
+    retries
+        Those among them that are retry topics, which are kept for longer.
+
+    Raises
+    ------
+    Halt
+        Kafka refuses.
+    """
+    kafka = settings.kafka
+    waits = settings.retries.park_for + max(settings.retries.delays)
+    retention = {"retention.ms": str(int((waits + _RETENTION_MARGIN_S) * 1000))}
+    admin = AdminClient({**kafka.client_options(), "log_level": 0})
+    futures = admin.create_topics(
+        [
+            NewTopic(
+                topic,
+                num_partitions=kafka.partitions,
+                replication_factor=kafka.replication_factor,
+                config=retention if topic in retries else {},
+            )
+            for topic in missing
+        ],
+        operation_timeout=10,
+        request_timeout=20,
+    )
+    for topic, future in futures.items():
+        try:
+            future.result()
+            _log.info("created topic %s, %d partitions", topic, kafka.partitions)
+        except KafkaException as error:
+            if error.args[0].code() == KafkaError.TOPIC_ALREADY_EXISTS:
+                continue
+            if error.args[0].retriable() or error.args[0].code() in _LATE:
+                # No controller at the moment: whoever needs the topic waits for it.
+                _log.warning("topic %s: %s", topic, error.args[0].str())
+                continue
+            raise Halt(
+                CONFIGURATION,
+                f"topic {topic} is missing and cannot be created:"
+                f" {error.args[0].str()}; create it, or give us the right to",
+            ) from None
+
+
+def _sleep(seconds: float, stopping: Callable[[], bool]) -> None:
+    end = time.monotonic() + seconds
+    while time.monotonic() < end and not stopping():
+        time.sleep(0.1)

@@ -1,0 +1,131 @@
+"""Records of retry topics that are not due yet, and what they wait for."""
+
+import heapq
+from collections.abc import Collection, Iterable
+from itertools import count, islice
+
+from .offsets import SlotState
+from .slots import Partition, Slot
+
+# Kept in memory a retry partition; what is behind them is seen when half of them
+# have moved to the tail.
+PARTITION_RECORDS = 5_000
+# And of a loop: a few large messages count as many small ones.
+LOOP_BYTES = 64 * 2**20
+
+
+class WaitingRoom:
+    """Records that only wait; the caller holds the lock.
+
+    They occupy no lane and do not count as handed out.
+    """
+
+    def __init__(self) -> None:
+        self._due: list[tuple[int, int, Slot]] = []
+        self._names: dict[str, dict[Slot, None]] = {}
+        self._sequence = count()
+        self._records = 0
+        self._bytes = 0
+
+    def add(self, slot: Slot) -> None:
+        """Let a record wait for its time, or for all of what it misses."""
+        slot.state = SlotState.WAITING
+        slot.partition.waiting += 1
+        self._records += 1
+        self._bytes += len(slot.record.value or b"")
+        heapq.heappush(self._due, (slot.wait.not_before, next(self._sequence), slot))
+        slot.waits_for = set(slot.wait.missing)
+        for name in slot.waits_for:
+            self._names.setdefault(name, {})[slot] = None
+
+    def leave(self, slot: Slot) -> None:
+        """Forget a record that was waiting."""
+        slot.partition.waiting -= 1
+        self._records -= 1
+        self._bytes -= len(slot.record.value or b"")
+        for name in slot.waits_for:
+            others = self._names[name]
+            others.pop(slot, None)
+            if not others:
+                del self._names[name]
+        slot.waits_for = set()
+        # The heap keeps it until its time; a moved one would keep its payload so.
+        if len(self._due) > 64 and len(self._due) > 4 * self._records:
+            self._due = [each for each in self._due if _waits(each[2])]
+            heapq.heapify(self._due)
+
+    def is_full(self, partition: Partition) -> bool:
+        """Whether no more of that partition should be read."""
+        return partition.waiting >= PARTITION_RECORDS or self._bytes >= LOOP_BYTES
+
+    def has_room(self, partition: Partition) -> bool:
+        """Whether reading may go on after it was full."""
+        return (
+            partition.waiting <= PARTITION_RECORDS // 2
+            and self._bytes <= LOOP_BYTES // 2
+        )
+
+    def due(self, now: int, limit: int) -> list[Slot]:
+        """Return records whose time has come, by partition and offset.
+
+        Parameters
+        ----------
+        now
+            Milliseconds since the epoch.
+        limit
+            At most so many.
+        """
+        found: list[Slot] = []
+        while self._due and self._due[0][0] <= now and len(found) < limit:
+            slot = heapq.heappop(self._due)[2]
+            # One that must move keeps its turn: those of its key are before it now.
+            if slot.state is SlotState.WAITING and not slot.must_move:
+                # What was found and is due has two entries, and is released once.
+                slot.state = SlotState.READY
+                found.append(slot)
+        return _in_order(found)
+
+    def has_due(self, now: int) -> bool:
+        """Whether some record's time has come."""
+        return any(due <= now and _waits(slot) for due, _, slot in self._due)
+
+    def names(self, start: int, limit: int) -> list[str]:
+        """Return what is missing, the next so many in turn.
+
+        Parameters
+        ----------
+        start
+            How many were asked for before.
+        limit
+            At most so many.
+        """
+        if len(self._names) <= limit:
+            return list(self._names)
+        start %= len(self._names)
+        names = list(islice(self._names, start, start + limit))
+        return names + list(islice(self._names, limit - len(names)))
+
+    def found(self, names: Collection[str]) -> None:
+        """Note that something is there by now: what misses nothing else is due.
+
+        Parameters
+        ----------
+        names
+            What exists.
+        """
+        complete: list[Slot] = []
+        for name in names:
+            for slot in self._names.pop(name, ()):
+                slot.waits_for.discard(name)
+                if not slot.waits_for:
+                    complete.append(slot)
+        for slot in _in_order(complete):
+            heapq.heappush(self._due, (0, next(self._sequence), slot))
+
+
+def _waits(slot: Slot) -> bool:
+    return slot.state is SlotState.WAITING
+
+
+def _in_order(slots: Iterable[Slot]) -> list[Slot]:
+    return sorted(slots, key=lambda slot: slot.record.at)

@@ -1,0 +1,53 @@
+"""Log lines that say which record and which trace they belong to."""
+
+import logging
+import sys
+from contextvars import ContextVar
+from pathlib import Path
+
+from opentelemetry import trace
+
+current_record: ContextVar[str] = ContextVar("current_record", default="-")
+"""Coordinates of the record that this thread handles."""
+
+_FORMAT = "%(asctime)s %(levelname)-7s %(record)s trace=%(trace)s %(name)s: %(message)s"
+
+
+class _Context(logging.Filter):
+    def filter(self, record: logging.LogRecord) -> bool:
+        record.record = current_record.get()
+        context = trace.get_current_span().get_span_context()
+        record.trace = format(context.trace_id, "032x") if context.is_valid else "-"
+        return True
+
+
+def configure_logging(level: str, file: Path | None) -> None:
+    """Send the program's logs to a file, or to standard error.
+
+    Parameters
+    ----------
+    level
+        ``debug``, ``info``, ``warning`` or ``error``.
+    file
+        Appended to; its folder must exist.
+
+    Raises
+    ------
+    OSError
+        The file cannot be opened.
+    """
+    handler: logging.Handler = (
+        logging.StreamHandler(sys.stderr)
+        if file is None
+        else logging.FileHandler(file, encoding="utf-8")
+    )
+    handler.setFormatter(logging.Formatter(_FORMAT))
+    handler.addFilter(_Context())
+    root = logging.getLogger()
+    for old in root.handlers[:]:
+        root.removeHandler(old)
+    root.addHandler(handler)
+    # The libraries' own debugging (suds prints whole envelopes, passwords included)
+    # is never wanted here.
+    root.setLevel(max(logging.WARNING, getattr(logging, level.upper())))
+    logging.getLogger("icat_stream").setLevel(level.upper())

@@ -1,0 +1,175 @@
+"""The commands as their users start them, on a facility of their own."""
+
+import json
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from itertools import count
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from confluent_kafka import Consumer, TopicPartition
+
+from icat_stream.sandbox import facility as sandbox
+from icat_stream.sandbox.announcer import Announcer
+from icat_stream.sandbox.folder import Folder
+from icat_stream.sandbox.samples import SampleFile, write_ess_like
+
+BIN = Path(sys.executable).parent
+_runs = count(100)
+
+
+@dataclass
+class Done:
+    """A command that has ended."""
+
+    code: int
+    out: str
+    err: str
+
+    @property
+    def lines(self) -> list[dict[str, Any]]:
+        return [json.loads(line) for line in self.out.splitlines()]
+
+
+@dataclass
+class Facility:
+    folder: Folder
+    path: Path
+    endpoints: dict[str, str] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        self.endpoints = self.folder.read_endpoints()
+        self.config = self.path / "config.yaml"
+
+    def variant(self, name: str, **sections: Any) -> Path:
+        """Write another configuration beside the facility's own."""
+        values = yaml.safe_load(self.config.read_text())
+        for key, section in sections.items():
+            if isinstance(section, dict):
+                section = {**values.get(key, {}), **section}
+            values[key] = section
+        file = self.path / f"{name}.yaml"
+        file.write_text(yaml.safe_dump(values))
+        return file
+
+    def write(self, proposal: str = "240815", **details: Any) -> SampleFile:
+        """Write a file that has not been there before."""
+        run = next(_runs)
+        path = self.path / "data" / proposal / f"run_{run}.nxs"
+        path.parent.mkdir(exist_ok=True)
+        return write_ess_like(path, proposal=proposal, run=run, **details)
+
+    def announce(self, *files: SampleFile, **details: Any) -> None:
+        announcer = Announcer(self.endpoints["kafka"])
+        for file in files:
+            announcer.announce(file, **details)
+        announcer.flush()
+
+    def client(self) -> Any:
+        return sandbox.connect(self.endpoints["icat"], "simple", "root", self.folder)
+
+    def datasets(self, file: SampleFile) -> list[Any]:
+        """Return the datasets that hold a file, read back through python-icat."""
+        client = self.client()
+        try:
+            return client.search(
+                "SELECT d FROM Dataset d JOIN d.datafiles f"
+                f" WHERE f.name = '{file.path.name}'"
+                " INCLUDE d.datafiles, d.parameters AS p, p.type, d.sample"
+            )
+        finally:
+            client.logout()
+
+    def events(self) -> list[tuple[bytes, dict[str, Any], dict[str, bytes]]]:
+        """Read the events topic from its beginning: key, body, headers."""
+        consumer = Consumer(
+            {
+                "bootstrap.servers": self.endpoints["kafka"],
+                "group.id": "reader",
+                "enable.partition.eof": True,
+                "enable.auto.commit": False,
+            }
+        )
+        topic = "icat-stream.events"
+        partitions = consumer.list_topics(topic, timeout=10).topics[topic].partitions
+        consumer.assign([TopicPartition(topic, p, 0) for p in partitions])
+        found, left = [], set(partitions)
+        deadline = time.monotonic() + 30
+        while left:
+            assert time.monotonic() < deadline
+            message = consumer.poll(1.0)
+            if message is None:
+                continue
+            if message.error():
+                left.discard(message.partition())
+            else:
+                body = json.loads(message.value())
+                found.append((message.key(), body, dict(message.headers() or [])))
+        consumer.close()
+        return found
+
+
+@pytest.fixture(scope="session")
+def facility(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Facility]:
+    path = tmp_path_factory.mktemp("facility")
+    tool = [BIN / "icat_stream", "sandbox"]
+    up = [*tool, "up", "--dir", path, "--kafka", "java", "--detach"]
+    done = subprocess.run(up, capture_output=True, text=True, timeout=300)
+    assert done.returncode == 0, done.stderr
+    try:
+        yield Facility(Folder(path), path)
+    finally:
+        subprocess.run([*tool, "down", "--dir", path], check=True, timeout=60)
+
+
+@pytest.fixture
+def run() -> Callable[..., Done]:
+    def command(name: str, *arguments: Any, timeout: float = 60, **extra: str) -> Done:
+        done = subprocess.run(
+            [BIN / name, *map(str, arguments)],
+            capture_output=True,
+            text=True,
+            timeout=timeout,
+            env={**os.environ, **extra},
+        )
+        return Done(done.returncode, done.stdout, done.stderr)
+
+    return command
+
+
+@pytest.fixture
+def start() -> Iterator[Callable[..., subprocess.Popen[str]]]:
+    """Start a command and end it with the test."""
+    running: list[subprocess.Popen[str]] = []
+
+    def command(name: str, *arguments: Any, log: Path) -> subprocess.Popen[str]:
+        with log.open("w") as err:
+            process = subprocess.Popen(
+                [BIN / name, *map(str, arguments)],
+                stdout=subprocess.DEVNULL,
+                stderr=err,
+                text=True,
+            )
+        running.append(process)
+        return process
+
+    yield command
+    for process in running:
+        if process.poll() is None:
+            process.terminate()
+            process.wait(30)
+
+
+def eventually(check: Callable[[], Any], seconds: float = 30) -> Any:
+    """Return what a check gives once it is true."""
+    deadline = time.monotonic() + seconds
+    while not (found := check()):
+        assert time.monotonic() < deadline, "it does not come true"
+        time.sleep(0.1)
+    return found

@@ -1,0 +1,69 @@
+"""``icat_validate_config`` says what is wrong, where, and what was probably meant."""
+
+
+def test_valid(facility, run):
+    done = run("icat_validate_config", facility.config)
+    assert done.code == 0
+    assert f"{facility.config}: valid" in done.out
+    assert run("icat_validate_config", "-c", facility.config).code == 0
+
+
+def test_connect(facility, run):
+    done = run("icat_validate_config", facility.config, "--connect")
+    assert done.code == 0, done.out
+    for system in ("kafka", "icat", "ids", "journal", "files"):
+        assert f"{system}: reached" in done.out
+
+
+def test_connect_to_what_is_down(facility, run):
+    config = facility.variant("unreachable", icat={"url": "http://127.0.0.1:9"})
+    done = run("icat_validate_config", config, "--connect")
+    assert done.code == 5
+    assert "kafka: reached" in done.out
+    assert "icat: reached" not in done.out
+
+
+def test_mistakes(facility, run):
+    config = facility.variant("mistaken", files={"setle": "1s"})
+    done = run("icat_validate_config", config)
+    assert done.code == 2
+    assert "files.setle: is no known key" in done.err
+    assert "did you mean settle?" in done.err
+
+
+def test_unknown_handler(facility, run):
+    config = facility.variant(
+        "unknown-handler", consumers={"x": {"handler": "fil_written", "topics": ["t"]}}
+    )
+    done = run("icat_validate_config", config)
+    assert done.code == 2
+    assert "no handler 'fil_written': known are file_written" in done.err
+
+
+def test_mistake_in_a_schema(facility, run, tmp_path):
+    (tmp_path / "mine.yaml").write_text("id: mine\nselector: {always: tru}\n")
+    config = facility.variant("bad-schema", schemas=str(tmp_path))
+    done = run("icat_validate_config", config)
+    assert done.code == 2
+    assert f"{tmp_path}/mine.yaml:2: selector" in done.err
+
+
+def test_no_argument(run):
+    assert run("icat_validate_config").code == 2
+
+
+def test_help_of_every_command(run):
+    for name in (
+        "icat_ingestor",
+        "icat_background_ingestor",
+        "icat_validate_config",
+        "icat_stream",
+    ):
+        done = run(name, "--help")
+        assert done.code == 0
+        assert "Usage" in done.out
+
+
+def test_sample_can_be_printed(run):
+    done = run("icat_stream", "config", "sample")
+    assert done.out.startswith("# The configuration of icat-stream")

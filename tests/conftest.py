@@ -1,0 +1,33 @@
+"""What all tests share."""
+
+import os
+
+import pytest
+
+pytest_plugins = ["plugins.kafka"]
+
+
+def pytest_collection_modifyitems(
+    config: pytest.Config, items: list[pytest.Item]
+) -> None:
+    """Keep the pure rooms off the network."""
+    pure = ("records", "config", "messages", "schemas", "handlers")
+    for item in items:
+        room = item.path.relative_to(config.rootpath / "tests").parts[0]
+        if room in pure:
+            item.add_marker(pytest.mark.disable_socket)
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Say loudly what was skipped: in CI, nothing may be."""
+    skipped = terminalreporter.stats.get("skipped", [])
+    if skipped and os.environ.get("CI"):
+        terminalreporter.write_line("skipped tests are failures in CI", red=True)
+
+
+def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> None:
+    """Fail a CI run that skipped something."""
+    reporter = session.config.pluginmanager.get_plugin("terminalreporter")
+    if os.environ.get("CI") and reporter and reporter.stats.get("skipped"):
+        session.exitstatus = pytest.ExitCode.TESTS_FAILED

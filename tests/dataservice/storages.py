@@ -1,0 +1,57 @@
+"""Storages of facilities that do not exist."""
+
+import errno
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, BinaryIO
+
+from icat_stream.dataservice.file_storage import FileArchive, FileStorage
+
+
+class SlowArchive(FileArchive):
+    """Hands out nothing before somebody makes a file named ``go``."""
+
+    def __init__(self, root: Path) -> None:
+        root.mkdir(exist_ok=True)
+        super().__init__(root)
+
+    def open(self, name: str) -> BinaryIO:
+        while not Path(self.root, "go").exists():
+            time.sleep(0.01)
+        return super().open(name)
+
+
+class Troubled(FileStorage):
+    """Does what a file named ``trouble`` beside it says: raises, hangs, is full."""
+
+    def begin(self, *arguments: Any) -> Any:
+        self._trouble()
+        return super().begin(*arguments)
+
+    def open(self, location: str) -> Any:
+        self._trouble()
+        return super().open(location)
+
+    def size(self, location: str) -> int:
+        self._trouble()
+        return super().size(location)
+
+    def delete(self, location: str) -> None:
+        self._trouble()
+        super().delete(location)
+
+    def files(self) -> Iterator[Any]:
+        self._trouble()
+        return super().files()
+
+    def _trouble(self) -> None:
+        said = Path(self.root, "..", "trouble")
+        what = said.read_text() if said.exists() else ""
+        if what == "raises":
+            raise RuntimeError("the robot dropped it")
+        if what == "full":
+            raise OSError(errno.ENOSPC, "No space left on device")
+        while what == "hangs":
+            time.sleep(0.05)
+            what = said.read_text() if said.exists() else ""

@@ -1,0 +1,373 @@
+"""What callers and storages should not do: the documented error, nothing half done."""
+
+import io
+import json
+import os
+import socket
+import threading
+import urllib.error
+import urllib.parse
+import urllib.request
+import uuid
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from icat.ids import DataSelection
+
+from .conftest import Site
+from .test_calls import call, put, stored
+from .two_levels import Service, service, until
+
+pytestmark = pytest.mark.facility
+READS = ("getData", "getSize", "getStatus", "getDatafileIds")
+NUMBER = "is not a valid string representation of a comma separated list of longs"
+
+
+@pytest.mark.parametrize("name", READS)
+@pytest.mark.parametrize(
+    ("ids", "status", "message"),
+    [
+        ("-1", 404, "Datafile[id:-1] not found."),
+        ("0", 404, "Datafile[id:0] not found."),
+        ("999999999999999999", 404, "not found."),
+        ("9223372036854775808", 400, NUMBER),
+        ("1e3", 400, NUMBER),
+        ("1,,2", 400, NUMBER),
+        ("1;DROP TABLE", 400, NUMBER),
+        ("0x10", 400, NUMBER),
+        ("१", 400, NUMBER),
+        ("1' OR '1'='1", 400, NUMBER),
+    ],
+)
+def test_ids(site: Site, name: str, ids: str, status: int, message: str) -> None:
+    session = site.client.sessionId
+    found, answer, _ = call(site, "GET", name, sessionId=session, datafileIds=ids)
+    assert (found, message in answer["message"]) == (status, True), answer
+
+
+@pytest.mark.parametrize("name", ["getDatafileIds", "archive", "prepareData", "delete"])
+def test_a_hundred_thousand_ids(
+    site: Site, dataset: Any, nexus: Any, name: str
+) -> None:
+    file = put(site, dataset, nexus, "a", b"x")
+    # The last one does not exist: nothing may have been done by then.
+    ids = ",".join(map(str, [file.id, *range(10**6, 10**6 + 99_999)]))
+    method = {"getDatafileIds": "GET", "delete": "DELETE"}.get(name, "POST")
+    session = site.client.sessionId
+    status, answer, _ = call(site, method, name, sessionId=session, datafileIds=ids)
+    assert (status, answer["code"]) == (404, "NotFoundException")
+    assert site.client.getData([file]).read() == b"x"
+
+
+def test_a_form_without_end(site: Site) -> None:
+    found, answer, _ = call(site, "POST", "archive", datasetIds="1," * 2**21)
+    assert (found, answer["code"]) == (400, "BadRequestException")
+    assert "the form is longer than" in answer["message"]
+
+
+def test_other_peoples_sessions(site: Site, dataset: Any, nexus: Any) -> None:
+    file = put(site, dataset, nexus, "a", b"x")
+    session = site.login("db", "jdoe").sessionId
+    for method, name in (
+        ("GET", "getData"),
+        ("GET", "getDatafileIds"),
+        ("POST", "prepareData"),
+        ("POST", "archive"),
+        ("POST", "getLink"),
+        ("DELETE", "delete"),
+    ):
+        status, answer, _ = call(
+            site,
+            method,
+            name,
+            sessionId=session,
+            datafileIds=file.id,
+            datafileId=file.id,
+            username="root",
+        )
+        assert (status, answer["code"]) == (403, "InsufficientPrivilegesException")
+
+
+def test_prepared_ids_are_of_one_use_only(site: Site, dataset: Any, nexus: Any) -> None:
+    file = put(site, dataset, nexus, "a", b"secret")
+    id_ = site.client.prepareData([file])
+    # Whoever has it may read, and nothing else.
+    assert call(site, "GET", "getData", preparedId=id_)[:2] == (200, b"secret")
+    for method, name in (
+        ("DELETE", "delete"),
+        ("POST", "archive"),
+        ("POST", "restore"),
+        ("POST", "write"),
+        ("POST", "prepareData"),
+    ):
+        session = site.client.sessionId
+        status, answer, _ = call(site, method, name, preparedId=id_, sessionId=session)
+        assert (status, answer["message"]) == (400, "This call takes no preparedId")
+    for wrong, status in ((str(uuid.uuid4()), 404), (id_.upper(), 400), ("../x", 400)):
+        for name in (*READS, "isPrepared"):
+            found, answer, _ = call(site, "GET", name, preparedId=wrong)
+            assert found == status, answer
+    site.client.deleteData([file])
+    status, answer, _ = call(site, "GET", "getData", preparedId=id_)
+    assert status == 500
+    assert f"Datafile[id:{file.id}]" in answer["message"]
+
+
+def test_prepared_ids_expire(site: Site) -> None:
+    with service(site, "forgetful", prepared={"lifetime": 1}) as made:
+        _, [file] = made.registered("d", a=b"a")
+        id_ = made.ids.prepareData(DataSelection({"datafileIds": [file]}))
+        assert made.get(preparedId=id_) == b"a"
+        until(lambda: made.call("GET", "getData", preparedId=id_)[0] == 404)
+        status, answer = made.call("GET", "isPrepared", preparedId=id_)
+        assert (status, answer["message"]) == (
+            404,
+            f"The preparedId {id_} is not known",
+        )
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["../../x", "/etc/passwd", "a/../../../b", "..", ".", "x" * 255, "-rf", "a\nb"],
+)
+def test_names_lead_nowhere(site: Site, dataset: Any, nexus: Any, name: str) -> None:
+    before = stored(site)
+    outside = set(site.folder.path.iterdir())
+    answer = site.client.ids.put(io.BytesIO(b"x"), name, dataset.id, nexus.id)
+    [location] = stored(site) - before
+    investigation = site.client.search("Investigation")[0]
+    assert location.startswith(f"{investigation.id}/{dataset.id}/")
+    assert set(site.folder.path.iterdir()) == outside
+    assert site.client.get("Datafile", int(answer)).location == location
+
+
+@pytest.mark.parametrize(
+    "outname", ['../x"; y=1', "a\r\nSet-Cookie: b=1", "/etc/passwd", "\x00", "ü" * 300]
+)
+def test_outnames_stay_in_their_header(
+    site: Site, dataset: Any, nexus: Any, outname: str
+) -> None:
+    file = put(site, dataset, nexus, "a", b"x")
+    status, content, headers = call(
+        site,
+        "GET",
+        "getData",
+        sessionId=site.client.sessionId,
+        datafileIds=file.id,
+        outname=outname,
+    )
+    assert (status, content) == (200, b"x")
+    assert "Set-Cookie" not in headers
+    shown = headers["Content-Disposition"].split('"')[1]
+    assert "/" not in shown
+    assert shown.isprintable()
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["bytes=-5", "bytes=5-2", "bytes=0-1,4-5", "lines=1-", "bytes=x-", "bytes=", "5-"],
+)
+def test_ranges_that_make_no_sense(
+    site: Site, dataset: Any, nexus: Any, text: str
+) -> None:
+    file = put(site, dataset, nexus, "a", b"0123456789")
+    status, answer, _ = call(
+        site,
+        "GET",
+        "getData",
+        sessionId=site.client.sessionId,
+        datafileIds=file.id,
+        headers={"Range": text},
+    )
+    assert (status, answer["code"]) == (400, "BadRequestException")
+
+
+def raw(site: Site, dataset: Any, nexus: Any, length: int, body: bytes) -> bytes:
+    """Send a put that announces another length than it has."""
+    parts = urllib.parse.urlsplit(site.ids_url)
+    query = urllib.parse.urlencode(
+        {
+            "sessionId": site.client.sessionId,
+            "name": "raw",
+            "datasetId": dataset.id,
+            "datafileFormatId": nexus.id,
+        }
+    )
+    head = (
+        f"PUT /ids/put?{query} HTTP/1.1\r\nHost: x\r\nContent-Length: {length}\r\n\r\n"
+    )
+    with socket.create_connection((parts.hostname, parts.port)) as connection:
+        connection.sendall(head.encode() + body)
+        if len(body) < length:
+            connection.shutdown(socket.SHUT_WR)
+        found = b""
+        while piece := connection.recv(65536):
+            found += piece
+    return found
+
+
+def test_a_body_shorter_than_announced(site: Site, dataset: Any, nexus: Any) -> None:
+    before = stored(site)
+    assert b"201 Created" not in raw(site, dataset, nexus, 1000, b"x" * 500)
+    until(lambda: stored(site) == before)
+    assert site.client.search(f"Datafile <-> Dataset [id={dataset.id}]") == []
+
+
+def test_a_body_longer_than_announced(site: Site, dataset: Any, nexus: Any) -> None:
+    answer = raw(site, dataset, nexus, 500, b"x" * 1000)
+    # What is beyond is no part of the file, and no request either.
+    assert answer.startswith(b"HTTP/1.1 201 ")
+    assert answer.count(b"HTTP/1.1 2") == 1
+    [file] = site.client.search(f"Datafile <-> Dataset [id={dataset.id}]")
+    assert site.client.getData([file]).read() == b"x" * 500
+
+
+def form(*parts: tuple[str, bytes, bool], boundary: str = "b0undary") -> bytes:
+    body = b""
+    for name, content, is_file in parts:
+        file = '; filename="f"' if is_file else ""
+        head = f'--{boundary}\r\nContent-Disposition: form-data; name="{name}"{file}'
+        body += head.encode() + b"\r\n\r\n" + content + b"\r\n"
+    return body + f"--{boundary}--\r\n".encode()
+
+
+def post(
+    site: Site, body: bytes, kind: str = "multipart/form-data; boundary=b0undary"
+) -> tuple[int, Any]:
+    headers = {"Content-Type": kind}
+    request = urllib.request.Request(f"{site.ids_url}/put", body, headers)
+    try:
+        with urllib.request.urlopen(request) as response:
+            return response.status, response.read()
+    except urllib.error.HTTPError as error:
+        with error:
+            return error.code, json.loads(error.read())
+
+
+def fields(site: Site, dataset: Any, nexus: Any) -> list[tuple[str, bytes, bool]]:
+    facts = {
+        "sessionId": site.client.sessionId,
+        "name": "ü.nxs",
+        "datasetId": dataset.id,
+        "datafileFormatId": nexus.id,
+    }
+    return [(name, str(value).encode(), False) for name, value in facts.items()]
+
+
+def test_a_form_is_a_put(site: Site, dataset: Any, nexus: Any) -> None:
+    content = os.urandom(3 * 2**20)
+    before = fields(site, dataset, nexus)
+    status, answer = post(site, form(*before, ("file", content, True)))
+    assert status == 201
+    file = site.client.get("Datafile", json.loads(answer)["id"])
+    assert (file.name, file.fileSize) == ("ü.nxs", len(content))
+    assert site.client.getData([file]).read() == content
+    site.client.deleteData([file])
+    wrapped = [*before, ("wrap", b"true", False), ("file", b"x", True)]
+    status, answer = post(site, form(*wrapped))
+    assert answer.startswith(b"<html><script>window.name='{")
+
+
+def test_forms_that_are_none(site: Site, dataset: Any, nexus: Any) -> None:
+    before = stored(site)
+    good = fields(site, dataset, nexus)
+    file = ("file", b"x" * 2**20, True)
+    whole = form(*good, file)
+    for body, message in (
+        (form(*good), "the form has no file"),
+        (form(file, *good), "The sessionId parameter 'null' is not a valid UUID"),
+        (form(*good, file, ("doi", b"x", False)), "'doi' comes after the file"),
+        (form(*good, file, file), "more than one file"),
+        (whole[:-100], "the form ends in the middle"),
+        (b"nothing like it", "the form is malformed"),
+        (form(("name", b"x" * 2**17, False)), "fields are longer than 65536"),
+    ):
+        status, answer = post(site, body)
+        assert (status, message in answer["message"]) == (400, True), answer
+    status, answer = post(site, b"x", "text/plain")
+    assert "multipart/form-data" in answer["message"]
+    assert stored(site) == before
+    assert site.client.search(f"Datafile <-> Dataset [id={dataset.id}]") == []
+
+
+@pytest.fixture(scope="module")
+def troubled(site: Site) -> Iterator[Service]:
+    made = Service(site, "troubled")
+    storage = {"plugin": "storages:Troubled", "root": str(made.main)}
+    made.start(main_storage=storage, storage_timeout=1, archive_storage=None)
+    try:
+        yield made
+    finally:
+        (made.path / "trouble").unlink(missing_ok=True)
+        made.stop()
+
+
+@pytest.mark.parametrize(
+    ("trouble", "code", "message"),
+    [
+        ("raises", "InternalException", "RuntimeError: the robot dropped it"),
+        ("full", "InsufficientStorageException", "No space left on device"),
+        ("hangs", "InternalException", "did not answer within 1 s"),
+    ],
+)
+def test_a_storage_in_trouble(
+    troubled: Service, nexus: Any, trouble: str, code: str, message: str
+) -> None:
+    dataset, [file] = troubled.registered(f"trouble {trouble}", a=b"a")
+    before = troubled.files()
+    (troubled.path / "trouble").write_text(trouble)
+    try:
+        for method, call_, parameters in (
+            ("GET", "getData", {"datafileIds": file}),
+            (
+                "PUT",
+                "put",
+                {
+                    "name": "z",
+                    "datasetId": dataset.id,
+                    "datafileFormatId": nexus.id,
+                    "body": b"x" * 2**20,
+                },
+            ),
+        ):
+            status, answer = troubled.call(method, call_, **parameters)
+            assert status == 500, answer
+            if call_ == "put" or trouble != "full":
+                assert answer["code"] == code
+            assert message in answer["message"]
+        # Those who ask for nothing of the storage are not held up.
+        assert troubled.call("GET", "ping") == (200, b"IdsOK")
+    finally:
+        (troubled.path / "trouble").unlink()
+    until(lambda: troubled.files() == before)
+    found = troubled.site.client.search(f"Datafile <-> Dataset [id={dataset.id}]")
+    assert [f.name for f in found] == ["a"]
+    assert troubled.get(datafileIds=file) == b"a"
+
+
+def test_many_hang_and_others_go_on(troubled: Service) -> None:
+    _, [file] = troubled.registered("many hang", a=b"a")
+    (troubled.path / "trouble").write_text("hangs")
+    answers: list[int] = []
+
+    def ask() -> None:
+        answers.append(troubled.call("GET", "getData", datafileIds=file)[0])
+
+    threads = [threading.Thread(target=ask) for _ in range(30)]
+    try:
+        for thread in threads:
+            thread.start()
+        assert troubled.call("GET", "getSize", datafileIds=file) == (200, b"1")
+    finally:
+        for thread in threads:
+            thread.join()
+        (troubled.path / "trouble").unlink()
+    assert answers == [500] * 30
+    assert troubled.get(datafileIds=file) == b"a"
+
+
+def test_calls_of_older_and_of_no_clients(site: Site) -> None:
+    assert call(site, "GET", "getApiVersion")[:2] == (200, b"2.1.1")
+    status, answer, _ = call(site, "GET", "getTopicName")
+    assert (status, answer["code"]) == (501, "NOT_IMPLEMENTED")

@@ -1,0 +1,217 @@
+"""What operators see: health, metrics, traces, logs, starts and stops."""
+
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from icat.ids import DataSelection
+
+from .conftest import Site
+from .two_levels import Service, service, until
+
+pytestmark = pytest.mark.facility
+
+
+def get(made: Service, path: str) -> tuple[int, str]:
+    url = made.url.removesuffix("/ids") + path
+    try:
+        with urllib.request.urlopen(url) as response:
+            return response.status, response.read().decode()
+    except urllib.error.HTTPError as error:
+        with error:
+            return error.code, error.read().decode()
+
+
+def test_health_metrics_and_traces(site: Site) -> None:
+    telemetry = {"console": True, "log_level": "info"}
+    with service(site, "observed", telemetry=telemetry) as made:
+        dataset = made.dataset("d")
+        file = made.put(dataset, "a", b"12345")
+        made.idle()
+        assert made.get(datafileIds=file) == b"12345"
+        made.call("GET", "getData", datafileIds=987654321)
+
+        status, text = get(made, "/health")
+        found = json.loads(text)
+        assert (status, found["healthy"]) == (200, True)
+        assert set(found["checks"]) == {"state", "icat", "main_storage"}
+
+        status, text = get(made, "/metrics")
+        values = dict(
+            line.rsplit(" ", 1) for line in text.splitlines() if line[0] != "#"
+        )
+        assert values['ids_calls_total{call="put",status="201"}'] == "1"
+        assert values['ids_calls_total{call="getData",status="404"}'] == "1"
+        assert values['ids_bytes_total{direction="in"}'] == "5"
+        assert values['ids_bytes_total{direction="out"}'] == "5"
+        assert values['ids_operations_total{kind="write",result="done"}'] == "1"
+        assert int(values['ids_icat_calls_total{call="create"}']) == 1
+        assert values['ids_call_seconds_count{call="put"}'] == "1"
+        assert values['ids_call_seconds_bucket{call="put",le="+Inf"}'] == "1"
+        assert values["ids_failures"] == values["ids_possible_orphans"] == "0"
+        for line in text.splitlines():
+            assert re.fullmatch(
+                r"# (HELP|TYPE) \w+ .+|\w+(\{[^{}]*\})? [0-9.e+-]+", line
+            )
+
+        assert made.child is not None
+        log = made.child.log.read_text()
+        assert site.client.sessionId not in log
+        assert "call=put status=201" in log
+        spans = [json.loads(x) for x in log.splitlines() if x.startswith('{"name"')]
+        [put] = [s for s in spans if s["name"] == "ids.put"]
+        children = [
+            s["name"] for s in spans if s["parent_id"] == put["context"]["span_id"]
+        ]
+        assert "icat.search" in children
+        assert "icat.create" in children
+
+
+def test_a_trace_begun_elsewhere_goes_on(site: Site) -> None:
+    with service(site, "traced", telemetry={"console": True}) as made:
+        trace = "4bf92f3577b34da6a3ce929d0e0e4736"
+        headers = {"traceparent": f"00-{trace}-00f067aa0ba902b7-01"}
+        request = urllib.request.Request(f"{made.url}/ping", headers=headers)
+        with urllib.request.urlopen(request) as response:
+            assert response.read() == b"IdsOK"
+        assert made.child is not None
+        log = made.child.log
+        until(lambda: f"0x{trace}" in log.read_text())
+
+
+def test_an_icat_that_is_down_is_told(site: Site) -> None:
+    made = Service(site, "alone")
+    made.start(icat={"url": "http://127.0.0.1:9"})
+    try:
+        status, text = get(made, "/health")
+        assert status == 503
+        assert "does not answer" in json.loads(text)["checks"]["icat"]
+    finally:
+        made.stop()
+
+
+def start(config: Path) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "icat_stream.dataservice", "--config", str(config)]
+    return subprocess.run(command, capture_output=True, text=True, timeout=30)
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"reader": None}, "archive_storage needs a reader"),
+        ({"archive_storage": None, "watermarks": {"high": 2, "low": 1}}, "need an arc"),
+        ({"watermarks": {"high": 1, "low": 2}}, "watermarks: Value error, low must be"),
+        ({"archive_storage": {"root": "{main}/in"}}, "one is inside the other"),
+        ({"main_storage": {"root": "{main}/none"}}, "is no folder: create it"),
+        ({"main_storage": {"root": "{main}", "colour": 1}}, "has no such option"),
+        ({"reader": {"auth": "simple", "username": "root"}}, "reader: ICAT at http"),
+        (
+            {"reader": {"auth": "simple", "username": "x", "password_file": "none"}},
+            "reader.password_file",
+        ),
+        ({"listen": "127.0.0.1:{taken}"}, "Address already in use"),
+        ({"listen": "nonsense"}, "listen: String should match"),
+        ({"storage_unit": "tape"}, "storage_unit: Input should be 'dataset' or"),
+        ({"queue": {"workers": 0}}, "queue.workers: Input should be greater"),
+        ({"folder": "{main}/file/x"}, "Not a directory"),
+    ],
+)
+def test_a_wrong_configuration_is_told_at_the_start(
+    site: Site, tmp_path: Path, changes: dict[str, Any], message: str
+) -> None:
+    main = tmp_path / "main"
+    (main / "in").mkdir(parents=True)
+    (main / "file").touch()
+    (tmp_path / "archive").mkdir()
+    settings = {
+        "icat": {"url": site.icat_url},
+        "listen": "127.0.0.1:0",
+        "main_storage": {"root": str(main)},
+        "archive_storage": {"root": "archive"},
+        "reader": {"auth": "simple", "username": "idsreader", "password": "i"},
+        **changes,
+    }
+    taken = site.ids_url.rsplit(":", 1)[1].split("/")[0]
+    text = yaml.safe_dump(settings).replace("{main}", str(main))
+    config = tmp_path / "ids.yaml"
+    config.write_text(text.replace("{taken}", taken))
+    ended = start(config)
+    assert ended.returncode == 2
+    assert message in ended.stderr
+    assert "Traceback" not in ended.stderr
+
+
+def test_two_on_one_folder(site: Site, tmp_path: Path) -> None:
+    with service(site, "first") as made:
+        ended = start(site.folder.run / f"{made.name}.yaml")
+        assert ended.returncode == 2
+        assert "is in use by another data service" in ended.stderr
+
+
+def test_a_stop_lets_finish_what_runs_and_parks_the_rest(site: Site) -> None:
+    archive = site.folder.path / "stopped-archive"
+    made = Service(site, "stopped")
+    made.start()
+    dataset, _ = made.offline("d")
+    made.stop()
+    storage = {"plugin": "storages:SlowArchive", "root": str(archive)}
+    archive.mkdir()
+    made.start(archive_storage=storage, stop_within=1)
+    made.ids.restore(DataSelection([dataset]))
+    until(lambda: made.service_status()["locks"])
+    assert made.child is not None
+    process = made.child._process
+    begin = time.monotonic()
+    process.send_signal(signal.SIGTERM)
+    assert process.wait(15) == 0
+    assert time.monotonic() - begin < 10
+    made.start(queue={"interval": "1h"})
+    try:
+        assert made.queued(dataset) == ["RESTORE_REQUESTED"]
+    finally:
+        made.stop()
+
+
+def command(*arguments: str) -> subprocess.CompletedProcess[str]:
+    code = "from icat_stream.cli.dataservice import app; app()"
+    return subprocess.run(
+        [sys.executable, "-c", code, *arguments],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        env={**os.environ, "COLUMNS": "200"},
+    )
+
+
+def test_the_commands(site: Site, tmp_path: Path) -> None:
+    with service(site, "commanded") as made:
+        made.put(made.dataset("d"), "a")
+        made.idle()
+        orphan = made.main / "1" / "2" / "3f6e1f0e-6f5c-4d2f-8a53-0123456789ab"
+        orphan.parent.mkdir(parents=True)
+        orphan.write_bytes(b"nobody's")
+        config = str(site.folder.run / f"{made.name}.yaml")
+        ended = command("check", "-c", config)
+        line = "orphan 1/2/3f6e1f0e-6f5c-4d2f-8a53-0123456789ab"
+        assert line in ended.stdout
+        assert ended.returncode == 3
+        ended = command(
+            "-c", config, "check", "--repair", "--older-than", "0s", "--output", "json"
+        )
+        findings = [json.loads(line) for line in ended.stdout.splitlines()]
+        assert [f["repaired"] for f in findings if f["kind"] == "orphan"] == [True]
+        assert not orphan.exists()
+        assert command("check", "-c", config, "--older-than", "soon").returncode == 2
+    assert command("check").returncode == 2
+    assert command().returncode == 2
+    assert command("-c", str(tmp_path / "none.yaml")).returncode == 2

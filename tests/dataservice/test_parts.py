@@ -1,0 +1,155 @@
+"""Parts of the data service that meet hostile input, on their own."""
+
+import zlib
+from contextlib import nullcontext
+from pathlib import Path, PurePosixPath
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from icat_stream.dataservice import parameters
+from icat_stream.dataservice.delivery import disposition
+from icat_stream.dataservice.errors import BadRequest, InsufficientPrivileges
+from icat_stream.dataservice.file_storage import FileStorage
+from icat_stream.dataservice.plugins import DatasetInfo
+from icat_stream.dataservice.settings import SettingsError, load
+from icat_stream.dataservice.zip_mapping import ZipMapping
+
+names = st.text(min_size=1, max_size=40) | st.lists(
+    st.sampled_from(["..", ".", "", "a", "b.nxs"]), min_size=1, max_size=6
+).map("/".join)
+
+
+@given(names, st.lists(names, min_size=4, max_size=4))
+def test_zip_entries_stay_below_their_folder(name: str, parents: list[str]) -> None:
+    dataset = DatasetInfo(
+        id=1,
+        investigation_id=1,
+        facility=parents[0],
+        investigation=parents[1],
+        visit_id=parents[2],
+        name=parents[3],
+    )
+    mapping = ZipMapping()
+    entry = mapping.entry_name(dataset, name)
+    assert not entry.startswith("/")
+    parts = PurePosixPath(entry).parts
+    assert parts[0] == "ids"
+    assert ".." not in parts
+    assert mapping.file_name(entry)
+    assert mapping.entry_name(dataset, mapping.file_name(entry)) == entry
+
+
+@given(st.text(max_size=60))
+def test_a_download_has_a_header_that_can_be_sent(name: str) -> None:
+    header = disposition(name)
+    assert header.isascii()
+    assert header.isprintable()
+    assert header.count('"') == 2
+
+
+@given(st.text(max_size=30) | st.from_regex(r"\d{1,20}", fullmatch=True))
+def test_ranges_are_read_or_refused(text: str) -> None:
+    good = text.isascii() and text.isdecimal() and len(text) <= 18
+    with nullcontext() if good else pytest.raises(BadRequest):
+        assert parameters.offset(f"bytes={text}-") == int(text)
+
+
+@given(st.lists(st.integers(-(10**17), 10**17), min_size=1))
+def test_selections_are_read(ids: list[int]) -> None:
+    asked = {"datasetIds": ", ".join(map(str, ids)), "datafileIds": ""}
+    assert parameters.selection(asked).ids == {"Dataset": tuple(dict.fromkeys(ids))}
+
+
+@given(st.text(max_size=30) | st.from_regex(r"-?\d{1,20}(, ?\d)*", fullmatch=True))
+def test_selections_are_refused(text: str) -> None:
+    parts = [part.strip().removeprefix("-") for part in text.split(",")]
+    good = text == "" or all(
+        p.isascii() and p.isdecimal() and len(p) <= 18 for p in parts
+    )
+    refused = pytest.raises(BadRequest, match="comma separated list of longs")
+    with nullcontext() if good else refused:
+        parameters.selection({"investigationIds": text})
+
+
+DATASET = DatasetInfo(
+    id=17, name="d", investigation_id=3, investigation="i", visit_id="1", facility="f"
+)
+
+
+@pytest.fixture
+def storage(tmp_path: Path) -> FileStorage:
+    (tmp_path / "main").mkdir()
+    (tmp_path / "a").write_text("outside")
+    (tmp_path / "main" / "out").symlink_to(tmp_path)
+    return FileStorage(tmp_path / "main")
+
+
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(
+    st.text(max_size=20)
+    | st.lists(
+        st.sampled_from(["..", ".", "", "a", "out", "main", ".incoming", "\0"]),
+        max_size=8,
+    ).map("/".join)
+)
+def test_no_location_leads_out(storage: FileStorage, location: str) -> None:
+    for call in (storage.open, storage.size):
+        with pytest.raises((InsufficientPrivileges, OSError)):
+            call(location)
+
+
+def test_an_upload_is_there_whole_or_not_at_all(
+    storage: FileStorage, tmp_path: Path
+) -> None:
+    upload = storage.begin(DATASET, "a")
+    for block in (b"a" * 1000, b"", b"b"):
+        upload.write(block)
+    with pytest.raises(InsufficientPrivileges):
+        storage.open(next((tmp_path / "main" / ".incoming").iterdir()).name + "/..")
+    location = upload.commit()
+    assert location.startswith("3/17/")
+    content = b"a" * 1000 + b"b"
+    assert (upload.size, upload.checksum) == (1001, zlib.crc32(content))
+    assert b"".join(storage.open(location).blocks()) == content
+    assert b"".join(storage.open(location).blocks(999)) == b"ab"
+    aborted = storage.begin(DATASET, "b")
+    aborted.write(b"x")
+    aborted.abort()
+    files = [p for p in (tmp_path / "main").rglob("*") if p.is_file()]
+    assert [str(p.relative_to(tmp_path / "main")) for p in files] == [location]
+    storage.delete(location)
+    storage.delete(location)
+    with pytest.raises(FileNotFoundError):
+        storage.open(location)
+
+
+def test_a_growing_file_is_cut_at_what_was_told(
+    storage: FileStorage, tmp_path: Path
+) -> None:
+    path = tmp_path / "main" / "grows"
+    path.write_bytes(b"old")
+    opened = storage.open("grows")
+    path.write_bytes(b"old and new")
+    assert b"".join(opened.blocks()) == b"old"
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("icat: {url: ftp://x}\nmain_storage: {root: .}", "icat.url"),
+        ("icat: {url: http://x}", "main_storage: Field required"),
+        ("icat: {url: http://x}\nmain_storage: {root: .}\nextra: 1", "extra"),
+        ("icat: [", "cannot be read"),
+        ("", "-"),
+    ],
+)
+def test_a_wrong_configuration_is_explained(
+    tmp_path: Path, text: str, message: str
+) -> None:
+    file = tmp_path / "ids.yaml"
+    file.write_text(text)
+    with pytest.raises(SettingsError, match=message) as caught:
+        load(file)
+    assert str(file) in str(caught.value)

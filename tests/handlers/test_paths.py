@@ -1,0 +1,65 @@
+"""Announced paths become paths of this host, and never climb out."""
+
+from pathlib import PurePosixPath
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from icat_stream.config import LocationSettings
+from icat_stream.handlers.paths import locate, map_path
+from icat_stream.records import InvestigationKey, Rejection
+
+KEY = InvestigationKey(name="2026-0815", visit_id="1")
+parts = st.lists(
+    st.text("abcdef.- ", min_size=1, max_size=8).filter(lambda t: t not in (".", "..")),
+    min_size=1,
+    max_size=5,
+)
+
+
+def test_longest_prefix_counts():
+    path_map = {"/writer": "/a", "/writer/data": "/data"}
+    assert map_path("/writer/data/x.nxs", path_map) == "/data/x.nxs"
+    assert map_path("/writer/other/x.nxs", path_map) == "/a/other/x.nxs"
+
+
+def test_prefixes_match_whole_components():
+    assert map_path("/writer/database/x.nxs", {"/writer/data": "/data"}) == (
+        "/writer/database/x.nxs"
+    )
+
+
+def test_relative_path_can_be_mapped():
+    assert map_path("output/x.nxs", {"output": "/data"}) == "/data/x.nxs"
+
+
+@pytest.mark.parametrize(
+    "announced", ["x.nxs", "", "/data/../etc/passwd", "..", "/data/x\0.nxs"]
+)
+def test_refused(announced):
+    with pytest.raises(Rejection, match="file_name"):
+        map_path(announced, {"/writer": "/data"})
+
+
+@given(parts)
+def test_mapped_path_stays_below_its_prefix(names):
+    path = "/writer/data/" + "/".join(names)
+    mapped = PurePosixPath(map_path(path, {"/writer/data": "/data"}))
+    assert mapped.is_relative_to("/data")
+    assert mapped.relative_to("/data").parts == tuple(names)
+
+
+def test_location_is_relative_to_the_root():
+    settings = LocationSettings(root="/data")
+    assert locate("/data/2026/x.nxs", settings, KEY) == "2026/x.nxs"
+
+
+def test_location_by_template():
+    settings = LocationSettings(template="{investigation}/{visit_id}/{name}")
+    assert locate("/elsewhere/x.nxs", settings, KEY) == "2026-0815/1/x.nxs"
+
+
+def test_file_outside_the_storage_is_refused():
+    with pytest.raises(Rejection, match=r"not below ids\.location\.root"):
+        locate("/elsewhere/x.nxs", LocationSettings(root="/data"), KEY)

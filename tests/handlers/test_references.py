@@ -1,0 +1,158 @@
+"""What a dataset refers to is found, or dealt with as the policies say."""
+
+from datetime import UTC, datetime
+
+import pytest
+
+from icat_stream.config import PolicySettings
+from icat_stream.handlers.references import References
+from icat_stream.records import (
+    DependencyMissing,
+    InvestigationEntry,
+    InvestigationKey,
+    Parameter,
+    ParameterTypeEntry,
+    Rejection,
+    ValueType,
+)
+
+
+def visit(visit_id, start=None, end=None, instruments=()):
+    return InvestigationEntry(
+        key=InvestigationKey(name="2026-0815", visit_id=visit_id),
+        start=start,
+        end=end,
+        instruments=instruments,
+    )
+
+
+class Catalogue:
+    """A catalogue in memory, for questions only."""
+
+    def __init__(self, visits=(), names=(), parameter_types=()):
+        self.visits = list(visits)
+        self.names = set(names)
+        self.types = list(parameter_types)
+
+    def investigations(self, name):
+        return [v for v in self.visits if v.key.name == name]
+
+    def parameter_types(self, name):
+        return [t for t in self.types if t.name == name]
+
+    def exists(self, entity, name):
+        return (entity, name) in self.names
+
+    def formats(self, name):
+        return []
+
+    def sample_of_job(self, job_id):
+        return None
+
+
+def references(catalogue, **policies):
+    return References(catalogue, PolicySettings(**policies), [])
+
+
+MAY = datetime(2026, 5, 1, tzinfo=UTC)
+JUNE = datetime(2026, 6, 1, tzinfo=UTC)
+JULY = datetime(2026, 7, 1, tzinfo=UTC)
+
+
+def test_only_visit_is_taken_whatever_the_date():
+    found = references(Catalogue([visit("1", MAY, JUNE)])).investigation(
+        "2026-0815", None, JULY
+    )
+    assert found.key.visit_id == "1"
+
+
+def test_visit_by_date():
+    catalogue = Catalogue([visit("1", MAY, JUNE), visit("2", JUNE, JULY)])
+    ask = references(catalogue).investigation
+    assert ask("2026-0815", None, datetime(2026, 5, 7, tzinfo=UTC)).key.visit_id == "1"
+    assert ask("2026-0815", None, datetime(2026, 6, 7, tzinfo=UTC)).key.visit_id == "2"
+    assert ask("2026-0815", None, JUNE).key.visit_id == "2"
+
+
+def test_no_visit_covers_the_date():
+    catalogue = Catalogue([visit("1", MAY, JUNE), visit("2", MAY, JUNE)])
+    with pytest.raises(Rejection, match="none of them covers"):
+        references(catalogue).investigation("2026-0815", None, JULY)
+
+
+def test_visit_by_id():
+    catalogue = Catalogue([visit("1"), visit("2")])
+    assert references(catalogue).investigation("2026-0815", "2", None).key.visit_id == (
+        "2"
+    )
+
+
+def test_missing_investigation_is_waited_for():
+    with pytest.raises(DependencyMissing) as caught:
+        references(Catalogue()).investigation("2026-0815", None, MAY)
+    assert caught.value.missing == ("investigation:2026-0815",)
+    with pytest.raises(DependencyMissing) as caught:
+        references(Catalogue([visit("1")])).investigation("2026-0815", "2", MAY)
+    assert caught.value.missing == ("investigation:2026-0815/2",)
+
+
+def test_missing_investigation_by_policy():
+    with pytest.raises(Rejection):
+        references(Catalogue(), missing_investigations="reject").investigation(
+            "2026-0815", None, MAY
+        )
+
+
+def test_instruments():
+    catalogue = Catalogue(names=[("Instrument", "BOREAS")])
+    ask = references(catalogue)
+    assert ask.instruments(["BOREAS", "BOREAS"], visit("1")) == ("BOREAS",)
+    with pytest.raises(Rejection, match="'ZEPHYR' is not in the catalogue"):
+        ask.instruments(["ZEPHYR"], visit("1"))
+    skipping = references(catalogue, missing_instruments="skip")
+    assert skipping.instruments(["ZEPHYR", "BOREAS"], visit("1")) == ("BOREAS",)
+    assert skipping.notes == ["instrument 'ZEPHYR' is not in the catalogue: left out"]
+
+
+def test_instrument_of_another_investigation_is_noted():
+    ask = references(Catalogue(names=[("Instrument", "BOREAS")]))
+    ask.instruments(["BOREAS"], visit("1", instruments=("ZEPHYR",)))
+    assert ask.notes == ["instrument BOREAS is not one of investigation 2026-0815/1"]
+
+
+def test_techniques_by_policy():
+    assert references(Catalogue()).techniques(["SANS"]) == ()
+    with pytest.raises(Rejection):
+        references(Catalogue(), missing_techniques="reject").techniques(["SANS"])
+    made = references(Catalogue(), missing_techniques="create").techniques(["SANS"])
+    assert [t.name for t in made] == ["SANS"]
+
+
+WAVELENGTH = Parameter(name="wavelength", units="angstrom", value=5.0)
+
+
+def test_parameter_type_in_other_units_is_another_type():
+    catalogue = Catalogue(
+        parameter_types=[
+            ParameterTypeEntry(
+                name="wavelength",
+                units="nm",
+                value_type=ValueType.NUMERIC,
+                applicable_to=frozenset({"Dataset"}),
+            )
+        ]
+    )
+    with pytest.raises(Rejection, match=r"which has it in \[nm\]"):
+        references(catalogue).parameters([WAVELENGTH])
+
+
+@pytest.mark.parametrize(("policy", "kept"), [("create", (WAVELENGTH,)), ("skip", ())])
+def test_unknown_parameter_type_by_policy(policy, kept):
+    ask = references(Catalogue(), unknown_parameter_types=policy)
+    assert ask.parameters([WAVELENGTH]) == kept
+
+
+def test_unknown_parameter_type_is_waited_for():
+    with pytest.raises(DependencyMissing) as caught:
+        references(Catalogue(), unknown_parameter_types="park").parameters([WAVELENGTH])
+    assert caught.value.missing == ("parameter_type:wavelength [angstrom]",)

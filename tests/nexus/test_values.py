@@ -1,0 +1,368 @@
+"""What becomes of the values of a file."""
+
+import importlib.util
+import math
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import h5py
+import numpy as np
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from icat_stream.nexus import Limits, NexusReader
+from icat_stream.records import FieldValue, FileContent, Rejection
+
+Aged = Callable[[Path], str]
+
+
+def content(
+    reader: NexusReader, path: Path, values: dict[str, Any], *asked: str
+) -> FileContent:
+    with h5py.File(path, "w") as file:
+        for name, value in values.items():
+            file[name] = value
+    path.chmod(0o444)
+    return reader.read(str(path), asked or list(values))
+
+
+@pytest.mark.parametrize(
+    ("written", "read"),
+    [
+        ("läuft", "läuft"),
+        (np.bytes_("plain"), "plain"),
+        (np.array([b"one"]), "one"),
+        (np.array([b"one", b"three"]), ("one", "three")),
+        (np.array([b"\xd6la"]), "Öla"),
+        (["a", "ß"], ("a", "ß")),
+        ("", ""),
+        (np.float32(4.1), 4.1),
+        (np.array([4.1], "f4"), 4.1),
+        (np.array([4.1, 0.3], ">f4"), (4.1, 0.3)),
+        (np.array([1.5, 2.5], ">f8"), (1.5, 2.5)),
+        (np.float16(0.1), 0.1),
+        (np.longdouble(0.25), 0.25),
+        (np.array([[[7]]], "i2"), 7),
+        (np.uint64(2**64 - 1), 2**64 - 1),
+        (np.array([-1, 2], "i1"), (-1, 2)),
+        (True, True),
+        (np.array([True, False]), (True, False)),
+        (np.zeros(0), ()),
+        (math.inf, math.inf),
+    ],
+)
+def test_value_is_plain(
+    reader: NexusReader, tmp_path: Path, written: Any, read: Any
+) -> None:
+    found = content(reader, tmp_path / "f.nxs", {"/v": written}).values["/v"].value
+    assert found == read
+    assert type(found) is type(read)
+
+
+def test_nan_stays_nan(reader: NexusReader, tmp_path: Path) -> None:
+    value = content(reader, tmp_path / "f.nxs", {"/v": math.nan}).values["/v"].value
+    assert isinstance(value, float)
+    assert math.isnan(value)
+
+
+def test_enumeration_gives_names(reader: NexusReader, tmp_path: Path) -> None:
+    path = tmp_path / "f.nxs"
+    state = h5py.enum_dtype({"CLOSED": 0, "OPEN": 1}, basetype="i4")
+    with h5py.File(path, "w") as file:
+        file.create_dataset("one", data=1, dtype=state)
+        file.create_dataset("many", data=[0, 1], dtype=state)
+        file.create_dataset("none", data=7, dtype=state)
+    path.chmod(0o444)
+    values = reader.read(str(path), ["/one", "/many"]).values
+    assert values["/one"].value == "OPEN"
+    assert values["/many"].value == ("CLOSED", "OPEN")
+    with pytest.raises(Rejection, match="/none holds 7"):
+        reader.read(str(path), ["/none"]).values["/none"]
+
+
+def test_padding_is_taken_off(reader: NexusReader, tmp_path: Path) -> None:
+    path = tmp_path / "f.nxs"
+    with h5py.File(path, "w") as file:
+        for name, padding, text in (
+            ("space", h5py.h5t.STR_SPACEPAD, b"ab    "),
+            ("null", h5py.h5t.STR_NULLPAD, b"ab \0\0\0"),
+            ("term", h5py.h5t.STR_NULLTERM, b"ab\0junk"[:6]),
+        ):
+            kind = h5py.h5t.C_S1.copy()
+            kind.set_size(6)
+            kind.set_strpad(padding)
+            space = h5py.h5s.create(h5py.h5s.SCALAR)
+            dataset = h5py.h5d.create(file.id, name.encode(), kind, space)
+            dataset.write(space, space, np.array(text, "S6"), kind)
+    path.chmod(0o444)
+    values = reader.read(str(path), ["/space", "/null", "/term"]).values
+    assert [values[f"/{n}"].value for n in ("space", "null", "term")] == [
+        "ab",
+        "ab ",
+        "ab",
+    ]
+
+
+def test_units_are_text_whatever_they_are_stored_as(
+    reader: NexusReader, tmp_path: Path
+) -> None:
+    path = tmp_path / "f.nxs"
+    with h5py.File(path, "w") as file:
+        for number, units in enumerate(
+            ["mm", np.bytes_("mm"), np.array([b"mm"]), "", h5py.Empty("S1"), b"\xb5m"]
+        ):
+            file[f"v{number}"] = 1.0
+            file[f"v{number}"].attrs["units"] = units
+        file["bad"] = 1.0
+        file["bad"].attrs["units"] = 3
+    path.chmod(0o444)
+    values = reader.read(str(path), [f"/v{n}" for n in range(6)]).values
+    assert [values[f"/v{n}"].units for n in range(6)] == [
+        "mm",
+        "mm",
+        "mm",
+        None,
+        None,
+        "µm",
+    ]
+    with pytest.raises(Rejection, match=r"/bad has @units 3, expected text"):
+        reader.read(str(path), ["/bad"]).values["/bad"]
+
+
+def test_attributes_and_what_is_absent(reader: NexusReader, tmp_path: Path) -> None:
+    path = tmp_path / "f.nxs"
+    with h5py.File(path, "w") as file:
+        file.attrs["creator"] = "somebody"
+        file["g/v"] = 1
+        file["g/v"].attrs["short_name"] = np.bytes_("V")
+        file["dangling"] = h5py.SoftLink("/nowhere")
+        file["inside"] = h5py.SoftLink("g/v")
+        file["g/up"] = h5py.SoftLink("/g")
+        file["null"] = h5py.Empty("f8")
+    path.chmod(0o444)
+    found = reader.read(
+        str(path),
+        [
+            "/@creator",
+            "/@absent",
+            "g/v@short_name",
+            "/g@absent",
+            "/absent",
+            "/absent/deeper@x",
+            "/g/v/deeper",
+            "/dangling",
+            "/inside",
+            "/g/up/v",
+            "/null",
+        ],
+    )
+    assert found.values == {
+        "/@creator": FieldValue(value="somebody"),
+        "g/v@short_name": FieldValue(value="V"),
+        "/g/v@short_name": FieldValue(value="V"),
+        "/inside": FieldValue(value=1),
+        "/g/up/v": FieldValue(value=1),
+    }
+
+
+@pytest.mark.parametrize(
+    ("written", "what"),
+    [
+        (np.zeros(1, [("a", "i4")]), "a compound"),
+        (1j, "(a complex number|a compound)"),
+        (np.zeros((2, 3)), r"2 dimensions \(2 x 3\)"),
+        (np.zeros(70_000), "70,000 elements"),
+        (np.void(b"abc"), "opaque"),
+        ("x" * 70_000, "a text of 70,000 bytes"),
+        (np.bytes_("x" * 70_000), "a text of 70,000 bytes"),
+    ],
+)
+def test_what_is_no_value_is_named(
+    reader: NexusReader, tmp_path: Path, written: Any, what: str
+) -> None:
+    values = content(reader, tmp_path / "f.nxs", {"/g/v": written}).values
+    with pytest.raises(Rejection, match=rf"f\.nxs: /g/v (holds|has) {what}"):
+        values["/g/v"]
+
+
+def test_references_and_groups_are_no_values(
+    reader: NexusReader, tmp_path: Path
+) -> None:
+    path = tmp_path / "f.nxs"
+    with h5py.File(path, "w") as file:
+        file["g/v"] = 1
+        file["ref"] = file["g"].ref
+        file.create_dataset("vlen", shape=(1,), dtype=h5py.vlen_dtype("i4"))
+    path.chmod(0o444)
+    for asked, what in (
+        ("/ref", "a reference"),
+        ("/vlen", "a variable-length"),
+        ("/g", "a group"),
+    ):
+        values = reader.read(str(path), [asked, "/g/v"]).values
+        assert values["/g/v"].value == 1
+        assert asked in values
+        assert dict(values) == {"/g/v": FieldValue(value=1)}
+        with pytest.raises(Rejection, match=f"{asked} (is|holds) {what}"):
+            values.get(asked)
+
+
+def test_entries_the_default_first(reader: NexusReader, tmp_path: Path) -> None:
+    path = tmp_path / "f.nxs"
+    with h5py.File(path, "w") as file:
+        for name in ("b", "a", "c"):
+            file.create_group(name).attrs["NX_class"] = np.bytes_("NXentry")
+            file[name]["title"] = f"title of {name}"
+        file.create_group("other").attrs["NX_class"] = "NXroot"
+        file.create_group("odd").attrs["NX_class"] = 5
+        file["number"] = 1
+        file["link"] = h5py.SoftLink("/nowhere")
+        file.attrs["default"] = "c"
+    path.chmod(0o444)
+    found = reader.read(str(path), ["{entry}/title", "/{entry}@NX_class", "/*/title"])
+    assert found.entries == ("c", "a", "b")
+    assert found.values["{entry}/title"].value == "title of c"
+    assert found.values["/c/title"].value == "title of c"
+    assert found.values["/{entry}@NX_class"].value == "NXentry"
+    assert found.values["/*/title"].value == ("title of a", "title of b", "title of c")
+
+
+def test_default_that_is_no_entry_is_passed_over(
+    reader: NexusReader, tmp_path: Path
+) -> None:
+    path = tmp_path / "f.nxs"
+    with h5py.File(path, "w") as file:
+        file.attrs["default"] = "plot"
+        file.create_group("plot")
+        file.create_group("raw_data_1").attrs["NX_class"] = "NXentry"
+    path.chmod(0o444)
+    assert reader.read(str(path), ["{entry}/title"]).entries == ("raw_data_1",)
+
+
+def test_without_an_entry_nothing_is_found_in_it(
+    reader: NexusReader, tmp_path: Path
+) -> None:
+    found = content(reader, tmp_path / "f.nxs", {"/v": 1}, "{entry}/v", "{entry}")
+    assert (found.entries, found.values) == ((), {})
+
+
+def test_wildcards(reader: NexusReader, tmp_path: Path) -> None:
+    written = {
+        "/e/user_1/name": "Ann",
+        "/e/user_2/name": ["Bob", "Cy"],
+        "/e/user_3/role": "none",
+        "/e/users/name": "nobody",
+        "/e/user_é/name": "Dé",
+        "/e/logs/a": 1.0,
+        "/e/logs/b": 2.0,
+        "/e/logs/image": np.zeros((2, 2)),
+        "/e/logs/group/x": 1,
+    }
+    found = content(
+        reader, tmp_path / "f.nxs", written, "/e/user_*/name", "/e/logs/*", "/e/z*/a"
+    )
+    assert found.values == {
+        "/e/user_1/name": FieldValue(value="Ann"),
+        "/e/user_2/name": FieldValue(value=("Bob", "Cy")),
+        "/e/user_é/name": FieldValue(value="Dé"),
+        "/e/user_*/name": FieldValue(value=("Ann", "Bob", "Cy", "Dé")),
+        "/e/logs/a": FieldValue(value=1.0),
+        "/e/logs/b": FieldValue(value=2.0),
+        "/e/logs/*": FieldValue(value=(1.0, 2.0)),
+    }
+
+
+def test_wildcard_over_a_branch_that_is_no_value(
+    reader: NexusReader, tmp_path: Path
+) -> None:
+    written = {"/e/a/v": 1, "/e/b/v": np.zeros((2, 2))}
+    values = content(reader, tmp_path / "f.nxs", written, "/e/*/v").values
+    assert values["/e/a/v"].value == 1
+    for asked in ("/e/*/v", "/e/b/v"):
+        with pytest.raises(Rejection, match="/e/b/v has 2 dimensions"):
+            values[asked]
+
+
+def test_no_path_needs_no_hdf5(reader: NexusReader, tmp_path: Path, aged: Aged) -> None:
+    path = tmp_path / "table.csv"
+    path.write_text("a,b\n")
+    found = reader.read(aged(path), [])
+    assert (found.stat.size, found.stat.path) == (4, str(path))
+    assert found.stat.mtime_ns == path.stat().st_mtime_ns
+    assert found.values == {}
+
+
+def test_limits_hold_for_a_whole_request(tmp_path: Path) -> None:
+    path = tmp_path / "f.nxs"
+    with h5py.File(path, "w") as file:
+        for number in range(20):
+            file[f"g/v{number}"] = "x" * 100
+    path.chmod(0o444)
+    for limits, what in (
+        (Limits(values=10), "over 10 values"),
+        (Limits(total_bytes=1000), "over 1,000 bytes"),
+        (Limits(members=10), "makes 21 names to look through"),
+    ):
+        with NexusReader([tmp_path], limits=limits, workers=1) as reader:
+            assert reader.read(str(path), ["/g/v1"]).values
+            with pytest.raises(Rejection, match=what):
+                reader.read(str(path), ["/g/*"])
+
+
+def test_file_of_others(aged: Aged) -> None:
+    spec = importlib.util.find_spec("nexusformat")
+    assert spec is not None
+    assert spec.origin is not None
+    examples = Path(spec.origin).parent / "examples"
+    with NexusReader([examples], workers=1) as reader:
+        found = reader.read(
+            str(examples / "chopper.nxs"),
+            [
+                "{entry}/title",
+                "{entry}/sample/name",
+                "{entry}/start_time",
+                "{entry}/sample/temperature",
+                "{entry}/*",
+            ],
+        )
+    assert found.entries == ("entry",)
+    assert found.values["{entry}/sample/name"].value
+    assert found.values["{entry}/sample/temperature"].units == "K"
+
+
+scalars = st.one_of(
+    st.text(
+        st.characters(exclude_characters="\0", exclude_categories=["Cs"]), max_size=80
+    ),
+    st.integers(-(2**63), 2**63 - 1),
+    st.floats(allow_nan=False),
+    st.booleans(),
+)
+
+
+@settings(
+    max_examples=60,
+    deadline=None,
+    suppress_health_check=[HealthCheck.function_scoped_fixture],
+)
+@given(
+    st.lists(scalars, min_size=1, max_size=8), st.sampled_from(["latest", "earliest"])
+)
+def test_what_is_written_is_read(
+    reader: NexusReader, tmp_path: Path, written: list[Any], libver: str
+) -> None:
+    path = tmp_path / "f.nxs"
+    path.unlink(missing_ok=True)
+    with h5py.File(path, "w", libver=libver) as file:
+        for number, value in enumerate(written):
+            file[f"g/{number}"] = value
+            file["g"].attrs[f"a{number}"] = value
+    path.chmod(0o444)
+    names = range(len(written))
+    values = reader.read(
+        str(path), [f"/g/{n}" for n in names] + [f"/g@a{n}" for n in names]
+    ).values
+    assert [values[f"/g/{n}"].value for n in names] == written
+    assert [values[f"/g@a{n}"].value for n in names] == written

@@ -1,0 +1,92 @@
+"""Frames over a pipe."""
+
+import os
+import struct
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import closing
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from icat_stream.nexus import wire
+
+
+@pytest.fixture
+def pipe() -> Iterator[tuple[int, int]]:
+    reading, writing = os.pipe()
+    yield reading, writing
+    for end in (reading, writing):
+        try:
+            os.close(end)
+        except OSError:
+            continue  # the test closed it
+
+
+json = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text(),
+    lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner),
+    max_leaves=8,
+)
+
+
+@settings(
+    max_examples=60,
+    suppress_health_check=[HealthCheck.function_scoped_fixture],
+    deadline=None,
+)
+@given(st.dictionaries(st.text(), json, max_size=4))
+def test_what_is_sent_is_received(
+    pipe: tuple[int, int], message: dict[str, object]
+) -> None:
+    wire.send(pipe[1], wire.pack(message))
+    assert wire.receive(pipe[0], until=time.monotonic() + 20) == message
+
+
+def test_more_than_the_pipe_holds(pipe: tuple[int, int]) -> None:
+    os.set_blocking(pipe[1], False)
+    message = {"text": "x" * 3_000_000}
+    sender = threading.Thread(
+        target=wire.send,
+        args=(pipe[1], wire.pack(message)),
+        kwargs={"until": time.monotonic() + 20},
+    )
+    sender.start()
+    assert wire.receive(pipe[0]) == message
+    sender.join()
+
+
+@pytest.mark.parametrize(
+    "sent",
+    [
+        b"",
+        b"abc",
+        struct.pack("!Q", 10) + b"{}",
+        struct.pack("!Q", 2**62),
+        struct.pack("!Q", 3) + b"[1]",
+        struct.pack("!Q", 3) + b"{]}",
+        struct.pack("!Q", 2) + b"\xff\xfe",
+    ],
+)
+def test_what_is_no_frame(pipe: tuple[int, int], sent: bytes) -> None:
+    os.write(pipe[1], sent)
+    os.close(pipe[1])
+    with pytest.raises(wire.PipeClosed):
+        wire.receive(pipe[0], until=time.monotonic() + 20)
+
+
+def test_deadlines(pipe: tuple[int, int]) -> None:
+    with pytest.raises(wire.DeadlinePassed):
+        wire.receive(pipe[0], until=time.monotonic() + 0.01)
+    os.set_blocking(pipe[1], False)
+    with pytest.raises(wire.DeadlinePassed):
+        wire.send(pipe[1], b"x" * 10**6, until=time.monotonic() + 0.01)
+
+
+def test_nobody_reads() -> None:
+    reading, writing = os.pipe()
+    os.close(reading)
+    with closing(os.fdopen(writing, "wb")), pytest.raises(wire.PipeClosed):
+        wire.send(writing, wire.pack({}))

@@ -1,0 +1,157 @@
+"""Faults on demand, as python-icat and a plain client see them."""
+
+import http.client
+import json
+import time
+import urllib.error
+import urllib.request
+
+import icat
+import pytest
+
+QUERY = "SELECT COUNT(f) FROM Facility f WHERE f.name = 'FAULTS'"
+
+
+@pytest.fixture(autouse=True)
+def _heal(server):
+    yield
+    server.fault("clear")
+
+
+@pytest.mark.parametrize(
+    ("order", "error", "text"),
+    [
+        ({"kind": "drop_before"}, http.client.RemoteDisconnected, "closed connection"),
+        ({"kind": "drop_after"}, http.client.RemoteDisconnected, "closed connection"),
+        ({"kind": "status"}, Exception, "503"),
+        ({"kind": "status", "status": 502}, Exception, "502"),
+        ({"kind": "html", "status": 503}, Exception, "503"),
+        ({"kind": "html"}, AttributeError, "NoneType"),
+        ({"kind": "database"}, icat.ICATInternalError, "Communications link failure"),
+    ],
+)
+def test_hits_once(root, server, order, error, text):
+    server.fault(**order, match="search")
+    assert root.getUserName() == "simple/root"
+    with pytest.raises(error, match=text):
+        root.search(QUERY)
+    assert root.search(QUERY) == [0]
+
+
+def test_counts(root, server):
+    server.fault("drop_before", count=2)
+    for _ in range(2):
+        with pytest.raises(http.client.RemoteDisconnected):
+            root.search(QUERY)
+    assert root.search(QUERY) == [0]
+
+
+def test_until_cleared(root, server):
+    server.fault("database", count=None)
+    for _ in range(3):
+        with pytest.raises(icat.ICATInternalError):
+            root.search(QUERY)
+    server.fault("clear")
+    assert root.search(QUERY) == [0]
+
+
+def test_drop_after_has_taken_effect_and_drop_before_has_not(root, server):
+    facility = root.new("Facility", name="FAULTS")
+    server.fault("drop_before", match="create")
+    with pytest.raises(http.client.RemoteDisconnected):
+        facility.create()
+    assert root.search(QUERY) == [0]
+    server.fault("drop_after", match="create")
+    with pytest.raises(http.client.RemoteDisconnected):
+        facility.create()
+    assert root.search(QUERY) == [1]
+    root.deleteMany(root.search("Facility [name = 'FAULTS']"))
+
+
+def test_latency(root, server):
+    server.fault("latency", seconds=0.2)
+    before = time.monotonic()
+    root.search(QUERY)
+    assert time.monotonic() - before >= 0.2
+
+
+def test_refuses_connections_and_takes_them_again(root, server):
+    server.fault("refuse")
+    with pytest.raises(urllib.error.URLError, match="refused"):
+        root.search(QUERY)
+    server.fault("clear")
+    assert root.search(QUERY) == [0]
+    server.fault("refuse", seconds=0.1)
+    deadline = time.monotonic() + 10
+    while time.monotonic() < deadline:
+        try:
+            assert root.search(QUERY) == [0]
+            break
+        except urllib.error.URLError:
+            time.sleep(0.05)
+    else:
+        pytest.fail("it never took connections again")
+
+
+def ask(connection):
+    connection.request("GET", "/icat/version")
+    connection.getresponse().read()
+
+
+def test_refusing_breaks_connections_that_are_kept(server):
+    host = server.url.removeprefix("http://")
+    connection = http.client.HTTPConnection(host, timeout=10)
+    ask(connection)
+    server.fault("refuse")
+    with pytest.raises(OSError, match=r"refused|reset|closed|[Bb]roken"):
+        ask(connection)
+    connection.close()
+
+
+def test_expired_sessions(connect, server):
+    client = connect("writer")
+    server.fault("expire_sessions")
+    with pytest.raises(icat.ICATSessionError, match=r"Session id:.* has expired"):
+        client.getUserName()
+    with pytest.raises(icat.ICATSessionError, match="has expired"):
+        client.getRemainingMinutes()
+    # The real server revives an expired session.
+    client.refresh()
+    assert client.getUserName() == "simple/writer"
+
+
+def test_session_of_the_tests_survives(root):
+    root.refresh()
+    assert root.getUserName() == "simple/root"
+
+
+def test_rest_is_hit_too(rest, server):
+    server.fault("status", match="GET version", status=500)
+    assert rest.get("version").status == 500
+    assert rest.get("version").status == 200
+    server.fault("database", match="GET version")
+    assert rest.get("version").json["code"] == "INTERNAL"
+
+
+@pytest.mark.parametrize(
+    "order",
+    [
+        {"kind": "earthquake"},
+        {},
+        [],
+        {"kind": "latency", "seconds": "long"},
+        {"kind": "latency", "seconds": -1},
+        {"kind": "status", "status": 42},
+        {"kind": "drop_before", "match": 7},
+        {"kind": "drop_before", "operation": "create"},
+    ],
+)
+def test_orders_that_are_none(server, order):
+    request = urllib.request.Request(
+        f"{server.admin}/faults", json.dumps(order).encode()
+    )
+    with pytest.raises(urllib.error.HTTPError) as caught:
+        urllib.request.urlopen(request, timeout=10)
+    with caught.value as answer:
+        assert answer.code == 400
+        assert json.loads(answer.read())["error"]

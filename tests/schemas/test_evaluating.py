@@ -1,0 +1,555 @@
+"""What a schema makes of a message and a file."""
+
+from dataclasses import replace
+from datetime import UTC, datetime
+
+import h5py
+import pytest
+
+from icat_stream.nexus import NexusReader
+from icat_stream.records import Rejection, ValueType
+
+from .conftest import WHEN, announced, content
+
+
+def variable(text: str) -> str:
+    """A schema with one variable, shown as the dataset's description."""
+    return f"""
+        variables:
+          x: {text}
+        dataset: {{investigation: p, name: n, description: <x>}}
+        """
+
+
+def parameter(variable: str, parameter: str) -> str:
+    return f"""
+        variables:
+          x: {variable}
+        parameters:
+          - {{name: p, value: <x>, {parameter}}}
+        """
+
+
+class TestSources:
+    def test_a_value_of_the_file(self, evaluate):
+        text = variable("{nexus: /entry/title}")
+        assert evaluate(text, {"/entry/title": " A title "}).description == "A title"
+
+    def test_the_first_path_that_says_something(self, evaluate):
+        text = variable("{nexus: [/entry/a, '/entry/b@c', /entry/d]}")
+        found = evaluate(text, {"/entry/a": "", "/entry/b@c": "B", "/entry/d": "D"})
+        assert found.description == "B"
+
+    def test_the_default_entry(self, evaluate):
+        text = variable("{nexus: '{entry}/title'}")
+        assert evaluate(text, {"/{entry}/title": "T"}).description == "T"
+
+    def test_a_field_of_the_message(self, evaluate):
+        text = variable("{message: file_name}")
+        assert evaluate(text).description == "/data/run_7.nxs"
+
+    @pytest.mark.parametrize(
+        ("metadata", "expected"),
+        [
+            ('{"a": {"b": "found"}}', "found"),
+            ('{"a": {"b": [1, 2]}}', None),
+            ('{"a": "text"}', None),
+            ("no json", None),
+            (None, None),
+        ],
+    )
+    def test_metadata_of_the_message(self, evaluate, metadata, expected):
+        text = variable("{message: metadata.a.b}")
+        message = announced(metadata=metadata)
+        if metadata and "[" in metadata:
+            with pytest.raises(Rejection, match=r"message.metadata.a.b.*2 values"):
+                evaluate(text, message=message)
+        else:
+            assert evaluate(text, message=message).description == expected
+
+    def test_a_file_without_a_message(self, schemas):
+        (schema,) = schemas(
+            """
+            selector: {always: true}
+            variables: {x: {message: file_name, default: none}}
+            dataset: {investigation: p, name: n, description: <x>}
+            """
+        ).schemas
+        draft = schema.evaluate(None, content(), record_time=WHEN)
+        assert draft.description == "none"
+
+    def test_constants(self, evaluate):
+        assert evaluate(variable("{value: 5}")).description == "5"
+        assert evaluate(variable("{value: true}")).description == "true"
+        assert evaluate(variable("{value: 007}")).description == "007"
+        assert evaluate(variable("{value: no}")).description == "no"
+
+    def test_templates_of_earlier_variables(self, evaluate):
+        draft = evaluate(
+            """
+            variables:
+              run: {nexus: /entry/run, type: integer}
+              start: {nexus: /entry/start, type: datetime}
+              label: {value: "<run:06d>/<start:%Y> << <file.stem>"}
+            dataset: {investigation: p, name: <label>}
+            """,
+            {"/entry/run": 42, "/entry/start": "2026-01-02T03:04:05Z"},
+        )
+        assert draft.name == "000042/2026 < run_7"
+
+    def test_built_in_variables(self, evaluate):
+        draft = evaluate(
+            """
+            variables:
+              all:
+                value: "<file.name> <file.stem> <file.folder> <file.path> <job_id>
+                  <service_id> <schema.id>"
+            dataset:
+              investigation: p
+              name: <all>
+              start: <file.modified>
+              end: <record.time>
+            """
+        )
+        assert draft.name == (
+            "run_7.nxs run_7 /data/2026 /data/2026/run_7.nxs job-1 writer-1 s0"
+        )
+        assert draft.start == datetime(2023, 11, 14, 22, 13, 20, tzinfo=UTC)
+        assert draft.end == WHEN
+
+    def test_no_value_no_field(self, evaluate):
+        draft = evaluate(
+            """
+            variables: {x: {nexus: /entry/x}}
+            dataset: {investigation: p, name: n, description: "about <x>"}
+            parameters: [{name: a, value: <x>}, {name: b, value: "x is <x>"}]
+            """
+        )
+        assert draft.description is None
+        assert draft.parameters == ()
+
+    def test_a_default_is_for_no_value(self, evaluate):
+        text = variable("{nexus: /entry/x, type: integer, default: 3}")
+        assert evaluate(text).description == "3"
+        assert evaluate(text, {"/entry/x": 4}).description == "4"
+
+
+class TestOperators:
+    @pytest.mark.parametrize(
+        ("operators", "value", "expected"),
+        [
+            ("[lower]", "AbC", "abc"),
+            ("[upper]", "AbC", "ABC"),
+            ("[strip]", "x", "x"),
+            ("[urlsafe]", "a b/ü", "a%20b%2F%C3%BC"),
+            ("[basename]", "/a/b/c.nxs", "c.nxs"),
+            ("[stem]", "/a/b/c.nxs", "c"),
+            ("[dirname]", "/a/b/c.nxs", "/a/b"),
+            ("[{dirname: 2}]", "/a/b/c.nxs", "/a"),
+            ("[{dirname: {levels: 9}}]", "/a/b/c.nxs", "/"),
+            ("[{replace: {pattern: '^0+', replacement: ''}}]", "0070", "70"),
+            (r"[{replace: {pattern: '(\w)-(\w)', replacement: '\2\1'}}]", "a-b", "ba"),
+            (r"[{extract: '_(\d+)$'}]", "run_0042", "0042"),
+            (r"[{extract: '\d+'}]", "run_0042", "0042"),
+            (r"[{extract: '\d+'}]", "none", None),
+            ("[{map: {values: {NXsas: SANS}}}]", "NXsas", "SANS"),
+            ("[{map: {values: {NXsas: SANS}}}]", "NXmx", None),
+            ("[{map: {values: {NXsas: SANS}, default: other}}]", "NXmx", "other"),
+            ("[split, {getitem: 1}]", "a, b ,c", "b"),
+            ("[split, {getitem: -1}]", "a, b ,c", "c"),
+            ("[{split: ;}, {join: '+'}]", "a;;b", "a+b"),
+            ("[split, upper, join]", "a,b", "A B"),
+            ("[split, first]", "a,b", "a"),
+            ("[split, last]", "a,b", "b"),
+            ("[split, count]", "a,b", "2"),
+            ("[split, max]", "a,b", "b"),
+            (r"[{extract: '\d+'}, {to: integer}]", "run_0042", "42"),
+            ("[split, {to: 'float[]'}, sum]", "1,2.5", "3.5"),
+            ("[split, {to: 'integer[]'}, mean]", "1,2", "1.5"),
+            ("[split, {to: 'integer[]'}, min]", "10,9", "9"),
+            (
+                "[{parse_time: '%d/%m/%Y %H:%M'}, {format_time: '%Y-%m-%dT%H:%M%z'}]",
+                "02/03/2026 08:30",
+                "2026-03-02T08:30+0000",
+            ),
+        ],
+    )
+    def test_on_text(self, evaluate, operators, value, expected):
+        text = variable(f"{{nexus: /entry/x, operators: {operators}}}")
+        assert evaluate(text, {"/entry/x": value}).description == expected
+
+    def test_on_each_value_of_a_list(self, evaluate):
+        text = variable(
+            "{nexus: /entry/user_*/name, type: 'string[]', operators: [upper]}"
+        )
+        draft = evaluate(text, {"/entry/user_*/name": ("ann", "bo")})
+        assert draft.description == "ANN, BO"
+
+    @pytest.mark.parametrize(
+        ("operators", "value", "why"),
+        [
+            ("[split, {getitem: 3}]", "a,b", "getitem 3: the list has 2 values"),
+            ("[{to: float}]", "six", "expected float, found 'six'"),
+            ("[{parse_time: '%Y'}]", "soon", "expected a time like %Y, found 'soon'"),
+        ],
+    )
+    def test_that_do_not_work_on_the_value(self, evaluate, operators, value, why):
+        text = variable(f"{{nexus: /entry/x, operators: {operators}}}")
+        with pytest.raises(Rejection, match=f"variable x .*/entry/x.*{why}"):
+            evaluate(text, {"/entry/x": value})
+
+    def test_sums_beyond_all_numbers(self, evaluate):
+        for operator in ("sum", "mean"):
+            text = variable(
+                f"{{nexus: /entry/x, type: 'float[]', operators: [{operator}]}}"
+            )
+            with pytest.raises(Rejection, match="too large"):
+                evaluate(text, {"/entry/x": (1.7e308, 1.7e308)})
+
+
+class TestUnits:
+    def value(self, draft):
+        (made,) = draft.parameters
+        return made.value
+
+    def test_from_the_files_unit_to_the_parameters(self, evaluate):
+        text = parameter("{nexus: /entry/x, type: float}", "units: angstrom")
+        draft = evaluate(text, {"/entry/x": [0.6, "nm"]})
+        assert self.value(draft) == 6.0
+        (made,) = draft.parameters
+        assert (made.name, made.units, made.value_type) == (
+            "p",
+            "angstrom",
+            ValueType.NUMERIC,
+        )
+        assert made.source == "/entry/x (variable x)"
+
+    def test_a_unit_is_assumed_where_the_file_names_none(self, evaluate):
+        text = parameter("{nexus: /entry/x, type: float, unit: degC}", "units: K")
+        assert self.value(evaluate(text, {"/entry/x": 25.0})) == 298.15
+        assert self.value(evaluate(text, {"/entry/x": [4.0, "K"]})) == 4.0
+
+    @pytest.mark.parametrize("nothing", [float("nan"), "", " ", (float("nan"),)])
+    @pytest.mark.parametrize("kind", ["float", "'float[]'"])
+    def test_nothing_is_not_converted(self, evaluate, kind, nothing):
+        text = variable(f"{{nexus: /entry/x, type: {kind}, unit: K}}")
+        assert evaluate(text, {"/entry/x": [nothing, "degC"]}).description is None
+        required = text.replace("unit: K", "unit: K, required: true")
+        with pytest.raises(Rejection, match=r"variable x .* is required"):
+            evaluate(required, {"/entry/x": [nothing, "degC"]})
+
+    def test_a_file_can_be_known_to_lie(self, evaluate):
+        text = parameter(
+            "{nexus: /entry/x, type: float, unit: degC, ignore_file_unit: true}",
+            "units: K",
+        )
+        assert self.value(evaluate(text, {"/entry/x": [25.0, "C"]})) == 298.15
+
+    def test_templates_show_the_declared_unit(self, evaluate):
+        text = variable("{nexus: /entry/x, type: float, unit: mm}")
+        assert evaluate(text, {"/entry/x": [0.5, "m"]}).description == "500.0"
+
+    def test_lists_and_operators_keep_it(self, evaluate):
+        text = parameter(
+            "{nexus: /entry/x, type: 'float[]', operators: [max]}", "units: mm"
+        )
+        assert self.value(evaluate(text, {"/entry/x": [(1.0, 2.0), "m"]})) == 2000
+
+    def test_variables_made_of_variables_keep_it(self, evaluate):
+        draft = evaluate(
+            """
+            variables:
+              x: {nexus: /entry/x, type: float}
+              y: {value: <x>}
+            parameters: [{name: p, units: mm, value: <y>}]
+            """,
+            {"/entry/x": [2.0, "m"]},
+        )
+        assert self.value(draft) == 2000
+        assert draft.parameters[0].source == "/entry/x (variable y)"
+
+    def test_integers_stay_integers(self, evaluate):
+        text = variable("{nexus: /entry/x, type: integer, unit: mm}")
+        assert evaluate(text, {"/entry/x": [3, "m"]}).description == "3000"
+        with pytest.raises(Rejection, match="3 um is no integer in mm"):
+            evaluate(text, {"/entry/x": [3, "um"]})
+
+    def test_error_and_range_are_converted_too(self, evaluate):
+        draft = evaluate(
+            """
+            variables:
+              t: {nexus: /t, type: float}
+              e: {nexus: /e, type: float}
+              low: {nexus: /low, type: float}
+              high: {nexus: /high, type: float}
+            parameters:
+              - {name: t, units: K, value: <t>, error: <e>, range_bottom: <low>,
+                 range_top: <high>}
+            """,
+            {
+                "/t": [10.0, "degC"],
+                "/e": [2.0, "degC"],
+                "/low": [0.0, "degC"],
+                "/high": [300.0, "K"],
+            },
+        )
+        (made,) = draft.parameters
+        assert (made.value, made.error) == (283.15, 2.0)
+        assert (made.range_bottom, made.range_top) == (273.15, 300.0)
+
+    def test_units_that_nobody_knows_must_be_the_very_same(self, evaluate):
+        text = parameter("{nexus: /entry/x, type: float, unit: frobs}", "units: frobs")
+        assert self.value(evaluate(text, {"/entry/x": [5.0, "frobs"]})) == 5.0
+        with pytest.raises(Rejection, match="frobs"):
+            evaluate(text, {"/entry/x": [5.0, "kfrobs"]})
+
+    @pytest.mark.parametrize(
+        ("unit", "why"),
+        [
+            ("m", r"6.0 m: 'm' cannot be converted to 'K'"),
+            ("frobs", "6.0 frobs: 'frobs' is not a known unit"),
+            (None, "6.0 has no unit, expected one that converts to K"),
+        ],
+    )
+    def test_a_unit_that_cannot_be_converted(self, evaluate, unit, why):
+        text = parameter("{nexus: /entry/x, type: float}", "units: K")
+        with pytest.raises(Rejection) as caught:
+            evaluate(text, {"/entry/x": [6.0, unit]})
+        reason = caught.value.reason
+        assert reason.startswith("/data/2026/run_7.nxs: schema s0: ")
+        assert "parameters.p.value (/entry/x): " in reason
+        assert why in reason
+
+
+class TestParameters:
+    def made(self, draft):
+        return [(p.name, p.value, p.value_type) for p in draft.parameters]
+
+    def test_the_kind_follows_from_the_variable(self, evaluate):
+        draft = evaluate(
+            """
+            variables:
+              i: {nexus: /i, type: integer}
+              s: {nexus: /s}
+              t: {nexus: /t, type: datetime}
+              many: {nexus: /many, type: "float[]"}
+            parameters:
+              - {name: a, value: <i>}
+              - {name: b, value: <s>}
+              - {name: c, value: <t>}
+              - {name: d, value: "run <i>"}
+              - {name: e, value: 5}
+              - {name: f, value: true}
+              - {name: g, value: <many>}
+              - {name: h, value: <i>, value_type: STRING}
+            """,
+            {"/i": 7, "/s": "ice", "/t": "2026-01-01T00:00:00Z", "/many": (1.0, 2.0)},
+        )
+        assert self.made(draft) == [
+            ("a", 7.0, "NUMERIC"),
+            ("b", "ice", "STRING"),
+            ("c", datetime(2026, 1, 1, tzinfo=UTC), "DATE_AND_TIME"),
+            ("d", "run 7", "STRING"),
+            ("e", 5.0, "NUMERIC"),
+            ("f", "true", "STRING"),
+            ("g", "1.0, 2.0", "STRING"),
+            ("h", "7", "STRING"),
+        ]
+
+    def test_keys_are_listed_for_those_who_prepare_a_catalogue(self, schemas):
+        found = schemas(
+            """
+            selector: {always: true}
+            variables: {x: {nexus: /x, type: float}}
+            dataset: {investigation: p, name: n}
+            parameters: [{name: b, units: mm, value: <x>}, {name: a, value: text}]
+            """
+        ).parameter_keys()
+        assert found == (("a", "", "STRING"), ("b", "mm", "NUMERIC"))
+
+
+class TestDataset:
+    def test_everything_of_it(self, evaluate):
+        draft = evaluate(
+            """
+            variables:
+              users: {nexus: /entry/user_*/name, type: "string[]"}
+            dataset:
+              investigation: {name: "2026-1", visit_id: "3"}
+              name: n
+              type: raw
+              description: d
+              location: /somewhere
+              sample: {name: ice, type: solid, molecular_formula: H2O}
+              instruments: [Lumen, Lumen, BOREAS]
+              techniques: <users>
+              complete: false
+            datafiles:
+              name: "file <file.name>"
+              format: {name: NeXus, version: "4"}
+              include_external_links: true
+              link_paths: /entry/data/*
+            """,
+            {"/entry/user_*/name": ("a", "b", "a")},
+        )
+        assert (draft.investigation, draft.visit_id) == ("2026-1", "3")
+        assert (draft.type, draft.location) == ("raw", "/somewhere")
+        assert (draft.sample, draft.sample_type, draft.sample_formula) == (
+            "ice",
+            "solid",
+            "H2O",
+        )
+        assert draft.instruments == ("Lumen", "BOREAS")
+        assert draft.techniques == ("a", "b")
+        assert draft.complete is False
+        assert draft.file_name == "file run_7.nxs"
+        assert draft.format == ("NeXus", "4")
+        assert draft.include_external_links is True
+        assert draft.schema_id == "s0"
+
+    def test_the_same_record_makes_the_same_dataset(self, evaluate):
+        text = variable("{value: '<record.time> <file.modified>'}")
+        assert evaluate(text) == evaluate(text)
+
+    @pytest.mark.parametrize(
+        ("dataset", "field"),
+        [
+            ("{investigation: <x>, name: n}", "dataset.investigation"),
+            ("{investigation: p, name: 'run <x>'}", "dataset.name"),
+            ("{investigation: p, name: n, type: <x>}", "dataset.type"),
+        ],
+    )
+    def test_mandatory_fields_without_a_value(self, evaluate, dataset, field):
+        text = f"""
+            variables: {{x: {{nexus: /entry/x}}}}
+            dataset: {dataset}
+            """
+        with pytest.raises(Rejection) as caught:
+            evaluate(text)
+        assert caught.value.reason == (
+            f"/data/2026/run_7.nxs: schema s0: {field}: has no value, since there is "
+            "none for x (/entry/x)"
+        )
+
+
+class TestWhere:
+    TEXT = """
+        id: isis
+        variables:
+          title: {nexus: [/raw/name, /raw/title]}
+          run: {message: metadata.run}
+          label: {value: "<run> of <title>"}
+          kind: {value: raw}
+          start: {nexus: /raw/start, type: datetime}
+          users: {nexus: /raw/user_*/name, type: "string[]"}
+          t: {nexus: /raw/t, type: float}
+        dataset:
+          investigation: p
+          name: <file.stem>
+          type: <kind>
+          description: <label>
+          location: "<title>/<run>/<title>"
+          start: <start>
+          end: <record.time>
+          techniques: [<users>, <title>]
+        parameters:
+          - {name: t, units: K, value: <t>}
+          - {name: t, units: mK, value: <t>}
+          - {name: description, value: "<run> <title>"}
+          - {name: five, value: 5}
+        """
+
+    @pytest.mark.parametrize(
+        ("field", "where"),
+        [
+            ("description", ": message.metadata.run, /raw/title (variable label)"),
+            (
+                "location",
+                ": /raw/title (variable title), message.metadata.run (variable run)",
+            ),
+            ("start", ": /raw/start (variable start)"),
+            ("end", ": record.time"),
+            ("name", ": file.stem"),
+            ("investigation", ": a constant"),
+            ("type", ": a constant (variable kind)"),
+            (
+                "techniques",
+                ": /raw/user_*/name (variable users), /raw/title (variable title)",
+            ),
+            ("t", ": /raw/t (variable t)"),
+            ("t [mK]", ": /raw/t (variable t)"),
+            (
+                "description []",
+                ": message.metadata.run (variable run), /raw/title (variable title)",
+            ),
+            ("five", ": a constant"),
+            ("nothing", ""),
+            ("visit_id", ""),
+            ("instruments", ""),
+        ],
+    )
+    def test_schema_place_and_variable(self, evaluate, field, where):
+        draft = evaluate(
+            self.TEXT,
+            {
+                "/raw/title": "T",
+                "/raw/start": "2026-01-01T00:00:00Z",
+                "/raw/user_*/name": ("a", "b"),
+                "/raw/t": [4.0, "K"],
+            },
+            message=announced(metadata='{"run": "7"}'),
+        )
+        assert draft.where(field) == f"schema isis{where}"
+
+
+class TestRejections:
+    @pytest.mark.parametrize("seconds", [10**12, -(10**12), 2**62])
+    def test_a_file_of_no_calendars_year(self, schemas, seconds):
+        found = schemas(
+            "selector: {always: true}\ndataset: {investigation: p, name: n}"
+        )
+        file = content()
+        odd = replace(file, stat=replace(file.stat, mtime_ns=seconds * 10**9))
+        with pytest.raises(Rejection, match=r"run_7.nxs: .*outside the years"):
+            found.schemas[0].evaluate(None, odd, record_time=WHEN)
+
+    def test_what_cannot_be_a_value_is_named_with_who_wants_it(self, schemas, tmp_path):
+        path = tmp_path / "run_7.nxs"
+        with h5py.File(path, "w") as file:
+            file.create_group("entry/x")
+        path.chmod(0o444)
+        found = schemas(variable("{nexus: /entry/x}") + "selector: {always: true}")
+        with NexusReader([tmp_path], workers=1) as reader:
+            read = reader.read(str(path), found.paths(str(path), None))
+        with pytest.raises(Rejection) as caught:
+            found.schemas[0].evaluate(None, read, record_time=WHEN)
+        assert caught.value.reason == (
+            f"{path}: /entry/x is a group, expected a value; schema s0 wants it for"
+            " variable x"
+        )
+
+    @pytest.mark.parametrize(
+        ("declared", "value", "why"),
+        [
+            ("type: float", "six", "expected float, found 'six'"),
+            ("type: datetime", "noon", "expected datetime, found 'noon'"),
+            ("type: integer", (1, 2), "expected one integer, found 2 values"),
+            ("required: true", None, "is required but absent"),
+            ("required: true", "  ", "is required but there is no value in '  '"),
+        ],
+    )
+    def test_name_file_schema_variable_path_and_value(
+        self, evaluate, declared, value, why
+    ):
+        values = {} if value is None else {"/entry/x": value}
+        with pytest.raises(Rejection) as caught:
+            evaluate(variable(f"{{nexus: /entry/x, {declared}}}"), values)
+        assert caught.value.reason.startswith(
+            f"/data/2026/run_7.nxs: schema s0: variable x (/entry/x): {why}"
+        )
+
+    def test_stay_short(self, evaluate):
+        text = variable("{nexus: /entry/x, type: float}")
+        with pytest.raises(Rejection) as caught:
+            evaluate(text, {"/entry/x": "x" * 1_000_000})
+        assert len(caught.value.reason) < 250

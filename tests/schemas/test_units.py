@@ -1,0 +1,189 @@
+"""Units as files and catalogues spell them."""
+
+import math
+
+import pint
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from icat_stream.schemas import units
+from icat_stream.schemas.units import UnitError, conversion, convert, known
+
+
+@pytest.mark.parametrize(
+    ("spelling", "same"),
+    [
+        ("Angstrom", "angstrom"),
+        ("ANGSTROM", "angstrom"),
+        ("Å", "angstrom"),
+        ("\N{ANGSTROM SIGN}", "angstrom"),
+        ("1/angstrom", "angstrom^-1"),
+        ("1/Å", "Å⁻¹"),
+        ("deg", "°"),
+        ("degrees", "degree"),
+        ("counts", ""),
+        ("dimensionless", ""),
+        ("N/A", "none"),
+        ("\N{MICRO SIGN}s", "us"),
+        ("\N{GREEK SMALL LETTER MU}s", "microsecond"),
+        ("Kelvin", "K"),
+        ("degK", "K"),
+        ("hz", "Hz"),
+        ("HZ", "1/s"),
+        ("Tesla", "T"),
+        ("uA.hour", "uA.h"),
+        ("uAh", "microamp*hour"),
+        ("microamp-hour", "µA h"),
+        ("kg/m3", "kg/m^3"),
+        ("g cm-3", "g/cm**3"),
+        ("m s-1", "m/s"),
+        ("mm²", "mm^2"),
+        ("W/(m K)", "W/m/K"),
+        ("second", "Second"),
+        ("metre", "m"),
+        ("°C", "celsius"),
+        ("deg C", "degC"),
+        ("\N{DEGREE CELSIUS}", "degC"),
+        ("%", "percent"),
+        ("degC/min", "K/min"),
+    ],
+)
+def test_spellings_of_the_same_unit(spelling, same):
+    assert known(spelling)
+    assert convert(2.5, spelling, same) == 2.5
+    assert convert(2.5, same, spelling) == 2.5
+
+
+@pytest.mark.parametrize(
+    ("value", "from_unit", "to_unit", "expected"),
+    [
+        (6.0, "angstrom", "nm", 0.6),
+        (0.6, "nm", "angstrom", 6.0),
+        (25.0, "degC", "K", 298.15),
+        (300.0, "K", "degC", 26.85),
+        (212.0, "degF", "degC", 100.0),
+        (1.01, "bar", "kPa", 101.0),
+        (12.0, "mHz", "Hz", 0.012),
+        (3.0, "MHz", "kHz", 3000.0),
+        (5.0, "percent", "", 0.05),
+        (180.0, "deg", "rad", math.pi),
+        (1000.0, "gauss", "T", 0.1),
+        (1.0, "T", "kG", 10.0),
+        (2.0, "MW", "W", 2e6),
+        (2.0, "mW", "W", 2e-3),
+        (3.6, "mA.s", "uA.h", 1.0),
+        (-25.0, "metre", "mm", -25000.0),
+    ],
+)
+def test_conversions(value, from_unit, to_unit, expected):
+    assert convert(value, from_unit, to_unit) == pytest.approx(expected, rel=1e-13)
+
+
+@pytest.mark.parametrize(
+    "spelling", ["(degC)", "((degC))", "( °C )", "degC^1", "(degC)^1", "1*degC"]
+)
+def test_a_zero_point_is_not_lost(spelling):
+    assert convert(25.0, spelling, "K") == 298.15
+    assert convert(298.15, "K", spelling) == 25.0
+
+
+@pytest.mark.parametrize("spelling", ["delta_degC", "(delta_degC)", "ΔdegC"])
+def test_a_difference_has_none(spelling):
+    assert convert(25.0, spelling, "K") == 25.0
+
+
+def test_arithmetic_leaves_no_digits_behind():
+    assert convert(6.0, "angstrom", "nm") == 0.6
+    assert convert(1.1, "mm", "m") == 0.0011
+
+
+@pytest.mark.parametrize(
+    ("value", "from_unit", "to_unit", "expected"),
+    [
+        (840, "rpm", "Hz", 14),
+        (14, "Hz", "rpm", 840),
+        (14, "Hz", "deg/s", 5040),
+        (2 * math.pi, "rad/s", "Hz", 1),
+    ],
+)
+def test_a_turn_is_one_cycle(value, from_unit, to_unit, expected):
+    assert convert(value, from_unit, to_unit) == pytest.approx(expected)
+
+
+@pytest.mark.parametrize(
+    ("from_unit", "to_unit"),
+    [
+        ("deg", "counts"),
+        ("deg", ""),
+        ("K", "m"),
+        ("meV", "angstrom"),
+        ("C", "K"),
+        ("deg^2", "rad"),
+        ("", "s"),
+    ],
+)
+def test_what_does_not_measure_the_same_is_refused(from_unit, to_unit):
+    with pytest.raises(UnitError, match="cannot be converted"):
+        convert(1.0, from_unit, to_unit)
+
+
+def test_an_error_has_no_zero_point():
+    assert conversion("degC", "K").difference(2.0) == 2.0
+    assert conversion("degF", "K").difference(1.8) == pytest.approx(1.0)
+    assert conversion("degC", "K").value(2.0) == 275.15
+
+
+@pytest.mark.parametrize(
+    "unit",
+    [
+        "frobs",
+        "a.u.",
+        "arb",
+        "2 m",
+        "10^-6 m",
+        "m//s",
+        "m*",
+        "/s",
+        "()",
+        "m/()",
+        "^2",
+        "((((((m))))))",
+        "m**9**9**9",
+        "m^999999999999",
+        "9**9**9**9",
+        "m" * 1000,
+        "\0",
+        "[K]",
+        "m;s",
+    ],
+    ids=lambda unit: unit[:14],
+)
+def test_what_is_no_unit(unit):
+    assert not known(unit)
+    with pytest.raises(UnitError):
+        convert(1.0, unit, "m")
+
+
+def test_equal_texts_need_not_be_known():
+    assert convert(7.0, "frobs", "frobs") == 7.0
+
+
+def test_too_large_for_a_number():
+    with pytest.raises(UnitError, match="too large"):
+        convert(1e300, "Gm", "pm")
+
+
+@given(st.text(alphabet="mKs°%Å/*^.()- 1290\t\0µe", max_size=25))
+def test_any_text_is_a_unit_or_refused(text):
+    if known(text):
+        assert convert(3.5, text, text) == 3.5
+    else:
+        with pytest.raises(UnitError):
+            convert(1.0, text, "m")
+
+
+def test_what_is_taken_for_known_is_known_to_pint():
+    registry = pint.UnitRegistry()
+    for unit in units._COMMON:
+        registry.parse_units(unit)

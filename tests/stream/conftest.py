@@ -1,0 +1,274 @@
+"""A stage for loops: topics of a real broker, and what went in and came out."""
+
+import json
+import sqlite3
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from confluent_kafka import Consumer, KafkaException, Message, Producer, TopicPartition
+from confluent_kafka.admin import AdminClient, NewTopic
+
+from icat_stream.config import Settings
+from icat_stream.journal import Journal
+from icat_stream.records import Outcome, Record
+from icat_stream.sandbox.kafka import JavaBroker
+from icat_stream.stream import Loop, RunResult
+
+sys.path.insert(0, str(Path(__file__).parent))
+import scripted
+
+RUNNER = Path(__file__).with_name("runner.py")
+PATIENCE = 60.0
+
+
+class Stage:
+    def __init__(self, broker: JavaBroker, prefix: str, folder: Path) -> None:
+        self.broker = broker
+        self.prefix = prefix
+        self.folder = folder
+        self.source = f"{prefix}.source"
+        self.events_topic = f"{prefix}.events"
+        self.dead_topic = f"{prefix}.dead"
+        self.group = f"{prefix}.c"
+        self.outcomes: list[tuple[Record, Outcome]] = []
+        self._processes: list[subprocess.Popen[bytes]] = []
+        self._loops: list[tuple[Loop, threading.Thread, list[RunResult]]] = []
+        self._client = {"bootstrap.servers": broker.bootstrap, "log_level": 0}
+
+    def settings(self, **sections: Any) -> dict[str, Any]:
+        base: dict[str, Any] = {
+            "facility": "TEST",
+            "kafka": {
+                "bootstrap_servers": self.broker.bootstrap,
+                "group_id": self.prefix,
+                "partitions": 2,
+            },
+            "journal": {"url": f"sqlite:///{self.folder}/journal.db"},
+            "events": {"topic": self.events_topic},
+            "dead_letters": {"topic": self.dead_topic},
+            "retries": {"delays": ["200ms", "300ms"]},
+            "consumers": {"c": {"handler": "x", "topics": [self.source]}},
+        }
+        for name, section in sections.items():
+            base[name] = {**base.get(name, {}), **section}
+        return base
+
+    def create(self, partitions: int = 3, **config: str) -> None:
+        self.create_topic(self.source, partitions, **config)
+
+    def create_topic(self, name: str, partitions: int = 1, **config: str) -> None:
+        topic = NewTopic(name, partitions, 1, config=config)
+        admin = AdminClient(self._client)
+        for future in admin.create_topics([topic]).values():
+            future.result()
+
+    def send(
+        self,
+        *messages: Any,
+        topic: str | None = None,
+        transactional: bool = False,
+        **kwargs: Any,
+    ) -> None:
+        options = {**self._client, "message.max.bytes": 10_000_000, "linger.ms": 0}
+        if transactional:
+            options["transactional.id"] = f"{self.prefix}.sender"
+        producer = Producer(options)
+        if transactional:
+            producer.init_transactions(PATIENCE)
+            producer.begin_transaction()
+        for message in messages:
+            raw = isinstance(message, bytes)
+            producer.produce(
+                topic or self.source,
+                value=message if raw else json.dumps(message).encode(),
+                key=None if raw else str(message["key"]).encode(),
+                **kwargs,
+            )
+        if transactional:
+            producer.commit_transaction(PATIENCE)
+        assert producer.flush(PATIENCE) == 0
+
+    def delete_records(self, below: int) -> None:
+        admin = AdminClient(self._client)
+        place = TopicPartition(self.source, 0, below)
+        for future in admin.delete_records([place]).values():
+            future.result()
+
+    def read(self, topic: str) -> list[Message]:
+        """All that a read_committed reader sees."""
+        client = Consumer(
+            {
+                **self._client,
+                "group.id": "reader",
+                "enable.partition.eof": True,
+                "auto.offset.reset": "earliest",
+                "enable.auto.commit": False,
+            }
+        )
+        try:
+            known = client.list_topics(timeout=PATIENCE).topics
+            if topic not in known:
+                return []
+            left = set(known[topic].partitions)
+            client.assign([TopicPartition(topic, number, 0) for number in left])
+            found = []
+            while left:
+                message = client.poll(PATIENCE)
+                assert message is not None, f"{topic} has no end"
+                if message.error():
+                    left.discard(message.partition())
+                else:
+                    found.append(message)
+            return found
+        finally:
+            client.close()
+
+    def events(self) -> list[str]:
+        return [json.loads(m.value())["id"] for m in self.read(self.events_topic)]
+
+    def dead_letters(self) -> list[Message]:
+        return self.read(self.dead_topic)
+
+    def committed(self, topic: str | None = None) -> dict[int, int]:
+        topic = topic or self.source
+        client = Consumer({**self._client, "group.id": self.group})
+        try:
+            number = len(
+                client.list_topics(topic, timeout=PATIENCE).topics[topic].partitions
+            )
+            places = [TopicPartition(topic, n) for n in range(number)]
+            end = time.monotonic() + PATIENCE
+            while True:
+                try:
+                    found = client.committed(places, PATIENCE)
+                    return {place.partition: place.offset for place in found}
+                except KafkaException:
+                    # A coordinator that has just come back takes its time.
+                    assert time.monotonic() < end
+                    time.sleep(0.1)
+        finally:
+            client.close()
+
+    def rows(self, where: str = "1") -> list[sqlite3.Row]:
+        connection = sqlite3.connect(self.folder / "journal.db")
+        connection.row_factory = sqlite3.Row
+        try:
+            return connection.execute(
+                f'SELECT * FROM outcomes WHERE {where} ORDER BY topic, "offset"'
+            ).fetchall()
+        finally:
+            connection.close()
+
+    def lines(self, name: str) -> list[str]:
+        file = self.folder / name
+        return file.read_text().splitlines() if file.exists() else []
+
+    def switch(self, name: str, on: bool | str = True) -> None:
+        file = self.folder / name
+        if on:
+            file.write_text(on if isinstance(on, str) else "")
+        else:
+            file.unlink()
+
+    def loop(
+        self, until_end: bool = True, secret: bool = False, **sections: Any
+    ) -> Loop:
+        settings = Settings(**self.settings(**sections))
+        journal = Journal(settings.journal)
+        journal.create()
+        kind = scripted.Secret if secret else scripted.Scripted
+        return Loop(
+            "c",
+            kind(self.folder),
+            settings,
+            journal,
+            until_end=until_end,
+            on_outcome=lambda *both: self.outcomes.append(both),
+        )
+
+    def run(self, **kwargs: Any) -> RunResult:
+        """Run a loop to the end, here."""
+        return self.loop(**kwargs).run()
+
+    def start(self, **kwargs: Any) -> Loop:
+        """Run a loop in a thread."""
+        loop = self.loop(until_end=False, **kwargs)
+        results: list[RunResult] = []
+        thread = threading.Thread(target=lambda: results.append(loop.run()))
+        thread.start()
+        self._loops.append((loop, thread, results))
+        return loop
+
+    def stop(self, loop: Loop) -> RunResult:
+        loop.stop()
+        return self.join(loop)
+
+    def join(self, loop: Loop) -> RunResult:
+        for other, thread, results in self._loops:
+            if other is loop:
+                thread.join(PATIENCE)
+                assert not thread.is_alive()
+                return results[0]
+        raise AssertionError("never started")
+
+    def spawn(
+        self,
+        *,
+        fault: str = "",
+        until_end: bool = False,
+        consumer: str = "Scripted",
+        traces: bool = False,
+        **sections: Any,
+    ) -> subprocess.Popen[bytes]:
+        """Run a loop in a process."""
+        options = {
+            "settings": self.settings(**sections),
+            "folder": str(self.folder),
+            "until_end": until_end,
+            "consumer": consumer,
+            "traces": traces,
+        }
+        number = len(self._processes)
+        with (self.folder / f"stderr-{number}").open("wb") as log:
+            process = subprocess.Popen(
+                [sys.executable, str(RUNNER), json.dumps(options)],
+                stdout=subprocess.PIPE,
+                stderr=log,
+                env={"ICAT_STREAM_FAULT": fault, "PATH": "/usr/bin:/bin"},
+            )
+        self._processes.append(process)
+        return process
+
+    def ended(self, process: subprocess.Popen[bytes]) -> tuple[int, dict[str, Any]]:
+        out, _ = process.communicate(timeout=PATIENCE)
+        return process.returncode, json.loads(out) if out else {}
+
+    def wait(self, condition: Callable[[], Any]) -> None:
+        end = time.monotonic() + PATIENCE
+        while not condition():
+            assert time.monotonic() < end, "it did not come to that"
+            time.sleep(0.05)
+
+    def close(self) -> None:
+        for loop, thread, _ in self._loops:
+            loop.stop()
+            thread.join(PATIENCE)
+        for process in self._processes:
+            if process.poll() is None:
+                process.kill()
+            process.communicate()
+
+
+@pytest.fixture
+def stage(
+    kafka_broker: JavaBroker, topic_prefix: str, tmp_path: Path
+) -> Iterator[Stage]:
+    stage = Stage(kafka_broker, topic_prefix, tmp_path)
+    yield stage
+    stage.close()

@@ -1,0 +1,133 @@
+"""Records that wait for something: parking, systems that are down."""
+
+import json
+import sqlite3
+
+import pytest
+
+from icat_stream.records import OutcomeKind
+
+pytestmark = pytest.mark.kafka
+
+
+def message(name, key="k", *steps):
+    return {"id": str(name), "key": key, "do": list(steps) or ["ok"]}
+
+
+def test_a_parked_record_goes_in_when_what_it_misses_is_there(stage):
+    stage.create(partitions=1)
+    stage.send(message(1, "k", "need:inv"), message(2, "k"))
+    hours = {"delays": ["1h"]}
+    loop = stage.start(retries=hours)
+    stage.wait(lambda: stage.events() == ["2"])
+    [parked] = stage.read(f"{stage.group}.retry.0")
+    headers = dict(parked.headers())
+    assert headers["icat-stream.error-class"] == b"dependency"
+    assert json.loads(headers["icat-stream.missing"]) == ["inv"]
+    stage.switch("have-inv")
+    stage.wait(lambda: stage.events() == ["2", "1"])
+    result = stage.stop(loop)
+    assert result.counts[OutcomeKind.INGESTED] == 2
+    assert result.counts[OutcomeKind.DEFERRED] == 0
+    assert stage.dead_letters() == []
+
+
+def test_what_is_released_is_committed_before_what_waits_on(stage):
+    stage.create(partitions=1)
+    one = {"partitions": 1}
+    hours = {"delays": ["1h"]}
+    # Three wait for something that does not come, one of them with the key of one
+    # that is released; one behind them is released.
+    stage.send(
+        message("a1", "a", "need:never"),
+        message("b1", "b", "need:inv"),
+        message("a2", "a", "need:never"),
+        message("c1", "c", "need:never"),
+    )
+    loop = stage.start(retries=hours, kafka=one)
+    retry = f"{stage.group}.retry.0"
+    stage.wait(lambda: len(stage.read(retry)) == 4)
+    stage.switch("have-inv")
+    stage.wait(lambda: stage.events() == ["b1"])
+    stage.wait(lambda: len(stage.read(retry)) >= 6)
+    stage.stop(loop)
+    tail = stage.read(retry)[4:]
+    names = [json.loads(m.value())["id"] for m in tail]
+    # a1 had to move, so a2 moved behind it, and c1, that was before a2, with them.
+    assert [name for name in names if name.startswith("a")] == ["a1", "a2"]
+    assert "b1" not in names
+    assert dict(tail[0].headers())["icat-stream.attempts"] == b"1"
+    assert stage.committed(retry)[0] >= 2
+    # Nothing is lost: another run finds those that wait.
+    again = stage.run(retries=hours, kafka=one)
+    assert again.counts[OutcomeKind.DEFERRED] == 3
+
+
+def test_what_was_released_keeps_the_order_of_its_key(stage):
+    stage.create(partitions=1)
+    stage.send(*(message(n, f"k{n % 3}", f"need:i{n % 3}") for n in range(60)))
+    loop = stage.start(retries={"delays": ["1h"]})
+    stage.wait(lambda: len(stage.outcomes) == 60)
+    for n in range(3):
+        stage.switch(f"have-i{n}")
+    stage.wait(lambda: len(stage.events()) == 60)
+    stage.stop(loop)
+    for k in range(3):
+        names = [x.split()[1] for x in stage.lines("done") if x.startswith(f"k{k} ")]
+        assert names == [str(n) for n in range(60) if n % 3 == k]
+
+
+def test_waiting_ends_with_a_dead_letter_that_says_what_was_missing(stage):
+    stage.create(partitions=1)
+    stage.send(message(1, "k", "need:inv"))
+    loop = stage.start(retries={"delays": ["1h"], "park_for": "500ms"})
+    stage.wait(stage.dead_letters)
+    stage.stop(loop)
+    [letter] = stage.dead_letters()
+    text = dict(letter.headers())["icat-stream.error-message"].decode()
+    assert "inv" in text
+    assert "waited" in text
+
+
+def test_a_run_until_the_end_asks_for_what_is_missing_before_it_ends(stage):
+    stage.create(partitions=1)
+    stage.send(message(1, "k", "need:inv"))
+    hours = {"delays": ["1h"]}
+    assert stage.run(retries=hours).counts[OutcomeKind.DEFERRED] == 1
+    stage.switch("have-inv")
+    assert stage.run(retries=hours).counts[OutcomeKind.INGESTED] == 1
+    assert stage.events() == ["1"]
+
+
+def test_a_system_that_is_down_costs_no_attempts_and_the_loop_goes_on_by_itself(stage):
+    stage.create()
+    stage.switch("down")
+    stage.send(*(message(n, f"k{n}") for n in range(20)))
+    loop = stage.start()
+    stage.wait(lambda: stage.lines("calls"))
+    stage.switch("down", on=False)
+    stage.wait(lambda: len(stage.events()) == 20)
+    result = stage.stop(loop)
+    assert (result.exit_code, result.announced) == (0, 20)
+    assert {row["attempts"] for row in stage.rows()} == {1}
+    # Once down, no lane tries the next record on it: each of four at most once.
+    assert len(stage.lines("calls")) <= 20 + 4
+    assert stage.read(f"{stage.group}.retry.0") == []
+
+
+def test_it_pauses_while_its_journal_is_locked_away_and_goes_on(stage):
+    stage.create()
+    loop = stage.start()
+    stage.send(message(1))
+    stage.wait(lambda: stage.events() == ["1"])
+    with sqlite3.connect(stage.folder / "journal.db") as connection:
+        connection.execute("ALTER TABLE outcomes RENAME TO elsewhere")
+    connection.close()
+    stage.send(message(2))
+    stage.wait(lambda: len(stage.lines("done")) == 2)
+    with sqlite3.connect(stage.folder / "journal.db") as connection:
+        connection.execute("ALTER TABLE elsewhere RENAME TO outcomes")
+    connection.close()
+    stage.wait(lambda: stage.events() == ["1", "2"])
+    stage.stop(loop)
+    assert [row["state"] for row in stage.rows()] == ["committed"] * 2
