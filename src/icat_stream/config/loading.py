@@ -4,7 +4,7 @@ import configparser
 import difflib
 import os
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, get_args, get_origin
@@ -18,6 +18,7 @@ from .yaml_lines import BadYaml, Lines, line_of, read_yaml
 # Variables of ours that are no settings: for fault tests, and the sandbox's broker.
 _NO_SETTINGS = ("ICAT_STREAM_FAULT", "ICAT_STREAM_KAFKA_JARS")
 _ICAT_CFG_FOLDERS = ("/etc/icat", "~/.config/icat", "~/.icat", ".")
+_YAML = (".yaml", ".yml")
 _PATHS = (
     ("icat", "password_file"),
     ("files", "roots"),
@@ -346,4 +347,23 @@ def _anchored(settings: Settings, folder: Path) -> Settings:
         for key, value in settings.kafka.client.items()
     }
     updates["kafka"] = settings.kafka.model_copy(update={"client": client})
+    updates["consumers"] = {
+        name: consumer.model_copy(update={"options": _options(consumer.options, under)})
+        for name, consumer in settings.consumers.items()
+    }
     return settings.model_copy(update=updates)
+
+
+def _options(options: dict[str, Any], under: Callable[[Path], Path]) -> dict[str, Any]:
+    """Anchor the field maps that are files: others are names of shipped ones."""
+    maps = options.get("maps")
+    if not isinstance(maps, list):
+        return options
+    return options | {
+        "maps": [
+            str(under(Path(name)))
+            if isinstance(name, str) and ("/" in name or name.endswith(_YAML))
+            else name
+            for name in maps
+        ]
+    }

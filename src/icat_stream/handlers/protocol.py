@@ -35,6 +35,10 @@ class Handler(Protocol):
     letters, or ``None`` where that cannot be told; then only coordinates, size and
     sha256 are kept.
 
+    One that takes options has a class method ``check(settings, options)``, which raises
+    :class:`~icat_stream.config.ConfigError` with what is wrong with them; fields of its
+    problems begin with ``options``.
+
     A handler is made once, with a :class:`HandlerContext`, and used by several
     threads at once.
     """

@@ -3,7 +3,7 @@
 import logging
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -153,6 +153,10 @@ class Line:
         )
         try:
             handler = load_handler(settings.handler)(context)
+        except ConfigError as error:
+            raise ConfigError(
+                [in_consumer(p, name, "configuration") for p in error.problems]
+            ) from error
         except (UnknownHandler, Rejection) as error:
             raise ConfigError(
                 [
@@ -173,6 +177,13 @@ class Line:
             dry_run=self._dry_run,
             show_plans=self._show_plans,
         )
+
+
+def in_consumer(problem: Problem, name: str, source: str) -> Problem:
+    """Return a problem of a handler's options, as one of the configuration's."""
+    if problem.source != "configuration":
+        return problem
+    return replace(problem, source=source, field=f"consumers.{name}.{problem.field}")
 
 
 def journal_exists(settings: Settings) -> bool:

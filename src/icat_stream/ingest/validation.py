@@ -3,14 +3,18 @@
 import logging
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 from pydantic import SecretStr
 
 from icat_stream.config import ConfigError, Problem, Settings, load
+from icat_stream.config.yaml_lines import line_of, read_yaml
 from icat_stream.handlers import UnknownHandler, load_handler
 from icat_stream.records import Failure, SystemUnavailable
 from icat_stream.schemas import load_schemas
+
+from .assembly import in_consumer
 
 # What librdkafka says of brokers is in the exceptions, too.
 _SILENT = logging.getLogger("icat_stream.ingest.validation.kafka")
@@ -72,9 +76,19 @@ def _say(text: str) -> None:
 
 def _handlers(settings: Settings, source: str) -> list[Problem]:
     problems = []
+    _, lines = read_yaml(Path(source))
     for name, consumer in settings.consumers.items():
         try:
-            load_handler(consumer.handler)
+            handler = load_handler(consumer.handler)
+            if check := getattr(handler, "check", None):
+                check(settings, consumer.options)
+        except ConfigError as error:
+            for problem in error.problems:
+                placed = in_consumer(problem, name, source)
+                line = line_of(lines, tuple(placed.field.split(".")))
+                problems.append(
+                    replace(placed, line=line) if placed.source == source else placed
+                )
         except UnknownHandler as error:
             problems.append(
                 Problem(

@@ -1,9 +1,24 @@
-"""Bytes to typed messages and back: pure, without any I/O.
+"""Bytes to typed messages and back.
 
-:func:`decode` knows the five FlatBuffers schemas of the file writer's topic.
-:class:`Undecodable` is the only thing it raises.
+:func:`decode` knows the five FlatBuffers schemas of the file writer's topic;
+:class:`FieldMaps` reads JSON and XML by field maps.  :class:`Undecodable` is the only
+thing that they raise of a record's value.
 """
 
+from .conversions import Scalar
+from .datasets import (
+    DatafileList,
+    DatasetMessage,
+    MetadataUpdate,
+    Operations,
+    Reschedule,
+    SaidDatafile,
+    SaidParameter,
+    SaidSample,
+)
+from .documents import Document, DocumentLimits, read_document
+from .field_map import FieldMap, FieldMaps, Mapped
+from .field_map_loading import load_field_map
 from .filewriter import (
     Action,
     ActionOutcome,
@@ -24,14 +39,30 @@ __all__ = [
     "Action",
     "ActionOutcome",
     "ActionResponse",
+    "DatafileList",
+    "DatasetMessage",
+    "Document",
+    "DocumentLimits",
+    "FieldMap",
+    "FieldMaps",
     "FinishedWriting",
     "Foreign",
+    "Mapped",
     "Message",
+    "MetadataUpdate",
+    "Operations",
+    "Reschedule",
     "RunStart",
     "RunStop",
+    "SaidDatafile",
+    "SaidParameter",
+    "SaidSample",
+    "Scalar",
     "Status",
     "Undecodable",
     "decode",
     "encode",
+    "load_field_map",
+    "read_document",
     "schema_of",
 ]

@@ -1,0 +1,155 @@
+"""What others say of datasets, and of investigations they want something done with."""
+
+from dataclasses import dataclass
+from datetime import datetime
+
+from .conversions import Scalar
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SaidParameter:
+    """A parameter, whose type may not be known by its units.
+
+    Parameters
+    ----------
+    name
+        Of the parameter type.
+    value
+        As it was written.
+    units
+        ``None``: not said.
+    """
+
+    name: str
+    value: Scalar
+    units: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SaidDatafile:
+    """A file, by its path.
+
+    Parameters
+    ----------
+    location
+        Absolute, or relative to the dataset's location.
+    name
+        Its last part by default.
+    size
+        In bytes.
+    parameters
+        Of the file.
+    """
+
+    location: str
+    name: str | None = None
+    size: int | None = None
+    parameters: tuple[SaidParameter, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SaidSample:
+    """A sample of the investigation."""
+
+    name: str
+    type: str | None = None
+    parameters: tuple[SaidParameter, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DatasetMessage:
+    """A dataset that was measured or calculated.
+
+    Parameters
+    ----------
+    name
+        Unique in the investigation.
+    location
+        Its folder.
+    investigation, visit_id
+        Its names; or the catalogue's `investigation_id`.
+    complete
+        ``False``: more is to come.
+    """
+
+    name: str
+    location: str
+    instrument: str | None = None
+    investigation: str | None = None
+    investigation_id: int | None = None
+    visit_id: str | None = None
+    start: datetime | None = None
+    end: datetime | None = None
+    description: str | None = None
+    complete: bool = True
+    sample: SaidSample | None = None
+    techniques: tuple[str, ...] = ()
+    parameters: tuple[SaidParameter, ...] = ()
+    datafiles: tuple[SaidDatafile, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MetadataUpdate:
+    """One parameter of datasets that are there.
+
+    Parameters
+    ----------
+    investigation
+        Name of the proposal.
+    instrument
+        The beamline.
+    locations
+        Of the datasets.
+    name, value
+        Of the parameter.
+    """
+
+    investigation: str
+    locations: tuple[str, ...]
+    name: str
+    value: Scalar
+    instrument: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DatafileList:
+    """Further files of a dataset that is there.
+
+    Parameters
+    ----------
+    dataset_id
+        The catalogue's; or the dataset's location, or its name.
+    """
+
+    datafiles: tuple[SaidDatafile, ...]
+    dataset_id: int | None = None
+    investigation: str | None = None
+    instrument: str | None = None
+    location: str | None = None
+    name: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Reschedule:
+    """An investigation that is to be looked at again in its schedule.
+
+    Parameters
+    ----------
+    investigation_id
+        As the scheduling system counts; or `investigation` and `instrument`.
+    """
+
+    investigation_id: int | None = None
+    investigation: str | None = None
+    instrument: str | None = None
+    start: datetime | None = None
+    end: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Operations:
+    """What is to be done with an investigation, such as to mint a DOI."""
+
+    name: str
+    operations: tuple[str, ...]
+    visit_id: str | None = None
