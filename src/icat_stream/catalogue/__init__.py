@@ -4,7 +4,7 @@ A :class:`Catalogue` is shared by all of a process; each thread has a :class:`La
 it.  What goes wrong is raised as the failures of :mod:`icat_stream.records`.
 """
 
-from .applied import Applied, AppliedDataset, FileStore
+from .applied import Applied, AppliedDataset, AppliedSnapshot, FileStore
 from .catalogue import Catalogue
 from .faults import FacilityMissing
 from .lane import Lane
@@ -13,6 +13,7 @@ from .query import quote
 __all__ = [
     "Applied",
     "AppliedDataset",
+    "AppliedSnapshot",
     "Catalogue",
     "FacilityMissing",
     "FileStore",

@@ -29,6 +29,26 @@ class AppliedDataset:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class AppliedSnapshot:
+    """A user or an investigation that is now as planned.
+
+    Parameters
+    ----------
+    user, investigation
+        Which of them it is: the natural key.
+    id
+        ICAT's.
+    kind
+        ``ingested`` or ``unchanged``.
+    """
+
+    id: int
+    kind: OutcomeKind
+    user: str | None = None
+    investigation: InvestigationKey | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Applied:
     """What became of a plan.
 
@@ -36,6 +56,8 @@ class Applied:
     ----------
     kind
         ``unchanged`` when nothing had to be written, else ``ingested``.
+    snapshots
+        Users, then investigations, in the plan's order.
     datasets
         In the plan's order.
     written
@@ -47,6 +69,7 @@ class Applied:
     """
 
     kind: OutcomeKind
+    snapshots: tuple[AppliedSnapshot, ...] = ()
     datasets: tuple[AppliedDataset, ...] = ()
     written: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()

@@ -22,9 +22,10 @@ from .faults import IcatFault, ResultUnknown, fingerprint, passing
 from .holdings import Holding
 from .memory import Memory
 from .naming import digest, new_name
-from .query import quote, select, shorten
+from .preparation import Preparation
+from .query import select, shorten
 from .references import References
-from .resolution import Prerequisite, Resolved, Resolver
+from .resolution import Resolved, Resolver
 from .schema import Schema
 from .session import Session, entities
 from .validation import Checker
@@ -67,9 +68,12 @@ class Application:
     written: list[str] = field(default_factory=list)
     # Datafiles that were seen to be whole in the data service.
     sound: set[str] = field(default_factory=set)
-    # Prerequisites that ICAT said are there when we created them.
-    taken: set[str] = field(default_factory=set)
     notes: tuple[str, ...] = ()
+
+    preparation: Preparation = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.preparation = Preparation(self.session, self.references)
 
     def diff(self, dataset: Dataset) -> Diff:
         """Return the plan beside what is there; reads only."""
@@ -99,7 +103,7 @@ class Application:
             resolved = self._resolve(dataset)
             self._checker().values(resolved.dataset, resolved.parameter_types)
             if resolved.prerequisites:
-                self._prepare(resolved.prerequisites)
+                self.preparation.prepare(resolved.prerequisites, self.written)
                 continue
             target, holding = self._target(resolved, everything=False)
             try:
@@ -194,40 +198,6 @@ class Application:
 
     def _compare(self, target: Resolved, holding: Holding) -> Comparison:
         return compare(target, holding, uploaded=self.store is not None)
-
-    def _prepare(self, prerequisites: Sequence[Prerequisite]) -> None:
-        for wanted in prerequisites:
-            what = f"{wanted.entity} {wanted.name}"
-            try:
-                self.session.create(wanted.entity, wanted.content)
-                self.written.append(f"{what} created")
-            except ResultUnknown as error:
-                # The next look says whether it is there.
-                _log.info("%s: %s; reading back", what, error.reason)
-            except IcatFault as fault:
-                if fault.kind != "OBJECT_ALREADY_EXISTS":
-                    raise self.session.failure(fault, f"to create {what}") from fault
-                if what in self.taken:
-                    # Looked for since then, by its exact name, and not found.
-                    raise self._misspelt(wanted, fault) from fault
-                self.taken.add(what)
-            self.references.forget(wanted.entity)
-
-    def _misspelt(self, wanted: Prerequisite, fault: IcatFault) -> Rejection:
-        alike = f"o.name = {quote(wanted.key)}"
-        query = select(wanted.entity, alike, then="LIMIT 0, 5")
-        rows = entities(self.session.search(query, wanted.entity))
-        names = {
-            f"{row['name']} [{row['units']}]" if "units" in row else row["name"]
-            for row in rows
-        }
-        there = ", ".join(shorten(name) for name in sorted(names - {wanted.name}))
-        return Rejection(
-            f"{wanted.entity} {shorten(wanted.name)} is not in the catalogue, but ICAT"
-            f" says {fault.message.strip()!r} and has {there or 'nothing that we see'}:"
-            " to its database the names are equal (case, blanks at the end). Use the"
-            " one that is there, or rename it"
-        )
 
     def _create(self, target: Resolved) -> int:
         planned = target.dataset

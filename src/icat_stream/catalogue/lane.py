@@ -8,28 +8,34 @@ from typing import Any
 from icat_stream.config import PolicySettings
 from icat_stream.records import (
     Diff,
+    Investigation,
     InvestigationEntry,
     InvestigationKey,
     OutcomeKind,
     ParameterTypeEntry,
     Plan,
     Rejection,
+    User,
 )
 
 from . import holdings
-from .applied import Applied, FileStore
+from .applied import Applied, AppliedDataset, AppliedSnapshot, FileStore
 from .applying import Application
+from .growing import Growth
 from .memory import Memory
 from .query import in_lists, searchable, select
 from .references import References
 from .schema import Schema
 from .session import Session, entities
+from .snapshot_applying import SnapshotApplication
+from .snapshots import Looking
 from .tracing import span
 
 _NAMED = {
     "dataset_type": "DatasetType",
     "instrument": "Instrument",
     "technique": "Technique",
+    "user": "User",
 }
 _WITH_UNITS = re.compile(r"(.*) \[(.*)\]", re.DOTALL)
 
@@ -133,6 +139,8 @@ class Lane:
         found: list[Any] = []
         store = _NoStore() if uploads else None
         with span("icat.diff"):
+            for snapshot in self._snapshots(plan):
+                found.extend(self._snapshot_application().diff(snapshot))
             for application, dataset in self._applications(plan, store):
                 found.extend(application.diff(dataset).changes)
         return Diff(changes=tuple(found))
@@ -158,16 +166,26 @@ class Lane:
         SystemUnavailable
             ICAT is down.
         """
-        done = []
+        done: list[AppliedDataset] = []
+        snapshots: list[AppliedSnapshot] = []
         written: list[str] = []
         notes: list[str] = []
         with span("icat.apply"):
+            for snapshot in self._snapshots(plan):
+                one = self._snapshot_application()
+                snapshots.append(one.apply(snapshot))
+                written += one.growth.written
+                notes += one.notes
             for application, dataset in self._applications(plan, store):
                 done.append(application.apply(dataset))
                 written += application.written
                 notes += application.notes
-        kinds = {dataset.kind for dataset in done}
+        kinds = {d.kind for d in done} | {s.kind for s in snapshots}
         objects: dict[str, Any] = {}
+        for each in snapshots:
+            name = "user" if each.user is not None else "investigation"
+            objects[name] = each.user or str(each.investigation)
+            objects[f"{name}_id"] = each.id
         if len(done) == 1:
             objects = {
                 "investigation": str(done[0].investigation),
@@ -179,6 +197,7 @@ class Lane:
             kind=OutcomeKind.INGESTED
             if OutcomeKind.INGESTED in kinds
             else OutcomeKind.UNCHANGED,
+            snapshots=tuple(snapshots),
             datasets=tuple(done),
             written=tuple(written),
             notes=tuple(notes),
@@ -193,7 +212,7 @@ class Lane:
         missing
             ``investigation:NAME/VISIT`` or ``investigation:NAME``,
             ``parameter_type:NAME [UNITS]``, ``instrument:NAME``,
-            ``technique:NAME``, ``dataset_type:NAME``.
+            ``technique:NAME``, ``dataset_type:NAME``, ``user:NAME``.
         """
         found: set[str] = set()
         by_kind: dict[str, list[str]] = {}
@@ -228,14 +247,38 @@ class Lane:
         """Log out and close the connection."""
         self._session.close()
 
-    def _applications(
-        self, plan: Plan, store: FileStore | None
-    ) -> Iterable[tuple[Application, Any]]:
+    def _snapshots(self, plan: Plan) -> tuple[User | Investigation, ...]:
+        self._ours(plan)
+        return (*plan.users, *plan.investigations)
+
+    def _snapshot_application(self) -> SnapshotApplication:
+        return SnapshotApplication(
+            looking=Looking(
+                session=self._session,
+                schema=self._schema,
+                references=self._references,
+                policies=self._policies,
+                ignore_case=self._ignore_case,
+            ),
+            growth=Growth(
+                session=self._session,
+                schema=self._schema,
+                references=self._references,
+                memory=self._memory,
+            ),
+        )
+
+    def _ours(self, plan: Plan) -> None:
         if plan.facility != self._facility:
             raise Rejection(
                 f"the plan is for facility {plan.facility!r}, we write"
                 f" {self._facility!r}"
             )
+
+    def _applications(
+        self, plan: Plan, store: FileStore | None
+    ) -> Iterable[tuple[Application, Any]]:
+        self._ours(plan)
         keys = [dataset.key for dataset in plan.datasets]
         if len(set(keys)) < len(keys):
             raise Rejection(f"the plan names a dataset twice: {', '.join(keys)}")

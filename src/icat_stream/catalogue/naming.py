@@ -5,7 +5,7 @@ import json
 from dataclasses import asdict
 from datetime import UTC, datetime
 
-from icat_stream.records import Dataset
+from icat_stream.records import Dataset, Investigation, User
 
 _NAME_LIMIT = 255
 
@@ -34,7 +34,7 @@ def new_name(planned: Dataset) -> str:
     return planned.name[: _NAME_LIMIT - len(suffix)] + suffix
 
 
-def digest(planned: Dataset) -> str:
+def digest(planned: Dataset | Investigation | User) -> str:
     """Return a hash of all of a plan."""
 
     def plain(value: object) -> str:

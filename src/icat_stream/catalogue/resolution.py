@@ -103,7 +103,8 @@ class Resolver:
         investigation_id = self._investigation(dataset)
         types, dataset = self._parameter_types(dataset)
         techniques, dataset = self._techniques(dataset)
-        instruments, dataset = self._instruments(dataset)
+        instruments = self.instruments(dataset.instruments)
+        dataset = replace(dataset, instruments=tuple(instruments))
         sample_id, dataset = self._sample(dataset, investigation_id)
         return Resolved(
             dataset=dataset,
@@ -114,9 +115,19 @@ class Resolver:
             technique_ids=techniques,
             format_ids=self._formats(dataset),
             parameter_types=types,
-            prerequisites=tuple(self._missing),
-            notes=tuple(self._notes),
+            prerequisites=self.prerequisites,
+            notes=self.notes,
         )
+
+    @property
+    def prerequisites(self) -> tuple[Prerequisite, ...]:
+        """What has to be created before anything that was resolved here."""
+        return tuple(self._missing)
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What was left out by policy."""
+        return tuple(self._notes)
 
     def _investigation(self, dataset: Dataset) -> int:
         key = dataset.investigation
@@ -155,9 +166,16 @@ class Resolver:
             ids[kind] = int(versions[kind.version])
         return ids
 
-    def _instruments(self, dataset: Dataset) -> tuple[dict[str, int], Dataset]:
-        names = tuple(dict.fromkeys(dataset.instruments))
-        ids = _ids(self.references.named(self.session, "Instrument", names))
+    def instruments(self, wanted: Iterable[str]) -> dict[str, int]:
+        """Return ids of instruments by name, without those left out by policy.
+
+        Raises
+        ------
+        DependencyMissing, Rejection
+            As :meth:`resolve`.
+        """
+        names = tuple(dict.fromkeys(wanted))
+        ids = ids_of(self.references.named(self.session, "Instrument", names))
         for name in names:
             if name in ids:
                 continue
@@ -168,13 +186,12 @@ class Resolver:
             if policy == "reject":
                 raise Rejection(f"{reason} (policies.missing_instruments: reject)")
             self._notes.append(f"{reason}: left out")
-        kept = tuple(name for name in names if name in ids)
-        return ids, replace(dataset, instruments=kept)
+        return {name: ids[name] for name in names if name in ids}
 
     def _techniques(self, dataset: Dataset) -> tuple[dict[str, int], Dataset]:
         wanted = tuple(dict.fromkeys(dataset.techniques))
         names = [technique.name for technique in wanted]
-        ids = _ids(self.references.named(self.session, "Technique", names))
+        ids = ids_of(self.references.named(self.session, "Technique", names))
         kept = []
         for technique in wanted:
             policy = self.policies.missing_techniques
@@ -213,43 +230,70 @@ class Resolver:
     def _create_sample(self, sample: Sample, investigation_id: int) -> None:
         references: dict[str, int] = {"investigation": investigation_id}
         if sample.type is not None:
-            rows = self.references.named(self.session, "SampleType", [sample.type])
-            of_name = rows.get(sample.type, ())
-            exact = [
-                row
-                for row in of_name
-                if row["molecularFormula"] == sample.molecular_formula
-            ]
-            candidates = exact or (of_name if not sample.molecular_formula else ())
-            if len(candidates) > 1:
-                formulas = ", ".join(shorten(r["molecularFormula"]) for r in of_name)
-                raise Rejection(
-                    f"sample type {shorten(sample.type)}: the catalogue has"
-                    f" {len(candidates)} of that name ({formulas}): state the"
-                    " molecular formula"
-                )
-            if not candidates:
-                self._create(
-                    "SampleType",
-                    sample.type,
-                    {"facility": self.references.facility_id},
-                    name=sample.type,
-                    molecularFormula=sample.molecular_formula or "unknown",
-                )
+            number = self.sample_type(sample)
+            if number is None:
                 # The sample follows when its type is there.
                 return
-            references["type"] = candidates[0]["id"]
+            references["type"] = number
         self._create("Sample", sample.name, references, name=sample.name)
 
-    def _parameter_types(
-        self, dataset: Dataset
-    ) -> tuple[dict[tuple[str, str], ParameterType], Dataset]:
+    def sample_type(self, sample: Sample) -> int | None:
+        """Return the id of a sample's type; ``None`` where that is to be created.
+
+        Raises
+        ------
+        Rejection
+            It is ambiguous.
+        """
+        if sample.type is None:
+            return None
+        rows = self.references.named(self.session, "SampleType", [sample.type])
+        of_name = rows.get(sample.type, ())
+        exact = [
+            row
+            for row in of_name
+            if row["molecularFormula"] == sample.molecular_formula
+        ]
+        candidates = exact or (of_name if not sample.molecular_formula else ())
+        if len(candidates) > 1:
+            formulas = ", ".join(shorten(r["molecularFormula"]) for r in of_name)
+            raise Rejection(
+                f"sample type {shorten(sample.type)}: the catalogue has"
+                f" {len(candidates)} of that name ({formulas}): state the"
+                " molecular formula"
+            )
+        if candidates:
+            return int(candidates[0]["id"])
+        self._create(
+            "SampleType",
+            sample.type,
+            {"facility": self.references.facility_id},
+            name=sample.type,
+            molecularFormula=sample.molecular_formula or "unknown",
+        )
+        return None
+
+    def parameter_types(
+        self, uses: Iterable[tuple[str, Parameter]]
+    ) -> tuple[dict[tuple[str, str], ParameterType], set[tuple[str, str]]]:
+        """Return parameter types by name and units, and which are to be left out.
+
+        Parameters
+        ----------
+        uses
+            Parameters, each with the entity that it is of.
+
+        Raises
+        ------
+        DependencyMissing, Rejection
+            As :meth:`resolve`.
+        """
         used: dict[tuple[str, str], tuple[Parameter, set[str]]] = {}
-        for owner, parameter in _parameters(dataset):
+        for owner, parameter in uses:
             key = (parameter.name, parameter.units)
             used.setdefault(key, (parameter, set()))[1].add(owner)
         if not used:
-            return {}, dataset
+            return {}, set()
         found = self.references.parameter_types(
             self.session, sorted({name for name, _ in used})
         )
@@ -278,6 +322,12 @@ class Resolver:
                 valueType=value_type(parameter.value).value,
                 **applicable,
             )
+        return found, skipped
+
+    def _parameter_types(
+        self, dataset: Dataset
+    ) -> tuple[dict[tuple[str, str], ParameterType], Dataset]:
+        found, skipped = self.parameter_types(_parameters(dataset))
         return found, _without(dataset, skipped) if skipped else dataset
 
     def _create(
@@ -320,5 +370,6 @@ def _without(dataset: Dataset, types: set[tuple[str, str]]) -> Dataset:
     )
 
 
-def _ids(rows: Mapping[str, tuple[Row, ...]]) -> dict[str, int]:
+def ids_of(rows: Mapping[str, tuple[Row, ...]]) -> dict[str, int]:
+    """Return the id of the first of each name."""
     return {name: int(found[0]["id"]) for name, found in rows.items()}

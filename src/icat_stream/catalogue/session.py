@@ -140,6 +140,11 @@ class Session:
         """Overwrite all attributes of an entity; else as :meth:`create`."""
         self._write("update", soap.bean(entity, content), entity, 1)
 
+    def delete_many(self, entity: str, ids: Sequence[int]) -> None:
+        """Delete entities in one transaction; else as :meth:`create`."""
+        beans = soap.beans((entity, f"<id>{number}</id>") for number in ids)
+        self._write("deleteMany", beans, entity, len(ids))
+
     def ping(self) -> None:
         """See that ICAT and its database answer.
 

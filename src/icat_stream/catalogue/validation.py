@@ -6,7 +6,15 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
-from icat_stream.records import Datafile, Dataset, Parameter, Rejection, ValueType
+from icat_stream.records import (
+    Datafile,
+    Dataset,
+    Investigation,
+    Parameter,
+    Rejection,
+    User,
+    ValueType,
+)
 
 from .query import shorten
 from .references import ParameterType
@@ -69,7 +77,99 @@ class Checker:
         self._duplicates(where, "datafiles", (f.name for f in dataset.datafiles))
         for datafile in dataset.datafiles:
             self._datafile(datafile)
-        self._report(dataset)
+        self._report(f"dataset {dataset.investigation}")
+
+    def user(self, user: User, attributes: Mapping[str, str]) -> None:
+        """Check a user.
+
+        Parameters
+        ----------
+        user
+            Planned.
+        attributes
+            Of ICAT, and the fields of the plan that they are.
+
+        Raises
+        ------
+        Rejection
+            Something is wrong.
+        """
+        where = f"User {shorten(user.name)}"
+        self._name(where, "User", user.name)
+        for attribute, name in attributes.items():
+            self._text(where, "User", attribute, getattr(user, name))
+        for name in (*user.formerly, *user.groups, *user.left_groups):
+            self._key(where, "name or group", name)
+        self._report("user")
+
+    def investigation(self, planned: Investigation) -> None:
+        """Check all of an investigation that can be checked without the catalogue.
+
+        Raises
+        ------
+        Rejection
+            Something is wrong.
+        """
+        where = f"Investigation {shorten(planned.key)}"
+        entity = "Investigation"
+        self._name(where, entity, planned.investigation.name)
+        self._text(where, entity, "visitId", planned.investigation.visit_id)
+        self._text(where, entity, "title", planned.title)
+        self._text(where, entity, "summary", planned.summary)
+        self._text(where, entity, "doi", planned.doi)
+        self._span(where, planned.start, planned.end)
+        self._time(where, "releaseDate", planned.release)
+        for label, names in (
+            ("type", () if planned.type is None else (planned.type,)),
+            ("instrument", planned.instruments or ()),
+            ("facility cycle", planned.cycles or ()),
+            ("user", [m.user for m in planned.members or ()]),
+        ):
+            for name in names:
+                self._key(where, label, name)
+        for member in planned.members or ():
+            at = f"InvestigationUser {shorten(member.user)}"
+            self._text(at, "InvestigationUser", "role", member.role or 0)
+        for keyword in planned.keywords or ():
+            self._name(f"Keyword {shorten(keyword)}", "Keyword", keyword)
+        samples = planned.samples or ()
+        self._duplicates(where, "samples", (sample.name for sample in samples))
+        for sample in samples:
+            at = f"Sample {shorten(sample.name)}"
+            self._name(at, "Sample", sample.name)
+            if sample.type is not None:
+                self._key(at, "type", sample.type)
+            self._parameters("SampleParameter", at, sample.parameters)
+        self._parameters("InvestigationParameter", where, planned.parameters or ())
+        for number, shift in enumerate(planned.shifts or ()):
+            at = f"{where}: shift {number}"
+            self._span(at, shift.start, shift.end)
+            self._text(at, "Shift", "comment", shift.comment)
+        self._report("investigation")
+
+    def parameter_values(
+        self, uses: Iterable[tuple[str, Parameter]], types: ParameterTypes, what: str
+    ) -> None:
+        """Check parameters against their types.
+
+        Parameters
+        ----------
+        uses
+            Parameters, each with the entity that it is of.
+        types
+            Of the parameters; those whose type is still to be created are not in it.
+        what
+            Of what they are, for people.
+
+        Raises
+        ------
+        Rejection
+            A value does not fit its type.
+        """
+        for owner, parameter in uses:
+            kind = types.get((parameter.name, parameter.units))
+            self._value(owner, "", parameter, kind)
+        self._report(what)
 
     def values(self, dataset: Dataset, types: ParameterTypes) -> None:
         """Check parameters against their types.
@@ -94,7 +194,7 @@ class Checker:
                 kind = types.get((parameter.name, parameter.units))
                 at = f" of Datafile {shorten(datafile.name)}"
                 self._value("Datafile", at, parameter, kind)
-        self._report(dataset)
+        self._report(f"dataset {dataset.investigation}")
 
     def _datafile(self, datafile: Datafile) -> None:
         # Ten thousand of these have to be quick: no text is made of what is right.
@@ -244,6 +344,17 @@ class Checker:
         if problem is not None:
             self._problems.append(f"{_file(where)}: {name}: {shorten(value)} {problem}")
 
+    def _span(self, where: str, start: datetime | None, end: datetime | None) -> None:
+        before = len(self._problems)
+        self._time(where, "startDate", start)
+        self._time(where, "endDate", end)
+        if start is not None and end is not None and before == len(self._problems):
+            if end < start:
+                self._problems.append(
+                    f"{where}: endDate: {end.isoformat()} is before startDate:"
+                    f" {start.isoformat()}"
+                )
+
     def _number(self, where: str, name: str, value: object) -> None:
         if isinstance(value, bool) or not isinstance(value, int | float):
             self._problems.append(f"{where}: {name}: {shorten(value)} is no number")
@@ -276,7 +387,7 @@ class Checker:
                     f" ({', '.join(spelled[:3])})"
                 )
 
-    def _report(self, dataset: Dataset) -> None:
+    def _report(self, what: str) -> None:
         if not self._problems:
             return
         problems, count = self._problems[:_REPORTED], len(self._problems)
@@ -284,7 +395,7 @@ class Checker:
         text = "; ".join(problems)
         if count > _REPORTED:
             text += f"; and {count - _REPORTED} more"
-        raise Rejection(f"dataset {dataset.investigation}: {text}")
+        raise Rejection(f"{what}: {text}")
 
 
 def value_type(value: float | str | datetime) -> ValueType:

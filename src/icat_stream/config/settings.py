@@ -417,6 +417,11 @@ class PolicySettings(Section):
     existing_datasets: Literal["reject", "update", "new_name"] = Field(
         "reject", description="A dataset of that name is there and differs."
     )
+    removed_members: Literal["keep", "delete"] = Field(
+        "keep",
+        description="Users, instruments, shifts, keywords, cycles of an investigation"
+        " that its newest snapshot does not list.",
+    )
     error_encountered: Literal["ignore", "reject", "incomplete"] = Field(
         "ignore", description="The file writer reports an error."
     )

@@ -97,12 +97,15 @@ class Sample:
         Second part of the sample type's key.
     create
         Whether it may be created when it is not there.
+    parameters
+        Of a sample that an investigation brings with it.
     """
 
     name: str
     type: str | None = None
     molecular_formula: str = ""
     create: bool = False
+    parameters: tuple[Parameter, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -153,6 +156,123 @@ class Dataset:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class User:
+    """A user account.
+
+    Parameters
+    ----------
+    name
+        The natural key.
+    formerly
+        Other names under which it may be in the catalogue; it is renamed then.
+    create
+        Whether it is created when it is not there.
+    groups, left_groups
+        Names of groupings that it is, or is no longer, a member of; others are left
+        alone.
+    cleared
+        Fields that shall be empty.  What is ``None`` and not in here is left alone.
+    """
+
+    name: str
+    full_name: str | None = None
+    given_name: str | None = None
+    family_name: str | None = None
+    email: str | None = None
+    orcid_id: str | None = None
+    affiliation: str | None = None
+    formerly: tuple[str, ...] = ()
+    create: bool = True
+    groups: tuple[str, ...] = ()
+    left_groups: tuple[str, ...] = ()
+    cleared: tuple[str, ...] = ()
+
+    @property
+    def key(self) -> str:
+        """The natural key as people read it."""
+        return self.name
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Member:
+    """Somebody's role in an investigation.
+
+    Parameters
+    ----------
+    user
+        Name of the user.
+    role
+        As the catalogue calls it.
+    otherwise
+        Names that the user may have instead, such as that of a disabled account.
+    """
+
+    user: str
+    role: str
+    otherwise: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Shift:
+    """A time at an instrument; start and end are its key in the investigation."""
+
+    start: datetime
+    end: datetime
+    instrument: str | None = None
+    comment: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Investigation:
+    """An investigation as a snapshot of it says.
+
+    A field that is ``None`` is not stated and left alone, unless ``cleared`` names
+    it; an empty list states that there are none.
+
+    Parameters
+    ----------
+    investigation
+        The natural key.
+    title, type
+        Needed where it is created.
+    release
+        When its data become public.
+    members
+        Users with their roles.
+    roles
+        The roles that this source speaks for: members with other roles are never
+        removed.  Empty for all.
+    cycles
+        Names of facility cycles.
+    cleared
+        Fields that shall be empty.
+    """
+
+    investigation: InvestigationKey
+    title: str | None = None
+    type: str | None = None
+    summary: str | None = None
+    doi: str | None = None
+    start: datetime | None = None
+    end: datetime | None = None
+    release: datetime | None = None
+    instruments: tuple[str, ...] | None = None
+    members: tuple[Member, ...] | None = None
+    roles: tuple[str, ...] = ()
+    samples: tuple[Sample, ...] | None = None
+    keywords: tuple[str, ...] | None = None
+    parameters: tuple[Parameter, ...] | None = None
+    shifts: tuple[Shift, ...] | None = None
+    cycles: tuple[str, ...] | None = None
+    cleared: tuple[str, ...] = ()
+
+    @property
+    def key(self) -> str:
+        """The natural key as people read it."""
+        return str(self.investigation)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Job:
     """What a run start tells of the file that it will end in.
 
@@ -192,6 +312,8 @@ class Plan:
     ----------
     facility
         Name of the facility.
+    users, investigations
+        Snapshots: to be as the newest one says.
     datasets
         To be there with everything below them.
     jobs
@@ -207,6 +329,8 @@ class Plan:
     """
 
     facility: str
+    users: tuple[User, ...] = ()
+    investigations: tuple[Investigation, ...] = ()
     datasets: tuple[Dataset, ...] = ()
     jobs: tuple[Job, ...] = ()
     keep: tuple[KeptFile, ...] = ()

@@ -1,0 +1,82 @@
+"""Creating what has to be there before something else."""
+
+import logging
+from collections.abc import Sequence
+
+from icat_stream.records import Rejection
+
+from .faults import IcatFault, ResultUnknown
+from .query import quote, select, shorten
+from .references import References
+from .resolution import Prerequisite
+from .session import Session, entities
+
+_log = logging.getLogger(__name__)
+
+
+class Preparation:
+    """Creates prerequisites of one plan.
+
+    Parameters
+    ----------
+    session
+        Of the lane.
+    references
+        In which they will be looked for again.
+    """
+
+    def __init__(self, session: Session, references: References) -> None:
+        self._session = session
+        self._references = references
+        # What ICAT said is there when we created it.
+        self._taken: set[str] = set()
+
+    def prepare(
+        self, prerequisites: Sequence[Prerequisite], written: list[str]
+    ) -> None:
+        """Create them; what others create meanwhile is found with the next look.
+
+        Parameters
+        ----------
+        prerequisites
+            What is not there.
+        written
+            Gets a line for each that was created.
+
+        Raises
+        ------
+        Failure
+            It could not be done.
+        """
+        for wanted in prerequisites:
+            what = f"{wanted.entity} {wanted.name}"
+            try:
+                self._session.create(wanted.entity, wanted.content)
+                written.append(f"{what} created")
+            except ResultUnknown as error:
+                # The next look says whether it is there.
+                _log.info("%s: %s; reading back", what, error.reason)
+            except IcatFault as fault:
+                if fault.kind != "OBJECT_ALREADY_EXISTS":
+                    raise self._session.failure(fault, f"to create {what}") from fault
+                if what in self._taken:
+                    # Looked for since then, by its exact name, and not found.
+                    raise self._misspelt(wanted, fault) from fault
+                self._taken.add(what)
+            self._references.forget(wanted.entity)
+
+    def _misspelt(self, wanted: Prerequisite, fault: IcatFault) -> Rejection:
+        alike = f"o.name = {quote(wanted.key)}"
+        query = select(wanted.entity, alike, then="LIMIT 0, 5")
+        rows = entities(self._session.search(query, wanted.entity))
+        names = {
+            f"{row['name']} [{row['units']}]" if "units" in row else row["name"]
+            for row in rows
+        }
+        there = ", ".join(shorten(name) for name in sorted(names - {wanted.name}))
+        return Rejection(
+            f"{wanted.entity} {shorten(wanted.name)} is not in the catalogue, but ICAT"
+            f" says {fault.message.strip()!r} and has {there or 'nothing that we see'}:"
+            " to its database the names are equal (case, blanks at the end). Use the"
+            " one that is there, or rename it"
+        )
