@@ -14,7 +14,7 @@ from icat_stream.records import (
     TransientFailure,
 )
 
-from . import holdings
+from . import holdings, replacing
 from .applied import AppliedDataset, FileStore
 from .beans import Writer, reference, rewritten
 from .comparison import Comparison, Difference, changes, compare
@@ -33,9 +33,9 @@ from .validation import Checker
 _log = logging.getLogger(__name__)
 # One call each; beyond it the server's work grows with the square.
 _BATCH = 1000
-# Create, find it there after all, complete it, see that it is complete: with one
-# more for a second lane at the same dataset.
-_ROUNDS = 6
+# Make what it refers to, create, find it there after all, complete it, see that it is
+# complete; or create beside, delete, rename: with some for a second lane at the same.
+_ROUNDS = 10
 # Attributes of a datafile that tell what is in it.
 _CONTENT = {"fileSize", "checksum"}
 
@@ -83,7 +83,10 @@ class Application:
         target, holding = self._target(resolved, everything=True)
         found = None if holding is None else self._compare(target, holding)
         if found is not None and found.differences:
-            self._permit(target, found)
+            if not replacing.is_newer(dataset, found.holding.row):
+                self._permit(target, found)
+        elif found is None:
+            self._require(dataset)
         return Diff(changes=tuple(changes(target, found)))
 
     def apply(self, dataset: Dataset) -> AppliedDataset:
@@ -105,9 +108,12 @@ class Application:
             if resolved.prerequisites:
                 self.preparation.prepare(resolved.prerequisites, self.written)
                 continue
-            target, holding = self._target(resolved, everything=False)
             try:
+                if dataset.existing == "replace" and self._replace(resolved, unknown):
+                    continue
+                target, holding = self._target(resolved, everything=False)
                 if holding is None:
+                    self._require(dataset)
                     if unknown is not None and unknown.timed_out:
                         break
                     number = self._create(target)
@@ -124,7 +130,7 @@ class Application:
                 unknown = error
             except IcatFault as fault:
                 if fault.kind != "OBJECT_ALREADY_EXISTS":
-                    raise self._refused(target.dataset, fault, doing) from fault
+                    raise self._refused(resolved.dataset, fault, doing) from fault
                 exists = fault
         if unknown is not None:
             raise TransientFailure(
@@ -160,7 +166,7 @@ class Application:
         """Return what is there, and the plan under the name that applies to it."""
         planned = resolved.dataset
         names = [planned.name]
-        if self.policies.existing_datasets == "new_name":
+        if self._policy(planned) == "new_name":
             # The new name first: the old one's owner may have changed meanwhile.
             names.insert(0, new_name(planned))
         rows = holdings.datasets(self.session, resolved.investigation_id, names)
@@ -249,16 +255,39 @@ class Application:
             listed += f"; and {len(differing) - 3} more"
         reason = f"dataset {target.dataset.key} is there and differs: {listed}"
         renamed = any("name" in d.fields for d in differing)
-        if self.policies.existing_datasets != "update" or renamed:
-            raise Rejection(
-                f"{reason} (policies.existing_datasets:"
-                f" {self.policies.existing_datasets})"
-            )
+        policy = self._policy(target.dataset)
+        if policy != "update" or renamed:
+            raise Rejection(f"{reason} (policies.existing_datasets: {policy})")
         if self.store is not None and any(
             d.entity == "Datafile" and not d.fields.keys().isdisjoint(_CONTENT)
             for d in differing
         ):
             raise Rejection(f"{reason}; the data service replaces no file")
+
+    def _policy(self, planned: Dataset) -> str:
+        """Return what to do with differences; only a higher version replaces."""
+        if planned.existing in (None, "replace"):
+            return self.policies.existing_datasets
+        return str(planned.existing)
+
+    def _require(self, planned: Dataset) -> None:
+        if planned.partial:
+            # It was there when the plan was made: the next plan says what is wrong.
+            raise TransientFailure(f"dataset {planned.key} went away meanwhile")
+
+    def _replace(self, resolved: Resolved, unknown: ResultUnknown | None) -> bool:
+        """Take one step of a replacement; return whether there was one to take."""
+        replacement = replacing.Replacement(
+            session=self.session,
+            schema=self.schema,
+            resolved=resolved,
+            uploads=self.store is not None,
+            rewrite=self._rewrite,
+        )
+        line = replacement.step(unknown)
+        if line is not None:
+            self.written.append(line)
+        return line is not None
 
     def _resolve_differences(self, target: Resolved, found: Comparison) -> None:
         self._permit(target, found)

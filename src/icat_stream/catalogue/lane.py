@@ -7,6 +7,7 @@ from typing import Any
 
 from icat_stream.config import PolicySettings
 from icat_stream.records import (
+    DatasetEntry,
     Diff,
     Investigation,
     InvestigationEntry,
@@ -23,7 +24,7 @@ from .applied import Applied, AppliedDataset, AppliedSnapshot, FileStore
 from .applying import Application
 from .growing import Growth
 from .memory import Memory
-from .query import in_lists, searchable, select
+from .query import in_lists, quote, searchable, select
 from .references import References
 from .schema import Schema
 from .session import Session, entities
@@ -37,6 +38,8 @@ _NAMED = {
     "technique": "Technique",
     "user": "User",
 }
+# So many ids are short enough for a URL.
+_IDS = 200
 _WITH_UNITS = re.compile(r"(.*) \[(.*)\]", re.DOTALL)
 
 
@@ -82,19 +85,46 @@ class Lane:
         Always asked for: a visit that just came may be the right one.
         """
         rows = self._references.investigations(self._session, name, fresh=True)
-        entries = [
-            InvestigationEntry(
-                key=InvestigationKey(name=row["name"], visit_id=row["visitId"]),
-                start=_time(row.get("startDate")),
-                end=_time(row.get("endDate")),
-                instruments=tuple(
-                    link["instrument"]["name"]
-                    for link in row.get("investigationInstruments", ())
-                ),
-            )
-            for row in rows
-        ]
+        entries = [_investigation(row) for row in rows]
         return sorted(entries, key=lambda entry: entry.key.visit_id)
+
+    def investigation_by_id(self, number: int) -> InvestigationEntry | None:
+        """Return the investigation of the facility with that id of ICAT's."""
+        query = select(
+            "Investigation",
+            f"o.facility.id = {self._references.facility_id}",
+            f"o.id = {int(number)}",
+            then="INCLUDE o.investigationInstruments.instrument",
+        )
+        rows = entities(self._session.search(query, "Investigation"))
+        return _investigation(rows[0]) if rows else None
+
+    def datasets(
+        self,
+        investigation: str | None = None,
+        *,
+        ids: Sequence[int] = (),
+        names: Sequence[str] = (),
+        locations: Sequence[str] = (),
+    ) -> Sequence[DatasetEntry]:
+        """Return datasets of the facility, by id."""
+        where = [f"o.investigation.facility.id = {self._references.facility_id}"]
+        if investigation is not None:
+            where.append(f"o.investigation.name = {quote(investigation)}")
+        chosen = [f"o.id = {int(number)}" for number in ids]
+        chosen += [f"o.name IN {listed}" for listed in in_lists(names)]
+        chosen += [f"o.location IN {listed}" for listed in in_lists(locations)]
+        found: dict[int, DatasetEntry] = {}
+        for one in chosen:
+            query = select(
+                "Dataset",
+                *where,
+                one,
+                then="INCLUDE o.investigation, o.type, o.parameters.type",
+            )
+            for row in entities(self._session.search(query, "Dataset")):
+                found[row["id"]] = _dataset(row)
+        return [found[number] for number in sorted(found)]
 
     def parameter_types(self, name: str) -> Sequence[ParameterTypeEntry]:
         """Return all parameter types of that name, whatever their units."""
@@ -211,6 +241,7 @@ class Lane:
         ----------
         missing
             ``investigation:NAME/VISIT`` or ``investigation:NAME``,
+            ``investigation_id:ID``, ``dataset_id:ID``, ``dataset_at:LOCATION``,
             ``parameter_type:NAME [UNITS]``, ``instrument:NAME``,
             ``technique:NAME``, ``dataset_type:NAME``, ``user:NAME``.
         """
@@ -222,6 +253,16 @@ class Lane:
         for kind, names in by_kind.items():
             if kind == "investigation":
                 found.update(self._present_investigations(names))
+            elif kind == "investigation_id":
+                found.update(self._present_ids("Investigation", kind, names))
+            elif kind == "dataset_id":
+                found.update(self._present_ids("Dataset", kind, names))
+            elif kind == "dataset_at":
+                possible = [name for name in names if searchable(name)]
+                found.update(
+                    f"{kind}:{dataset.location}"
+                    for dataset in self.datasets(locations=possible)
+                )
             elif kind == "parameter_type":
                 found.update(self._present_parameter_types(names))
             elif kind in _NAMED:
@@ -306,6 +347,16 @@ class Lane:
             if not keys.isdisjoint(pairs):
                 yield f"investigation:{name}"
 
+    def _present_ids(
+        self, entity: str, kind: str, names: Sequence[str]
+    ) -> Iterable[str]:
+        numbers = [name for name in names if name.isdecimal()]
+        for start in range(0, len(numbers), _IDS):
+            listed = ", ".join(numbers[start : start + _IDS])
+            query = select(entity, f"o.id IN ({listed})", what="o.id")
+            for number in self._session.search(query, entity):
+                yield f"{kind}:{number}"
+
     def _present_parameter_types(self, names: Sequence[str]) -> Iterable[str]:
         wanted = {}
         for name in names:
@@ -349,6 +400,37 @@ def _cuts(name: str) -> Iterable[tuple[str, str | None]]:
     for index, character in enumerate(name):
         if character == "/":
             yield name[:index], name[index + 1 :]
+
+
+def _investigation(row: Mapping[str, Any]) -> InvestigationEntry:
+    return InvestigationEntry(
+        key=InvestigationKey(name=row["name"], visit_id=row["visitId"]),
+        start=_time(row.get("startDate")),
+        end=_time(row.get("endDate")),
+        instruments=tuple(
+            link["instrument"]["name"]
+            for link in row.get("investigationInstruments", ())
+        ),
+    )
+
+
+def _dataset(row: Mapping[str, Any]) -> DatasetEntry:
+    investigation = row["investigation"]
+    return DatasetEntry(
+        id=row["id"],
+        investigation=InvestigationKey(
+            name=investigation["name"], visit_id=investigation["visitId"]
+        ),
+        name=row["name"],
+        type=row["type"]["name"],
+        complete=bool(row.get("complete")),
+        location=row.get("location"),
+        parameters={
+            p["type"]["name"]: p.get("stringValue") or p.get("numericValue")
+            for p in row.get("parameters", ())
+            if p.get("stringValue") or p.get("numericValue") is not None
+        },
+    )
 
 
 def _time(text: str | None) -> datetime | None:

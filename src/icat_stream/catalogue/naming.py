@@ -20,7 +20,20 @@ def new_name(planned: Dataset) -> str:
     or on what is in the catalogue by then: locations, checksums, times of files,
     sample, parameters, visit.
     """
-    stable = [
+    return _suffixed(planned.name, "-", _stable(planned))
+
+
+def replacing_name(planned: Dataset) -> str:
+    """Return the name under which a dataset is made that takes another one's place.
+
+    A function of the message, as :func:`new_name`, and of its version.
+    """
+    version = [p.value for p in planned.parameters if p.name == planned.version]
+    return _suffixed(planned.name, "~", [*_stable(planned), repr(version)])
+
+
+def _stable(planned: Dataset) -> list[object]:
+    return [
         planned.investigation.name,
         planned.name,
         planned.type,
@@ -30,8 +43,11 @@ def new_name(planned: Dataset) -> str:
         ),
         sorted([f.name, -1 if f.size is None else f.size] for f in planned.datafiles),
     ]
-    suffix = f"-{hashlib.sha256(json.dumps(stable).encode()).hexdigest()[:8]}"
-    return planned.name[: _NAME_LIMIT - len(suffix)] + suffix
+
+
+def _suffixed(name: str, mark: str, stable: list[object]) -> str:
+    suffix = mark + hashlib.sha256(json.dumps(stable).encode()).hexdigest()[:8]
+    return name[: _NAME_LIMIT - len(suffix)] + suffix
 
 
 def digest(planned: Dataset | Investigation | User) -> str:

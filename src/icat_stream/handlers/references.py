@@ -1,12 +1,13 @@
 """What a dataset refers to, looked up and decided by policy."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
 from icat_stream.config import PolicySettings
 from icat_stream.records import (
     DependencyMissing,
+    Failure,
     InvestigationEntry,
     Lookups,
     Parameter,
@@ -54,26 +55,73 @@ class References:
         Rejection
             There is none (policy ``reject``), or several and no way to choose.
         """
+        return self.visit_at(self.visits(name, visit_id), start)
+
+    def visits(
+        self, name: str, visit_id: str | None = None
+    ) -> Sequence[InvestigationEntry]:
+        """Return the visits of an investigation, or the one that is stated.
+
+        Raises
+        ------
+        DependencyMissing, Rejection
+            There is none, by policy.
+        """
         visits = self.lookups.investigations(name)
         if visit_id is not None:
             visits = [visit for visit in visits if visit.key.visit_id == visit_id]
-        if not visits:
-            wanted = name if visit_id is None else f"{name}/{visit_id}"
-            reason = f"investigation {wanted} is not in the catalogue"
-            if self.policies.missing_investigations == "reject":
-                raise Rejection(f"{reason} (policies.missing_investigations: reject)")
-            raise DependencyMissing(reason, [f"investigation:{wanted}"])
+        if visits:
+            return visits
+        wanted = name if visit_id is None else f"{name}/{visit_id}"
+        raise self._no_investigation(wanted, f"investigation:{wanted}")
+
+    def investigation_by_id(self, number: int) -> Sequence[InvestigationEntry]:
+        """Return the investigation with an id of ICAT's.
+
+        Raises
+        ------
+        DependencyMissing, Rejection
+            There is none, by policy.
+        """
+        entry = self.lookups.investigation_by_id(number)
+        if entry is None:
+            raise self._no_investigation(f"id {number}", f"investigation_id:{number}")
+        return [entry]
+
+    def visit_at(
+        self, visits: Sequence[InvestigationEntry], start: datetime | None
+    ) -> InvestigationEntry:
+        """Return the one of several visits that a dataset belongs to.
+
+        Parameters
+        ----------
+        visits
+            Of one investigation, at least one.
+        start
+            When the dataset began.
+
+        Raises
+        ------
+        Rejection
+            There are several and no way to choose.
+        """
         if len(visits) == 1:
             return visits[0]
         matching = [visit for visit in visits if _covers(visit, start)]
         if not matching:
             raise Rejection(
-                f"investigation {name} has {len(visits)} visits"
+                f"investigation {visits[0].key.name} has {len(visits)} visits"
                 f" ({', '.join(_dates(visit) for visit in visits[:5])}) and none of"
                 f" them covers the dataset's start, {start or 'which is not known'}"
             )
         # Where visits touch, the later one has just begun.
         return max(matching, key=lambda v: (v.start is not None, v.start or start))
+
+    def _no_investigation(self, wanted: str, missing: str) -> Failure:
+        reason = f"investigation {wanted} is not in the catalogue"
+        if self.policies.missing_investigations == "reject":
+            return Rejection(f"{reason} (policies.missing_investigations: reject)")
+        return DependencyMissing(reason, [missing])
 
     def instruments(
         self, names: Iterable[str], investigation: InvestigationEntry
@@ -124,8 +172,17 @@ class References:
             found.append(Technique(name=name))
         return tuple(found)
 
-    def dataset_type(self, name: str) -> str:
+    def dataset_type(
+        self, name: str, *, where: str = "dataset.type in the metadata schema"
+    ) -> str:
         """Return the name of a dataset type that is there.
+
+        Parameters
+        ----------
+        name
+            Of the type.
+        where
+            It is stated.
 
         Raises
         ------
@@ -135,7 +192,7 @@ class References:
         if not self.lookups.exists("DatasetType", name):
             raise Rejection(
                 f"dataset type {name!r} is not in the catalogue: create it, or correct"
-                " dataset.type in the metadata schema"
+                f" {where}"
             )
         return name
 

@@ -5,11 +5,15 @@ from collections.abc import Callable
 from importlib.metadata import entry_points
 from typing import cast
 
+from .datasets import Datasets
 from .file_written import FileWritten
+from .operations import OperationsHandler
 from .protocol import Handler, HandlerContext
 
 _BUILT_IN: dict[str, Callable[[HandlerContext], Handler]] = {
-    "file_written": FileWritten
+    "datasets": Datasets,
+    "file_written": FileWritten,
+    "operations": OperationsHandler,
 }
 ENTRY_POINTS = "icat_stream.handlers"
 

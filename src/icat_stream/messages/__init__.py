@@ -5,7 +5,7 @@
 thing that they raise of a record's value.
 """
 
-from .conversions import Scalar
+from .conversions import Conversion, Scalar, Unfit
 from .datasets import (
     DatafileList,
     DatasetMessage,
@@ -39,6 +39,7 @@ __all__ = [
     "Action",
     "ActionOutcome",
     "ActionResponse",
+    "Conversion",
     "DatafileList",
     "DatasetMessage",
     "Document",
@@ -60,6 +61,7 @@ __all__ = [
     "Scalar",
     "Status",
     "Undecodable",
+    "Unfit",
     "decode",
     "encode",
     "load_field_map",

@@ -15,13 +15,13 @@ class SaidParameter:
     name
         Of the parameter type.
     value
-        As it was written.
+        As it was written; ``None`` if that is nothing.
     units
         ``None``: not said.
     """
 
     name: str
-    value: Scalar
+    value: Scalar | None = None
     units: str | None = None
 
 
@@ -53,7 +53,6 @@ class SaidSample:
 
     name: str
     type: str | None = None
-    parameters: tuple[SaidParameter, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -118,7 +117,7 @@ class DatafileList:
     Parameters
     ----------
     dataset_id
-        The catalogue's; or the dataset's location, or its name.
+        The catalogue's; or the dataset's `location`.
     """
 
     datafiles: tuple[SaidDatafile, ...]
@@ -126,7 +125,6 @@ class DatafileList:
     investigation: str | None = None
     instrument: str | None = None
     location: str | None = None
-    name: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

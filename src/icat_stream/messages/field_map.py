@@ -154,6 +154,33 @@ class FieldMaps:
             )
         return self._mapped(self._maps[0], document, tree, None)
 
+    def peek(self, value: bytes | None, names: Sequence[str]) -> str | None:
+        """Return the first of some fields that is there, as text, and never raise.
+
+        Parameters
+        ----------
+        value
+            As for :meth:`read`.
+        names
+            Of fields of the messages, plain ones.
+        """
+        try:
+            document = read_document(value, self._limits, namespaces=self._namespaces)
+        except Undecodable:
+            return None
+        for one in self._maps:
+            body = self._body(one, document, document.tree, ())
+            if body is ABSENT and one is self._maps[0]:
+                body = document.tree
+            rules = {rule.name: rule for rule in one.table.rules}
+            for name in names:
+                for source in rules[name].sources if name in rules else ():
+                    for path in source.paths:
+                        found = at(body, path)
+                        if isinstance(found, str | int) and found != "":
+                            return str(found).strip()
+        return None
+
     def redact(self, value: bytes | None) -> bytes | None:
         """Return a record's value without secrets.
 

@@ -23,6 +23,7 @@ from icat_stream.records import (
 )
 
 from . import content, hdf5, wire
+from .folders import look
 from .keeping import keep
 from .limits import Limits
 from .safe_open import Held, Rules, hold, is_below
@@ -74,6 +75,8 @@ def _serve(
                 return _read(request, rules, limits, path_map)
             case "checksum":
                 return {"checksum": _checksum(request, rules)}
+            case "look":
+                return look(request["path"], request["names"], request["most"], rules)
             case "keep":
                 content_ = bytes.fromhex(request["content"])
                 return {"size": keep(request["path"], content_, rules)}

@@ -13,6 +13,8 @@ from icat_stream.records import (
     FieldValue,
     FileContent,
     FileStat,
+    Folder,
+    FolderFile,
     NotReady,
     Rejection,
     SystemUnavailable,
@@ -33,6 +35,8 @@ _ORPHANED = 10.0
 _ALGORITHMS = ("xxh3_64", "xxh3_128", "sha256", "blake2b")
 # Bytes a second that a file server gives when it is still worth waiting for it.
 _SLOWEST = 10e6
+# Files that a slow file server tells the size of in a second.
+_LOOKS_A_SECOND = 1000
 
 
 class NexusReader:
@@ -163,6 +167,39 @@ class NexusReader:
             links=tuple(self._link(path, link) for link in answer["links"]),
         )
 
+    def folder(
+        self, path: str, *, names: Sequence[str] | None = None, most: int = 30_000
+    ) -> Folder:
+        """Look at the files of a folder without opening any.
+
+        Parameters
+        ----------
+        path
+            Of the folder, absolute.
+        names
+            Paths of the files, relative to it or absolute; ``None`` for all that lie
+            below it, at any depth, and are not hidden.
+        most
+            How many there may be.
+        """
+        answer = self._ask(
+            path,
+            {
+                "do": "look",
+                "path": self._checked(path),
+                "names": None if names is None else list(names),
+                "most": most,
+            },
+            longer=(most if names is None else len(names)) / _LOOKS_A_SECOND,
+        )
+        return Folder(
+            path=answer["path"],
+            files=tuple(
+                FolderFile(name=name, path=real, size=size, mtime_ns=mtime)
+                for name, real, size, mtime in answer["files"]
+            ),
+        )
+
     def checksum(self, stat: FileStat, algorithm: str) -> str:
         """Return ``algorithm:hexdigest`` of a file that was looked at before.
 
@@ -259,9 +296,14 @@ class NexusReader:
         return plain
 
     def _ask(
-        self, path: str, request: dict[str, Any], *, checksum_of: int | None = None
+        self,
+        path: str,
+        request: dict[str, Any],
+        *,
+        checksum_of: int | None = None,
+        longer: float = 0.0,
     ) -> dict[str, Any]:
-        deadline = self._deadline + (checksum_of or 0) / _SLOWEST
+        deadline = self._deadline + (checksum_of or 0) / _SLOWEST + longer
         request["lifetime"] = deadline + _ORPHANED
         is_checksum = checksum_of is not None
         pool = self._checksums if is_checksum else self._pool

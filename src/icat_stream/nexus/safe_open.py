@@ -53,6 +53,26 @@ class Rules:
         """Return the allowed folders by their real paths."""
         return [os.path.realpath(root) for root in self.roots]
 
+    def check_settled(self, path: str, found: os.stat_result) -> None:
+        """Raise ``NotReady`` for a file that may still be written."""
+        age = time.time() - found.st_mtime
+        if found.st_mode & _WRITE_BITS and age < self.settle:
+            raise self.not_ready(
+                f"{path}: changed {max(age, 0):.1f} s ago and still writable, expected"
+                f" read-only or unchanged for {self.settle:g} s",
+                # A clock of the file server that is ahead must not make this long.
+                retry_in=min(max(self.settle - age, 0.05), self.settle),
+            )
+
+    def check_root(self, path: str) -> None:
+        """Raise ``SystemUnavailable`` where a path's allowed folder is not there."""
+        for root in self.roots:
+            if is_below(path, root) and not os.path.isdir(root):
+                raise SystemUnavailable(
+                    f"{path}: its root folder {root} is not there; is it mounted?",
+                    system="files",
+                )
+
     def not_ready(self, reason: str, retry_in: float = 1.0) -> NotReady:
         """Make the failure of a file that is not finished."""
         return NotReady(reason, retry_in=retry_in, deadline=self.settle_deadline)
@@ -162,14 +182,7 @@ def _judge(path: str, held: Held, rules: Rules) -> None:
     if not stat.S_ISREG(found.st_mode):
         kind = _KINDS.get(stat.S_IFMT(found.st_mode), "something else")
         raise Rejection(f"{path}: is {kind}, expected a regular file; not opened")
-    age = time.time() - found.st_mtime
-    if not held.is_sealed and age < rules.settle:
-        raise rules.not_ready(
-            f"{path}: changed {max(age, 0):.1f} s ago and still writable, expected"
-            f" read-only or unchanged for {rules.settle:g} s",
-            # A clock of the file server that is ahead must not make this long.
-            retry_in=min(max(rules.settle - age, 0.05), rules.settle),
-        )
+    rules.check_settled(path, found)
 
 
 def is_below(path: str, folder: str) -> bool:
@@ -180,12 +193,7 @@ def is_below(path: str, folder: str) -> bool:
 def _unresolvable(path: str, error: OSError, rules: Rules) -> Exception:
     match error.errno:
         case errno.ENOENT | errno.ENOTDIR:
-            for root in rules.roots:
-                if is_below(path, root) and not os.path.isdir(root):
-                    return SystemUnavailable(
-                        f"{path}: its root folder {root} is not there; is it mounted?",
-                        system="files",
-                    )
+            rules.check_root(path)
             return rules.not_ready(f"{path}: missing")
         case errno.ELOOP:
             return Rejection(f"{path}: symbolic links that lead in a circle")

@@ -15,8 +15,22 @@ from .failures import (
     TransientFailure,
     explained,
 )
-from .files import ExternalLink, FieldValue, FileContent, FileReader, FileStat
-from .lookups import InvestigationEntry, Lookups, ParameterTypeEntry, ValueType
+from .files import (
+    ExternalLink,
+    FieldValue,
+    FileContent,
+    FileReader,
+    FileStat,
+    Folder,
+    FolderFile,
+)
+from .lookups import (
+    DatasetEntry,
+    InvestigationEntry,
+    Lookups,
+    ParameterTypeEntry,
+    ValueType,
+)
 from .outcome import Event, Outcome, OutcomeKind
 from .plan import (
     Change,
@@ -37,6 +51,7 @@ from .plan import (
     User,
 )
 from .record import Coordinates, Record
+from .versions import is_higher
 
 __all__ = [
     "Change",
@@ -44,6 +59,7 @@ __all__ = [
     "Datafile",
     "DatafileFormat",
     "Dataset",
+    "DatasetEntry",
     "DependencyMissing",
     "Diff",
     "Event",
@@ -53,6 +69,8 @@ __all__ = [
     "FileContent",
     "FileReader",
     "FileStat",
+    "Folder",
+    "FolderFile",
     "Investigation",
     "InvestigationEntry",
     "InvestigationKey",
@@ -77,4 +95,5 @@ __all__ = [
     "User",
     "ValueType",
     "explained",
+    "is_higher",
 ]

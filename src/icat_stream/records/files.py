@@ -1,6 +1,6 @@
 """What is known of a file after it was looked at, and who looks."""
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
@@ -90,6 +90,36 @@ class FileContent:
     links: tuple[ExternalLink, ...] = ()
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FolderFile:
+    """A file of a folder.
+
+    Parameters
+    ----------
+    name
+        As it was asked for, or its path below the folder.
+    path
+        Real path.
+    size
+        In bytes.
+    mtime_ns
+        Nanoseconds since the epoch.
+    """
+
+    name: str
+    path: str
+    size: int
+    mtime_ns: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Folder:
+    """A folder and its files, by name, or in the order asked for."""
+
+    path: str
+    files: tuple[FolderFile, ...] = ()
+
+
 class FileReader(Protocol):
     """Looks at announced files without ever blocking or crashing its caller."""
 
@@ -127,6 +157,28 @@ class FileReader(Protocol):
             hostile.
         TransientFailure
             The file system did not answer in time.
+        """
+        ...
+
+    def folder(
+        self, path: str, *, names: Sequence[str] | None = None, most: int = 30_000
+    ) -> Folder:
+        """Look at the settled files of a folder without opening any.
+
+        Parameters
+        ----------
+        path
+            The folder, mapped to this host.
+        names
+            Paths of the files, relative to it or absolute; ``None`` for all below it
+            that are not hidden.
+        most
+            How many there may be.
+
+        Raises
+        ------
+        NotReady, Rejection, TransientFailure
+            As :meth:`read`.
         """
         ...
 

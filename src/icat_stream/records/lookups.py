@@ -1,7 +1,7 @@
 """What handlers may ask the catalogue: read-only, by natural keys."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
 from typing import Protocol
@@ -25,6 +25,27 @@ class InvestigationEntry:
     start: datetime | None = None
     end: datetime | None = None
     instruments: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DatasetEntry:
+    """A dataset as the catalogue holds it.
+
+    Parameters
+    ----------
+    id
+        ICAT's.
+    parameters
+        Values by name of the type, whatever their units.
+    """
+
+    id: int
+    investigation: InvestigationKey
+    name: str
+    type: str
+    complete: bool = False
+    location: str | None = None
+    parameters: Mapping[str, float | str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -62,6 +83,29 @@ class Lookups(Protocol):
 
     def investigations(self, name: str) -> Sequence[InvestigationEntry]:
         """All visits of that name, by visit id; empty when there is none."""
+        ...
+
+    def investigation_by_id(self, number: int) -> InvestigationEntry | None:
+        """Return the investigation of the facility with that id of ICAT's."""
+        ...
+
+    def datasets(
+        self,
+        investigation: str | None = None,
+        *,
+        ids: Sequence[int] = (),
+        names: Sequence[str] = (),
+        locations: Sequence[str] = (),
+    ) -> Sequence[DatasetEntry]:
+        """Return datasets of the facility.
+
+        Parameters
+        ----------
+        investigation
+            Name of their investigation, if it is known; all of its visits.
+        ids, names, locations
+            One of them says which; with names the investigation has to be given.
+        """
         ...
 
     def parameter_types(self, name: str) -> Sequence[ParameterTypeEntry]:

@@ -7,6 +7,7 @@ Times are aware datetimes.
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
+from typing import Literal
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -133,6 +134,14 @@ class Dataset:
         Aware datetimes.
     instruments
         Names of instruments of the facility.
+    existing
+        What to do where it is there and differs, in place of
+        ``policies.existing_datasets``: also ``replace``, by a new tree in its place,
+        where what is there has a lower version.
+    version
+        Name of the parameter that tells the version, for ``replace``.
+    partial
+        Only what is stated is meant: the dataset has to be there, and is never made.
     """
 
     investigation: InvestigationKey
@@ -148,6 +157,9 @@ class Dataset:
     techniques: tuple[Technique, ...] = ()
     parameters: tuple[Parameter, ...] = ()
     datafiles: tuple[Datafile, ...] = ()
+    existing: Literal["reject", "update", "new_name", "replace"] | None = None
+    version: str | None = None
+    partial: bool = False
 
     @property
     def key(self) -> str:

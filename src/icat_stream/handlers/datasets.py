@@ -1,0 +1,220 @@
+"""Messages about datasets, in JSON or XML, become datasets."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from pydantic import Field, field_validator
+
+from icat_stream.config import FormatSettings, Settings
+from icat_stream.config.values import template_fields
+from icat_stream.messages import (
+    DatafileList,
+    DatasetMessage,
+    FieldMaps,
+    Mapped,
+    MetadataUpdate,
+    Reschedule,
+)
+from icat_stream.records import Lookups, Outcome, OutcomeKind, Plan, Record, Rejection
+
+from .options import FieldMapOptions, read_options
+from .protocol import HandlerContext
+from .said_changes import Changes
+from .said_dataset import SaidDataset
+from .said_files import BASE_FIELDS, SaidFiles
+
+KINDS: Mapping[str, type] = {
+    "dataset": DatasetMessage,
+    "metadata_update": MetadataUpdate,
+    "datafile_list": DatafileList,
+    "reschedule": Reschedule,
+}
+
+
+class DatasetOptions(FieldMapOptions):
+    """Options of the handler ``datasets``."""
+
+    maps: list[str] = Field(
+        default=["dataset", "dataset-metadata", "datafile-list", "reschedule"],
+        min_length=1,
+        description="Field maps: names of shipped ones, or YAML files.",
+    )
+    base: str = Field(
+        "{root}",
+        description="Where relative locations begin; of {root} (ids.location.root),"
+        " {investigation}, {visit_id}, {instrument}.",
+    )
+    files: Literal["check", "trust"] = Field(
+        "check",
+        description="check: listed files have to be there, and give sizes and times."
+        " trust: they are taken as listed, unseen.",
+    )
+    walk: bool = Field(
+        True, description="Find the files below the location where none are listed."
+    )
+    max_datafiles: int = Field(30_000, ge=1, description="Of one dataset.")
+    datafile_format: FormatSettings | None = Field(
+        None, description="Of all datafiles; must be in the catalogue."
+    )
+    acquisition_type: str = Field(
+        "acquisition", min_length=1, description="Dataset type of measured data."
+    )
+    processed_type: str = Field(
+        "processed", min_length=1, description="Dataset type of what has inputs."
+    )
+    inputs_parameter: str = Field(
+        "input_datasets", description="The parameter that makes a dataset processed."
+    )
+    version_parameter: str = Field(
+        "processing version",
+        description="A processed dataset replaces one whose parameter is lower.",
+    )
+    instrument: Literal["of_investigation", "any"] = Field(
+        "of_investigation",
+        description="Whether the instrument has to be one of the investigation's.",
+    )
+    sample_type: Literal["optional", "required"] = Field(
+        "optional", description="Whether a sample needs a type."
+    )
+
+    @field_validator("base")
+    @classmethod
+    def _known_fields(cls, base: str) -> str:
+        unknown = set(template_fields(base)) - set(BASE_FIELDS)
+        if unknown:
+            raise ValueError(
+                f"unknown placeholder {', '.join(sorted(unknown))};"
+                f" known: {', '.join(BASE_FIELDS)}"
+            )
+        return base
+
+
+@dataclass(frozen=True, slots=True)
+class Said:
+    """A message, as the journal wants to know it."""
+
+    mapped: Mapped
+
+    @property
+    def message_type(self) -> str:
+        """Name of the field map."""
+        return self.mapped.map
+
+    @property
+    def message_format(self) -> str:
+        """``json`` or ``xml``."""
+        return self.mapped.format
+
+    @property
+    def objects(self) -> dict[str, Any]:
+        """What it is about."""
+        message = self.mapped.message
+        found = {
+            "investigation": getattr(message, "investigation", None),
+            "dataset": getattr(message, "name", None)
+            if not isinstance(message, MetadataUpdate)
+            else None,
+            "location": getattr(message, "location", None),
+        }
+        return {name: value for name, value in found.items() if value is not None}
+
+
+class Datasets:
+    """Handler of messages about datasets.
+
+    A new dataset, a parameter for datasets that are there, further files of one.
+
+    Parameters
+    ----------
+    context
+        Settings, options and the way to the files.
+
+    Raises
+    ------
+    icat_stream.config.ConfigError
+        The options or the field maps are wrong; all problems are named.
+    """
+
+    def __init__(self, context: HandlerContext) -> None:
+        options = read_options(DatasetOptions, context.options)
+        self._maps = options.field_maps(KINDS, context.settings)
+        files = SaidFiles(
+            context.files,
+            context.settings,
+            base=options.base,
+            check=options.files == "check",
+            walk=options.walk,
+            most=options.max_datafiles,
+            format=options.datafile_format,
+        )
+        self._datasets = SaidDataset(context.settings, options, files)
+        self._changes = Changes(context.settings, files)
+
+    @classmethod
+    def check(cls, settings: Settings, options: Mapping[str, Any]) -> None:
+        """Raise ``ConfigError`` with what is wrong with the options."""
+        read_options(DatasetOptions, options).field_maps(KINDS, settings)
+
+    def key(self, record: Record) -> str:
+        """Return the investigation: its messages go in in their order."""
+        return investigation_of(self._maps, record)
+
+    def decode(self, record: Record) -> Said | Outcome:
+        """Return the message in a record."""
+        mapped = self._maps.read(record.value, record.headers)
+        if mapped.message is None:
+            return of_no_interest(mapped)
+        return Said(mapped)
+
+    def redact(self, record: Record) -> bytes | None:
+        """Return the value without what the field maps name a secret."""
+        return self._maps.redact(record.value)
+
+    def plan(self, said: Said, lookups: Lookups) -> Plan | Outcome:
+        """Return what the catalogue shall hold."""
+        notes = unread(said.mapped)
+        match said.mapped.message:
+            case DatasetMessage() as message:
+                return self._datasets.plan(message, lookups, notes)
+            case MetadataUpdate() as message:
+                return self._changes.metadata(message, lookups, notes)
+            case DatafileList() as message:
+                return self._changes.datafiles(message, lookups, notes)
+            case Reschedule() as message:
+                return Outcome(
+                    kind=OutcomeKind.IGNORED,
+                    reason="; ".join(
+                        [
+                            "rescheduling an investigation needs the user office's"
+                            " schedule, and no integration asks for it; dates come"
+                            " with the investigation's own messages",
+                            *notes,
+                        ]
+                    ),
+                    objects=said.objects,
+                )
+        raise Rejection(f"a message of kind {said.message_type} is not for datasets")
+
+
+def investigation_of(maps: FieldMaps, record: Record) -> str:
+    """Return an ordering key: the investigation, or the record's own place."""
+    named = maps.peek(record.value, ("investigation", "investigation_id"))
+    return str(record.at) if named is None else named
+
+
+def unread(mapped: Mapped) -> list[str]:
+    """Return a note of the fields that were found and are not read."""
+    if not mapped.extras:
+        return []
+    return [f"fields that are not read: {', '.join(mapped.extras)}"]
+
+
+def of_no_interest(mapped: Mapped) -> Outcome:
+    """Return the outcome of an event that no field map takes."""
+    return Outcome(
+        kind=OutcomeKind.IGNORED,
+        reason=f"event {mapped.event} is of no interest here",
+        message_type=mapped.map,
+        message_format=mapped.format,
+    )

@@ -1,0 +1,183 @@
+"""A dataset as somebody announces it, and the plan that it means."""
+
+from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING
+
+from icat_stream.config import Settings
+from icat_stream.messages import DatasetMessage
+from icat_stream.records import (
+    Dataset,
+    InvestigationEntry,
+    Lookups,
+    Outcome,
+    OutcomeKind,
+    Parameter,
+    Plan,
+    Rejection,
+    Sample,
+    is_higher,
+)
+
+from .references import References
+from .said_files import SaidFiles
+from .said_parameters import SaidParameters
+
+if TYPE_CHECKING:
+    from .datasets import DatasetOptions
+
+
+class SaidDataset:
+    """Makes plans of dataset messages.
+
+    Parameters
+    ----------
+    settings
+        Facility and policies.
+    options
+        Of the consumer.
+    files
+        Finds the datafiles.
+    """
+
+    def __init__(
+        self, settings: Settings, options: "DatasetOptions", files: SaidFiles
+    ) -> None:
+        self._settings = settings
+        self._options = options
+        self._files = files
+
+    def plan(
+        self, message: DatasetMessage, lookups: Lookups, notes: list[str]
+    ) -> Plan | Outcome:
+        """Return the dataset that a message means.
+
+        Parameters
+        ----------
+        message
+            Decoded.
+        lookups
+            The catalogue.
+        notes
+            So far.
+
+        Raises
+        ------
+        Failure
+            The message is wrong, or what it refers to is not there.
+        """
+        if message.start and message.end and message.end < message.start:
+            raise Rejection(
+                f"end_date: {message.end.isoformat()} is before start_date,"
+                f" {message.start.isoformat()}"
+            )
+        references = References(lookups, self._settings.policies, notes)
+        visit = self._investigation(message, lookups, references)
+        place = self._files.place(message.location, visit.key, message.instrument)
+        said = SaidParameters(lookups, self._settings.policies, notes)
+        parameters = said.all("parameters", message.parameters)
+        inputs = self._options.inputs_parameter
+        processed = any(p.name == inputs and p.value for p in message.parameters)
+        versioned = processed and self._superseded(
+            message, visit, parameters, lookups, notes
+        )
+        if isinstance(versioned, Outcome):
+            return versioned
+        dataset = Dataset(
+            investigation=visit.key,
+            name=message.name,
+            type=references.dataset_type(
+                self._options.processed_type
+                if processed
+                else self._options.acquisition_type,
+                where="options.processed_type and options.acquisition_type",
+            ),
+            complete=message.complete,
+            description=message.description,
+            location=place.folder,
+            start=message.start,
+            end=message.end,
+            sample=self._sample(message),
+            instruments=references.instruments(
+                [message.instrument] if message.instrument else [], visit
+            ),
+            techniques=references.techniques(message.techniques),
+            parameters=parameters,
+            datafiles=self._files.all(
+                place,
+                message.datafiles,
+                lambda file: said.all(f"datafile {file.location}", file.parameters),
+            ),
+            existing="replace" if versioned else None,
+            version=self._options.version_parameter if versioned else None,
+        )
+        return Plan(
+            facility=self._settings.facility, datasets=(dataset,), notes=tuple(notes)
+        )
+
+    def _investigation(
+        self, message: DatasetMessage, lookups: Lookups, references: References
+    ) -> InvestigationEntry:
+        if message.investigation_id is not None:
+            visits = references.investigation_by_id(message.investigation_id)
+        elif message.investigation is not None:
+            visits = references.visits(message.investigation, message.visit_id)
+        else:
+            raise Rejection("investigation or investigation_id: one is required")
+        wanted = message.instrument
+        if wanted is not None and self._options.instrument == "of_investigation":
+            of_instrument = [v for v in visits if wanted in v.instruments]
+            if not of_instrument:
+                names = sorted({name for v in visits for name in v.instruments})
+                raise Rejection(
+                    f"instrument: {wanted[:200]!r} is none of investigation"
+                    f" {visits[0].key.name}, which has {', '.join(names) or 'none'}"
+                    " (options.instrument: of_investigation)"
+                )
+            visits = of_instrument
+        return references.visit_at(visits, message.start or message.end)
+
+    def _superseded(
+        self,
+        message: DatasetMessage,
+        visit: InvestigationEntry,
+        parameters: Sequence[Parameter],
+        lookups: Lookups,
+        notes: Iterable[str],
+    ) -> bool | Outcome:
+        """Return whether the dataset has a version; or that a higher one is there."""
+        name = self._options.version_parameter
+        version = next((p.value for p in parameters if p.name == name), None)
+        if version is None:
+            return False
+        for held in lookups.datasets(visit.key.name, names=[message.name]):
+            if held.investigation != visit.key:
+                continue
+            there = held.parameters.get(name)
+            if is_higher(there, version):
+                return Outcome(
+                    kind=OutcomeKind.IGNORED,
+                    reason="; ".join(
+                        [
+                            f"superseded: dataset {visit.key}/{message.name} is there"
+                            f" with {name} {there}, higher than {version}",
+                            *notes,
+                        ]
+                    ),
+                    objects={"investigation": str(visit.key), "dataset": message.name},
+                )
+        return True
+
+    def _sample(self, message: DatasetMessage) -> Sample | None:
+        sample = message.sample
+        if sample is None:
+            return None
+        if sample.type is None and self._options.sample_type == "required":
+            raise Rejection(
+                f"sample/type: is required for sample {sample.name[:200]!r}"
+                " (options.sample_type: required)"
+            )
+        return Sample(
+            name=sample.name,
+            type=sample.type,
+            create=self._settings.policies.missing_samples == "create",
+        )
