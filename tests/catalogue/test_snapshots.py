@@ -102,9 +102,8 @@ def members(found):
 def test_a_new_investigation_is_there_with_all_that_is_planned(lane, client, planned):
     applied = lane.apply(plan(planned))
     assert applied.kind is OutcomeKind.INGESTED
-    assert applied.objects["investigation"] == planned.key
     found = held(client, planned)
-    assert found.id == applied.objects["investigation_id"]
+    assert [found.id] == [s.id for s in applied.snapshots]
     assert (found.title, found.summary) == (planned.title, planned.summary)
     assert found.type.name == "experiment"
     assert found.releaseDate.astimezone(UTC) == planned.release.replace(microsecond=0)

@@ -12,6 +12,7 @@ from icat_stream.records import (
     OutcomeKind,
     Rejection,
     TransientFailure,
+    digest,
 )
 
 from . import holdings, replacing
@@ -21,7 +22,7 @@ from .comparison import Comparison, Difference, changes, compare
 from .faults import IcatFault, ResultUnknown, fingerprint, passing
 from .holdings import Holding
 from .memory import Memory
-from .naming import digest, new_name
+from .naming import new_name
 from .preparation import Preparation
 from .query import select, shorten
 from .references import References

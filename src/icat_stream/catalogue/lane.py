@@ -212,10 +212,6 @@ class Lane:
                 notes += application.notes
         kinds = {d.kind for d in done} | {s.kind for s in snapshots}
         objects: dict[str, Any] = {}
-        for each in snapshots:
-            name = "user" if each.user is not None else "investigation"
-            objects[name] = each.user or str(each.investigation)
-            objects[f"{name}_id"] = each.id
         if len(done) == 1:
             objects = {
                 "investigation": str(done[0].investigation),

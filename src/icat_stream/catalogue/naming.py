@@ -1,11 +1,10 @@
-"""Names and hashes that follow from a planned dataset alone."""
+"""Names that follow from a planned dataset alone."""
 
 import hashlib
 import json
-from dataclasses import asdict
-from datetime import UTC, datetime
+from datetime import UTC
 
-from icat_stream.records import Dataset, Investigation, User
+from icat_stream.records import Dataset
 
 _NAME_LIMIT = 255
 
@@ -48,15 +47,3 @@ def _stable(planned: Dataset) -> list[object]:
 def _suffixed(name: str, mark: str, stable: list[object]) -> str:
     suffix = mark + hashlib.sha256(json.dumps(stable).encode()).hexdigest()[:8]
     return name[: _NAME_LIMIT - len(suffix)] + suffix
-
-
-def digest(planned: Dataset | Investigation | User) -> str:
-    """Return a hash of all of a plan."""
-
-    def plain(value: object) -> str:
-        if isinstance(value, datetime):
-            return value.astimezone(UTC).isoformat()
-        raise TypeError(type(value).__name__)
-
-    text = json.dumps(asdict(planned), default=plain, sort_keys=True)
-    return hashlib.sha256(text.encode()).hexdigest()

@@ -9,11 +9,11 @@ from icat_stream.records import (
     OutcomeKind,
     TransientFailure,
     User,
+    digest,
 )
 
 from .applied import AppliedSnapshot
 from .growing import Growth, Seed
-from .naming import digest
 from .preparation import Preparation
 from .snapshots import USER, Found, Looking, missing_users, uses
 from .validation import Checker

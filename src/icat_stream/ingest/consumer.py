@@ -21,7 +21,8 @@ from icat_stream.records import (
 from icat_stream.storage import Storage
 from icat_stream.telemetry import current_record, step
 
-from .events import dataset_event
+from .events import dataset_event, snapshot_event
+from .guard import SUPERSEDED, Guard
 
 
 class IngestConsumer:
@@ -34,7 +35,7 @@ class IngestConsumer:
     catalogue, storage, files
         Shared by all lanes; each lane has a session of its own.
     journal
-        Remembers the samples of jobs.
+        Remembers the samples of jobs, and which snapshots are the newest.
     facility
         The facility's name.
     dry_run
@@ -63,6 +64,7 @@ class IngestConsumer:
         self._facility = facility
         self._dry_run = dry_run
         self._show_plans = show_plans
+        self._guard = Guard(journal.newest, facility)
         self._threads = threading.local()
 
     def key(self, record: Record) -> str:
@@ -148,10 +150,32 @@ class IngestConsumer:
             return Outcome(kind=kind, plan=plan, diff=diff, steps=steps)
         try:
             with step("apply", steps):
+                if plan.users or plan.investigations:
+                    return self._guarded(plan, lane, record, steps)
                 applied = self._apply(plan, lane)
         except Rejection as failure:
             raise explained(failure, plan.origins) from failure
         return self._outcome(plan, applied, record, steps)
+
+    def _guarded(
+        self, plan: Plan, lane: Lane, record: Record, steps: dict[str, float]
+    ) -> Outcome:
+        if plan.datasets or plan.jobs or plan.keep:
+            raise TypeError("a plan has users and investigations, or something else")
+        guarded = self._guard.bring(plan, record, lane.apply)
+        if not guarded.applied.snapshots:
+            return Outcome(
+                kind=OutcomeKind.IGNORED,
+                reason=SUPERSEDED,
+                objects=_objects(plan) | {"newer": sorted(guarded.superseded.values())},
+                steps=steps,
+            )
+        notes = [
+            f"{name}: superseded by {at}" for name, at in guarded.superseded.items()
+        ]
+        plan = replace(plan, notes=(*plan.notes, *notes))
+        outcome = self._outcome(plan, guarded.applied, record, steps)
+        return replace(outcome, objects=_objects(plan) | _ids(guarded.applied))
 
     def _apply(self, plan: Plan, lane: Lane) -> Applied:
         if plan.jobs:
@@ -196,12 +220,39 @@ class IngestConsumer:
         return Outcome(
             kind=applied.kind,
             reason="; ".join((*plan.notes, *applied.notes)),
-            events=tuple(
-                dataset_event(dataset, facility=self._facility, record=record)
-                for dataset in applied.datasets
+            events=(
+                *(
+                    snapshot_event(each, facility=self._facility, record=record)
+                    for each in applied.snapshots
+                ),
+                *(
+                    dataset_event(each, facility=self._facility, record=record)
+                    for each in applied.datasets
+                ),
             ),
             objects=objects,
             written=applied.written,
             steps=steps,
             plan=plan if self._show_plans else None,
         )
+
+
+def _objects(plan: Plan) -> dict[str, Any]:
+    """Return what a plan of snapshots is about, as people search for it."""
+    named = {
+        "user": [user.account or user.name for user in plan.users],
+        "investigation": [each.key for each in plan.investigations],
+    }
+    return {
+        name: found[0] if len(found) == 1 else found
+        for name, found in named.items()
+        if found
+    }
+
+
+def _ids(applied: Applied) -> dict[str, Any]:
+    if len(applied.snapshots) != 1:
+        return {}
+    (one,) = applied.snapshots
+    name = "user" if one.user is not None else "investigation"
+    return {f"{name}_id": one.id}

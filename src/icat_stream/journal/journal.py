@@ -24,6 +24,7 @@ from icat_stream.config import JournalSettings
 from icat_stream.config.values import read_secret
 from icat_stream.records import Rejection, SystemUnavailable
 
+from .newest import Newest
 from .rows import JournalRow
 from .tables import COMMITTED, PENDING, jobs, metadata, outcomes
 
@@ -65,6 +66,7 @@ class Journal:
             set_={name: insert.excluded[name] for name in _DATA},
             where=outcomes.c.state != COMMITTED,
         )
+        self.newest = Newest(self._begin, self._engine.name)
         insert = dialect.insert(jobs)
         self._upsert_job = insert.on_conflict_do_update(
             index_elements=["job_id"],

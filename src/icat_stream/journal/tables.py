@@ -77,3 +77,27 @@ jobs = Table(
     Column("proposal", Text),
     Column("remembered_at", BigInteger, nullable=False),
 )
+
+# The newest snapshot of each user and investigation, as far as this program knows.
+newest = Table(
+    "newest",
+    metadata,
+    # A hash of facility, kind and name, which together may be too long for a key.
+    Column("entity", String(64), primary_key=True),
+    Column("facility", Text, nullable=False),
+    Column("kind", String(16), nullable=False),
+    Column("name", Text, nullable=False),
+    # Where its record was first published.
+    Column("topic", String(249), nullable=False),
+    Column("partition", Integer, nullable=False),
+    Column("offset", BigInteger, nullable=False),
+    Column("time", BigInteger, nullable=False),
+    Column("state", String(16), nullable=False),
+    Column("sha256", String(64), nullable=False),
+    Column("plan", Text, nullable=False),
+    # ICAT's, once it is applied.
+    Column("object_id", BigInteger),
+    # Older claims that may still write, or have written after it.
+    Column("unfinished", JSON, nullable=False),
+    Column("claimed_at", BigInteger, nullable=False),
+)

@@ -51,6 +51,7 @@ from .plan import (
     User,
 )
 from .record import Coordinates, Record
+from .serialising import as_text, digest, from_text
 from .versions import is_higher
 
 __all__ = [
@@ -94,6 +95,9 @@ __all__ = [
     "TransientFailure",
     "User",
     "ValueType",
+    "as_text",
+    "digest",
     "explained",
+    "from_text",
     "is_higher",
 ]

@@ -175,6 +175,8 @@ class User:
     ----------
     name
         The natural key.
+    account
+        What it is called wherever it is not the catalogue; empty for the same name.
     formerly
         Other names under which it may be in the catalogue; it is renamed then.
     create
@@ -193,6 +195,7 @@ class User:
     email: str | None = None
     orcid_id: str | None = None
     affiliation: str | None = None
+    account: str = ""
     formerly: tuple[str, ...] = ()
     create: bool = True
     groups: tuple[str, ...] = ()

