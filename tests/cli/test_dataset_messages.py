@@ -27,12 +27,13 @@ def ingest(facility, run, request):
     name = request.node.name.replace("_", "-").partition("[")[0]
     topic = f"datasets-{name}"
 
-    def do(*messages, code=0, options=None, **sections):
+    def do(*messages, code=0, options=None, environment=None, **sections):
+        environment = environment or {}
         create_topic(facility.endpoints["kafka"], topic)
         send(facility.endpoints["kafka"], topic, *messages)
         config = facility.variant(
             name,
-            kafka={"group_id": name},
+            kafka={"group_id": name, "instance_id": name},
             journal={"url": f"sqlite:///{name}.db"},
             consumers={
                 "datasets": {
@@ -44,11 +45,8 @@ def ingest(facility, run, request):
             **{"files": {"roots": [str(facility.path / "data")], "settle": 0}}
             | sections,
         )
-        done = run(
-            "icat_ingestor",
-            *("-c", config, "--consumer", "datasets", "--until-end"),
-            *("--output", "json"),
-        )
+        arguments = ("-c", config, "--until-end", "--output", "json")
+        done = run("icat_ingestor", *arguments, **environment)
         assert done.code == code, done.err
         return done.lines
 
@@ -118,3 +116,101 @@ def test_json_with_files_that_are_found(client, ingest, write):
     assert values["exposure"].numericValue == 0.25
     assert values["exposure"].type.units == "s"
     assert values["measured"].dateTimeValue.isoformat()[:19] == "2026-07-01T10:00:00"
+
+
+def processed(proposal, version, *files):
+    return {
+        "investigation": proposal,
+        "instrument": "bl06",
+        "name": "reduced",
+        "location": "reduced",
+        "parameters": [
+            {"name": "input_datasets", "value": "raw/1"},
+            {"name": "processing version", "value": version},
+        ],
+        "datafiles": [{"location": file} for file in files],
+    }
+
+
+@pytest.mark.parametrize("step", ["replacement-created", "replacement-deleted"])
+def test_a_replacement_survives_a_kill(facility, client, ingest, write, step):
+    proposal = new_investigation(client)
+    write(f"{proposal}/reduced", "a", "b")
+    ingest(processed(proposal, "1.9", "a"))
+    ingest(
+        processed(proposal, "1.10", "b"),
+        code=-9,
+        environment={"ICAT_STREAM_FAULT": step},
+    )
+    # Whole is what is there: the old one, or the new one still beside its name.
+    found = {d.name: [f.name for f in d.datafiles] for d in datasets(client, proposal)}
+    assert all(found.values())
+    if step == "replacement-created":
+        assert found["reduced"] == ["a"]
+    *_, summary = ingest(processed(proposal, "1.10", "b"), processed(proposal, "1.2"))
+    assert (summary["ingested"], summary["unchanged"], summary["ignored"]) == (1, 1, 1)
+    (dataset,) = datasets(client, proposal)
+    assert (dataset.name, [f.name for f in dataset.datafiles]) == ("reduced", ["b"])
+
+
+def test_further_messages_about_datasets(facility, client, ingest, write):
+    proposal = new_investigation(client)
+    write(f"{proposal}/s", "a", "b")
+    first = {"investigation": proposal, "instrument": "bl06", "name": "s"}
+    first |= {"location": "s", "datafiles": ["a"]}
+    location = f"{facility.path}/data/{proposal}/s"
+    update = {"proposal": proposal, "beamline": "bl06", "datasetPaths": [location]}
+    update |= {"metadataName": "scanType", "metadataValue": "fine"}
+    files = {"investigation": proposal, "location": location, "datafiles": ["b"]}
+    files = {"datafiles": files}
+    again = update | {"metadataValue": "coarse"}
+    *_, summary = ingest(first, update, files, again, again)
+    assert (summary["ingested"], summary["unchanged"]) == (4, 1)
+    (dataset,) = datasets(client, proposal)
+    assert {f.name for f in dataset.datafiles} == {"a", "b"}
+    assert [p.stringValue for p in dataset.parameters] == ["coarse"]
+    assert dataset.complete
+
+
+def test_raw_twice_by_policy(client, ingest, write):
+    proposal = new_investigation(client)
+    write(f"{proposal}/s", "a", "b")
+    message = {"investigation": proposal, "instrument": "bl06", "name": "s"}
+    message |= {"location": "s"}
+    one, other = message | {"datafiles": ["a"]}, message | {"datafiles": ["b"]}
+    other |= {"start_date": "2026-07-01"}
+    one |= {"start_date": "2026-06-01"}
+    _, rejected, _ = ingest(one, other)
+    assert rejected["outcome"] == "rejected"
+    assert "differs: Dataset" in rejected["reason"]
+    ingest(other, other, policies={"existing_datasets": "new_name"})
+    names = [d.name for d in datasets(client, proposal)]
+    assert len(names) == 2
+    assert names[1].startswith("s-")
+
+
+def test_bad_messages_are_dead_letters_and_the_daemon_goes_on(client, ingest, write):
+    proposal = new_investigation(client)
+    write(f"{proposal}/s", "a")
+    good = {"investigation": proposal, "instrument": "bl06", "name": "s"}
+    good |= {"location": "s", "datafiles": ["a"]}
+    laughs = b'<!DOCTYPE d [<!ENTITY a "ha"><!ENTITY b "&a;&a;">]><d>&b;</d>'
+    xxe = b'<!DOCTYPE d [<!ENTITY x SYSTEM "file:///etc/passwd">]><d>&x;</d>'
+    bad = {
+        "the value begins with": b"\x00\x01\x02",
+        "XML: has a document type declaration": laughs,
+        "XML: has a document": xxe,
+        "JSON: is nested": b'{"a":' * 5000,
+        "JSON: NaN": b'{"name": NaN}',
+        "datafiles: 30001 are listed": good | {"datafiles": ["a"] * 30_001},
+        "location: '/etc/passwd' is outside": good | {"location": "/etc/passwd"},
+        "name": good | {"name": "x" * 256},
+        "Sample": good | {"name": "t", "sample": {"name": "y" * 256}},
+        "instrument: 'bl99'": good | {"instrument": "bl99"},
+        "the record has no value": b"",
+    }
+    *lines, summary = ingest(*bad.values(), good)
+    assert (summary["rejected"], summary["ingested"]) == (len(bad), 1)
+    reasons = {line["origin"]["offset"]: line["reason"] for line in lines}
+    for offset, beginning in enumerate(bad):
+        assert reasons[offset].startswith(beginning) or beginning in reasons[offset]

@@ -12,6 +12,7 @@ from icat_stream.messages import FinishedWriting, encode
 from icat_stream.nexus import NexusReader
 from icat_stream.records import (
     Coordinates,
+    DatasetEntry,
     InvestigationEntry,
     InvestigationKey,
     ParameterTypeEntry,
@@ -31,6 +32,8 @@ class CatalogueInMemory:
         ]
         self.unknown: set[tuple[str, str]] = set()
         self.samples: dict[str, str] = {}
+        self.by_id: dict[int, InvestigationEntry] = {}
+        self.held: list[DatasetEntry] = []
         self.types = [
             ParameterTypeEntry(
                 name=name,
@@ -45,6 +48,17 @@ class CatalogueInMemory:
 
     def investigations(self, name):
         return [v for v in self.visits if v.key.name == name]
+
+    def investigation_by_id(self, number):
+        return self.by_id.get(number)
+
+    def datasets(self, investigation=None, *, ids=(), names=(), locations=()):
+        return [
+            d
+            for d in self.held
+            if investigation in (None, d.investigation.name)
+            and (d.id in ids or d.name in names or d.location in locations)
+        ]
 
     def parameter_types(self, name):
         return [t for t in self.types if t.name == name]

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+from collections.abc import Sequence
 from datetime import UTC
 
 from icat_stream.records import Dataset
@@ -19,20 +20,7 @@ def new_name(planned: Dataset) -> str:
     or on what is in the catalogue by then: locations, checksums, times of files,
     sample, parameters, visit.
     """
-    return _suffixed(planned.name, "-", _stable(planned))
-
-
-def replacing_name(planned: Dataset) -> str:
-    """Return the name under which a dataset is made that takes another one's place.
-
-    A function of the message, as :func:`new_name`, and of its version.
-    """
-    version = [p.value for p in planned.parameters if p.name == planned.version]
-    return _suffixed(planned.name, "~", [*_stable(planned), repr(version)])
-
-
-def _stable(planned: Dataset) -> list[object]:
-    return [
+    stable = [
         planned.investigation.name,
         planned.name,
         planned.type,
@@ -42,8 +30,19 @@ def _stable(planned: Dataset) -> list[object]:
         ),
         sorted([f.name, -1 if f.size is None else f.size] for f in planned.datafiles),
     ]
+    return _suffixed(planned.name, "-", stable)
 
 
-def _suffixed(name: str, mark: str, stable: list[object]) -> str:
+def replacing_name(planned: Dataset) -> str:
+    """Return the name under which a dataset is made that takes another one's place.
+
+    A function of name and version alone: whoever tries again finds what is there, even
+    if the files have changed meanwhile.
+    """
+    version = [str(p.value) for p in planned.parameters if p.name == planned.version]
+    return _suffixed(planned.name, "~", version)
+
+
+def _suffixed(name: str, mark: str, stable: Sequence[object]) -> str:
     suffix = mark + hashlib.sha256(json.dumps(stable).encode()).hexdigest()[:8]
     return name[: _NAME_LIMIT - len(suffix)] + suffix
