@@ -362,6 +362,18 @@ def test_delete_takes_it_from_icat_and_storage(
     assert site.client.search(f"Datafile <-> Dataset [id={dataset.id}]") == []
 
 
+def test_a_file_of_two_entries_goes_with_the_last(
+    site: Site, dataset: Any, nexus: Any
+) -> None:
+    client = site.client
+    first = put(site, dataset, nexus, "a", b"a")
+    second = register(site, dataset, "b", first.location)
+    client.deleteData([second])
+    assert client.getData([first]).read() == b"a"
+    client.deleteData([first])
+    assert not (site.data / first.location).exists()
+
+
 def test_one_who_may_not_delete_changes_nothing(
     site: Site, dataset: Any, nexus: Any
 ) -> None:

@@ -80,6 +80,44 @@ def test_row_18_a_failure_is_of_one_file(single: Service) -> None:
     until(lambda: single.status(dataset) == "ONLINE")
 
 
+def test_row_18_a_file_of_two_entries_stays_for_the_other(single: Service) -> None:
+    dataset = single.dataset("row 18, shared")
+    first = single.put(dataset, "a", b"a")
+    second = single.site.client.new(
+        "Datafile", name="b", dataset=dataset, location=single.location(first)
+    )
+    second.create()
+    single.idle()
+    single.ids.delete(DataSelection([second]))
+    single.idle()
+    assert single.get(datafileIds=first) == b"a"
+    single.ids.archive(chosen(first))
+    single.idle()
+    assert not single.here(first)
+    single.ids.restore(chosen(first))
+    single.idle()
+    assert single.get(datafileIds=first) == b"a"
+
+
+def test_row_12_a_location_written_otherwise_is_known(single: Service) -> None:
+    dataset = single.dataset("row 12, spelling")
+    (single.main / "spelling").mkdir()
+    (single.main / "spelling" / "a").write_bytes(b"a")
+    file = single.site.client.new(
+        "Datafile", name="a", dataset=dataset, location="x/..//spelling/./a"
+    )
+    file.create()
+    single.ids.archive(DataSelection([file]))
+    single.idle()
+    assert not (single.main / "spelling" / "a").exists()
+    found = check(single, files=True, older_than=0)
+    assert Kind.ARCHIVE_ORPHAN not in found
+    assert file.location not in found.get(Kind.MISSING, [])
+    single.ids.restore(DataSelection([file]))
+    single.idle()
+    assert single.get(datafileIds=file.id) == b"a"
+
+
 def check(made: Service, **repairs: object) -> dict[Kind, list[str]]:
     checking = Check(load(made.site.folder.run / f"{made.name}.yaml"))
     try:

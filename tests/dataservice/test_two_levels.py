@@ -139,6 +139,16 @@ def test_row_3_restoring_at_once_and_write_refused(slow: Service) -> None:
     assert refused(lambda: slow.ids.getData(DataSelection([dataset]))) == RESTORE_FIRST
 
 
+def test_row_3_half_a_restore_is_not_given_up_for_a_write(slow: Service) -> None:
+    dataset, [_, lost] = slow.registered("row 3, half", a=b"a", b=b"b")
+    (slow.main / slow.location(lost)).unlink()
+    slow.ids.restore(DataSelection([dataset]))
+    assert "write request refused" in refused(
+        lambda: slow.ids.write(DataSelection([dataset]))
+    )
+    assert slow.queued(dataset) == ["RESTORE_REQUESTED"]
+
+
 def test_row_4_restore_of_what_is_online_does_nothing(slow: Service) -> None:
     dataset, [file] = slow.registered("row 4", a=b"a")
     empty = slow.dataset("row 4, empty")
@@ -591,6 +601,21 @@ def test_row_17_a_link_outlives_the_archiving(two: Service) -> None:
     assert not two.here(file)
     with open(link, "rb") as opened:
         assert opened.read() == b"linked"
+
+
+def test_a_file_of_two_entries_stays_for_the_other(two: Service) -> None:
+    _, [file] = two.registered("shared, first", a=b"a")
+    second = two.dataset("shared, second")
+    entry = two.site.client.new(
+        "Datafile", name="a", dataset=second, location=two.location(file), fileSize=1
+    )
+    entry.create()
+    two.ids.archive(DataSelection([second]))
+    until(lambda: second.id in two.service_status()["failures"])
+    assert two.get(datafileIds=file) == b"a"
+    two.ids.delete(DataSelection([entry]))
+    until(lambda: second.id not in two.service_status()["failures"])
+    assert two.get(datafileIds=file) == b"a"
 
 
 def test_what_is_blocked_holds_nobody_up(site: Site) -> None:

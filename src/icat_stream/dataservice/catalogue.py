@@ -4,7 +4,7 @@ import json
 import logging
 import threading
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from itertools import islice
@@ -262,6 +262,30 @@ class Catalogue:
                 f" WHERE df.location IN ({', '.join(map(_quoted, some))})",
             )
             found.update({str(r[0]): (int(r[1]), int(r[2])) for r in rows})
+        return found
+
+    def shared(
+        self, session: Session, ids: Collection[int], locations: Iterable[str]
+    ) -> set[str]:
+        """Return those of some locations that other datafiles have, too.
+
+        Parameters
+        ----------
+        session
+            Of the caller, for a service without a reader.
+        ids
+            Datafiles that do not count.
+        locations
+            Theirs.
+        """
+        found: set[str] = set()
+        for some in _fitting(locations):
+            rows = self._search(
+                self._privileged(session),
+                "SELECT df.location, df.id FROM Datafile df"  # noqa: S608
+                f" WHERE df.location IN ({', '.join(map(_quoted, some))})",
+            )
+            found.update(str(where) for where, id_ in rows if int(id_) not in ids)
         return found
 
     def everything(self) -> Iterator[CataloguedFile]:

@@ -99,7 +99,6 @@ class Check:
         self._by_dataset = settings.storage_unit == "dataset"
         self._main: MainStorage = loading.main_storage(settings)
         self._archive: ArchiveStorage | None = loading.archive_storage(settings)
-        self._root: str | None = getattr(self._main, "root", None)
         self._catalogue = Catalogue(settings.icat, settings.reader)
         self._state = State(settings.folder)
 
@@ -128,14 +127,14 @@ class Check:
         units: dict[int, list[CataloguedFile]] = {}
         lost: list[Finding] = []
         for file in self._catalogue.everything():
-            known.add(self._plain(file.location or ""))
+            known.add(_plain(self._main, file.location or ""))
             unit = file.dataset_id if self._by_dataset else file.id
             units.setdefault(unit, []).append(file)
         names = self._names(units)
         for unit, files in units.items():
             lost += self._compared(unit, files, names.get(unit) in archived)
         doubts = {doubt.location: doubt.reason for doubt in self._state.doubts()}
-        nobodys = [s for s in stored if self._plain(s.location) not in known]
+        nobodys = [s for s in stored if _plain(self._main, s.location) not in known]
         orphans = [s for s in nobodys if s.ours or s.location in doubts]
         unknown = [s for s in nobodys if not (s.ours or s.location in doubts)]
         strays = sorted(archived.difference(names.values()))
@@ -159,7 +158,10 @@ class Check:
         if self._archive is None:
             return {}
         if not self._by_dataset:
-            return {unit: files[0].location or "" for unit, files in units.items()}
+            return {
+                unit: _plain(self._archive, files[0].location or "")
+                for unit, files in units.items()
+            }
         infos = self._catalogue.datasets(None, units)
         return {id_: f"{info.investigation_id}/{id_}" for id_, info in infos.items()}
 
@@ -226,7 +228,7 @@ class Check:
     def _settle_doubts(self, known: set[str], stored: set[str]) -> None:
         """Forget doubts that are none any more, one way or the other."""
         for doubt in self._state.doubts():
-            catalogued = self._plain(doubt.location) in known
+            catalogued = _plain(self._main, doubt.location) in known
             if catalogued or doubt.location not in stored:
                 self._state.settle(doubt.location)
 
@@ -246,8 +248,10 @@ class Check:
                 " reader account see everything in ICAT? Then allow it with --at-most"
             )
 
-    def _plain(self, location: str) -> str:
-        """Return a location as the storage lists it."""
-        if self._root is None:
-            return location
-        return os.path.relpath(os.path.join(self._root, location), self._root)
+
+def _plain(storage: MainStorage | ArchiveStorage, location: str) -> str:
+    """Return a location as the storage lists it, however it is written in ICAT."""
+    root = getattr(storage, "root", None)
+    if root is None or "\0" in location:
+        return location
+    return os.path.relpath(os.path.realpath(os.path.join(root, location)), root)

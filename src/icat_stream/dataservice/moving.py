@@ -131,13 +131,29 @@ class Mover:
         return Copy(listing(files), _fingerprint(content), upload.size)
 
     def archive(self, files: Sequence[CataloguedFile]) -> None:
-        """Remove a unit's files from main storage; the archive has them."""
+        """Remove a unit's files from main storage; the archive has them.
+
+        Raises
+        ------
+        MoveFailed
+            One of them is another unit's, too, which the archive need not have.
+        """
+        ids = {file.id for file in files}
+        shared = self._catalogue.shared(None, ids, (f.location or "" for f in files))
+        if shared:
+            raise MoveFailed(
+                f"{min(shared)!r} is the location of another unit's Datafile, too:"
+                " correct it in ICAT"
+            )
         for file in files:
             self._main.delete(file.location or "")
             fault_point("archive.removed")
 
-    def delete(self, location: str) -> None:
+    def delete(self, unit: int, location: str) -> None:
         """Remove a datafile that the catalogue knows no more from everywhere."""
+        if self._catalogue.shared(None, {unit}, [location]):
+            _log.warning("%r stays: it is another Datafile's, too", location)
+            return
         self._archive.delete(location)
         fault_point("delete.unarchived")
         self._main.delete(location)

@@ -41,7 +41,7 @@ VERSION = "2.1.1"
 _log = logging.getLogger(__name__)
 # A body is written in pieces that are worth changing threads for.
 _PIECE = 2**20
-# A refused upload is read so far, or its sender never gets to read the refusal.
+# What is refused is read so far, or its sender never gets to read the refusal.
 _DRAINED = 2**25
 # As long as a selection in a request line may be, and some more.
 _LONGEST_FORM = 2**22
@@ -343,14 +343,18 @@ class Calls:
         return handler
 
     def _form(self, call: Callable[[Parameters], Response]) -> Handler:
-        async def handler(request: Request) -> Response:
+        async def answer(body: AsyncIterator[bytes]) -> Response:
             text = bytearray()
-            async for piece in request.stream():
+            async for piece in body:
                 text += piece
                 if len(text) > _LONGEST_FORM:
                     raise BadRequest(f"the form is longer than {_LONGEST_FORM} bytes")
             asked = dict(parse_qsl(text.decode("utf-8", "replace")))
             return await self._threads.call(lambda: call(asked))
+
+        async def handler(request: Request) -> Response:
+            body = request.stream()
+            return await self._drained(body, answer(body))
 
         return handler
 

@@ -35,6 +35,8 @@ from .worker import Queue, Worker, note_reads
 _log = logging.getLogger(__name__)
 # A selection of 100,000 ids stands in the request line.
 _LONGEST_HEAD = 2**21
+# They are kept in memory until then.
+_NOTE_READS_EVERY = 60.0
 
 
 class _Server(uvicorn.Server):
@@ -156,6 +158,7 @@ def _two_levels(
     stack.callback(queue.close, settings.stop_within)
     stack.callback(note_reads, levels, state)
     worker.every(settings.queue.interval, queue.tick, at_once=False)
+    worker.every(_NOTE_READS_EVERY, lambda: note_reads(levels, state), at_once=False)
     if settings.watermarks is not None:
         watermarks = Watermarks(
             settings.watermarks, main, state, levels, mover, catalogue

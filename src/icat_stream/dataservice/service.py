@@ -2,7 +2,7 @@
 
 import logging
 import uuid
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, astuple, dataclass
 from datetime import datetime
 from typing import Any
@@ -236,16 +236,32 @@ class DataService:
             fault_point("delete.uncatalogued")
             self.levels.deleted(files)
             fault_point("delete.noted")
-            for file in files:
+            for file in self._nobodys(session, files):
                 try:
                     self._storage.delete(delivery.location_of(file))
                 except (OSError, IdsError) as error:
-                    # It is uncatalogued: what stays behind is an orphan, no lie.
-                    reason = f"deleted in ICAT, but not in the main storage: {error}"
-                    _log.warning("Datafile[id:%d] is %s", file.id, reason)
-                    location = file.location or ""
-                    self._state.doubt(location, file.dataset_id, file.name, reason)
+                    self._left_behind(file, error)
                 fault_point("delete.removed")
+
+    def _nobodys(
+        self, session: str, deleted: Sequence[CataloguedFile]
+    ) -> Sequence[CataloguedFile]:
+        """Return those of some deleted files that are no other entry's, too."""
+        ids = {file.id for file in deleted}
+        locations = (file.location or "" for file in deleted)
+        try:
+            shared = self.catalogue.shared(session, ids, locations)
+        except IdsError as error:
+            for file in deleted:
+                self._left_behind(file, error)
+            return ()
+        return [file for file in deleted if file.location not in shared]
+
+    def _left_behind(self, file: CataloguedFile, error: Exception) -> None:
+        # It is uncatalogued: what stays behind is an orphan, no lie.
+        reason = f"deleted in ICAT, but not in the main storage: {error}"
+        _log.warning("Datafile[id:%d] is %s", file.id, reason)
+        self._state.doubt(file.location or "", file.dataset_id, file.name, reason)
 
     def begin_put(self, session: str, wanted: Wanted) -> "Put":
         """Begin to store a file.

@@ -6,7 +6,7 @@ import os
 import threading
 import time
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -63,7 +63,10 @@ class State:
         event.listen(self._writer, "begin", _begin_at_once)
         # SQLite lets one write at a time anyhow, and waiting here is fair.
         self._writing = threading.Lock()
-        with self._writes() as connection:
+        # Two processes that switch a new file find it locked at once: SQLite waits
+        # for no lock then, whatever its timeout says.
+        with _locked(folder / "opening"), self._engine.connect() as connection:
+            connection.exec_driver_sql("PRAGMA journal_mode=WAL")
             _metadata.create_all(connection)
 
     @contextmanager
@@ -75,18 +78,15 @@ class State:
         SettingsError
             Another one does.
         """
-        handle = os.open(self.folder / "lock", os.O_RDWR | os.O_CREAT, 0o644)
-        try:
+        with ExitStack() as stack:
             try:
-                fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                stack.enter_context(_locked(self.folder / "lock", wait=False))
             except BlockingIOError:
                 raise SettingsError(
                     f"folder {self.folder} is in use by another data service: end it,"
                     " or give this one a folder of its own"
                 ) from None
             yield
-        finally:
-            os.close(handle)
 
     def close(self) -> None:
         """Close the database."""
@@ -393,9 +393,19 @@ def _prepare(connection: Any, _: object) -> None:
     # Transactions are begun by _begin_at_once, not by the driver's guess.
     connection.isolation_level = None
     cursor = connection.cursor()
-    for pragma in ("journal_mode=WAL", "synchronous=FULL", "busy_timeout=10000"):
+    for pragma in ("synchronous=FULL", "busy_timeout=10000"):
         cursor.execute(f"PRAGMA {pragma}")
     cursor.close()
+
+
+@contextmanager
+def _locked(path: Path, *, wait: bool = True) -> Iterator[None]:
+    handle = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX if wait else fcntl.LOCK_EX | fcntl.LOCK_NB)
+        yield
+    finally:
+        os.close(handle)
 
 
 def _begin_at_once(connection: Connection) -> None:

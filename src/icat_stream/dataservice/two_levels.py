@@ -2,7 +2,8 @@
 
 import threading
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 from .catalogue import Catalogue, CataloguedFile, Session
@@ -198,7 +199,7 @@ class TwoLevels:
         wanted = {
             unit: files
             for unit, files in units.items()
-            if unit in known or not all(self._is_here(f.location) for f in files)
+            if unit in known or not self._all_here(files)
         }
         self._request(self._labelled(selected, wanted), Request.RESTORE)
 
@@ -210,8 +211,12 @@ class TwoLevels:
         DataNotOnline
             One is not in main storage.
         """
-        for files in self._grouped(selected).values():
-            if not self._any_here(files):
+        units = self._grouped(selected)
+        known = self._state.units(units)
+        for unit, files in units.items():
+            restoring = unit in known and known[unit].request is Request.RESTORE
+            # Half a restore must not be forgotten for the sake of a write.
+            if not (self._all_here(files) if restoring else self._any_here(files)):
                 raise DataNotOnline(
                     "Requested data is not online, write request refused"
                 )
@@ -272,8 +277,7 @@ class TwoLevels:
         ready = True
         for unit, files in units.items():
             request = known[unit].request if unit in known else None
-            here = all(self._is_here(file.location) for file in files)
-            if request in _OFFLINE or not here:
+            if request in _OFFLINE or not self._all_here(files):
                 ready = False
                 if request is not Request.RESTORE:
                     offline[unit] = files
@@ -357,6 +361,9 @@ class TwoLevels:
     def _any_here(self, files: Sequence[CataloguedFile]) -> bool:
         return not files or any(self._is_here(file.location) for file in files)
 
+    def _all_here(self, files: Sequence[CataloguedFile]) -> bool:
+        return all(self._is_here(file.location) for file in files)
+
     def _is_here(self, location: str | None) -> bool:
         try:
             self._main.size(location or "")
@@ -366,12 +373,12 @@ class TwoLevels:
 
 
 class Changes:
-    """Which units got files since when: what a write that ran meanwhile missed."""
+    """Which units get files while they are written: what that write misses."""
 
     def __init__(self) -> None:
         self._mutex = threading.Lock()
-        self._ended: dict[int, int] = {}
         self._running: dict[int, int] = {}
+        self._watched: dict[int, bool] = {}
 
     def begin(self, unit: int) -> None:
         """Note that a file is on its way."""
@@ -381,20 +388,33 @@ class Changes:
     def end(self, unit: int) -> None:
         """Note that it has come, or not."""
         with self._mutex:
-            self._ended[unit] = self._ended.get(unit, 0) + 1
+            if unit in self._watched:
+                self._watched[unit] = True
             self._running[unit] -= 1
             if not self._running[unit]:
                 del self._running[unit]
 
-    def seen(self, unit: int) -> int:
-        """Return a number to ask :meth:`any_since` with."""
-        with self._mutex:
-            return self._ended.get(unit, 0)
+    @contextmanager
+    def watched(self, unit: int) -> Iterator[Callable[[], bool]]:
+        """Watch a unit; only one may at a time.
 
-    def any_since(self, unit: int, seen: int) -> bool:
-        """Return whether a file came, or is on its way, since a number was got."""
+        Yields
+        ------
+        :
+            Tells whether a file came since, or is on its way.
+        """
         with self._mutex:
-            return unit in self._running or self._ended.get(unit, 0) != seen
+            self._watched[unit] = False
+
+        def changed() -> bool:
+            with self._mutex:
+                return self._watched[unit] or unit in self._running
+
+        try:
+            yield changed
+        finally:
+            with self._mutex:
+                del self._watched[unit]
 
 
 class PutLease(Lease):

@@ -63,6 +63,7 @@ class Watermarks:
         reads = self._state.reads()
         files.sort(key=lambda f: max(f.modified, reads.get(f.location, 0.0)))
         sizes = {file.location: file.size for file in files}
+        self._state.forget_reads(reads.keys() - sizes)
         left = total
         for begin in range(0, len(files), _AT_ONCE):
             if left <= self._settings.low:

@@ -211,18 +211,19 @@ class Queue:
                 self._restore(unit)
             case Request.DELETE:
                 with self._alone(unit):
-                    self._mover.delete(unit.label)
+                    self._mover.delete(unit.unit, unit.label)
                     fault_point("delete.before-finish")
                     self._state.forget_copy(unit.unit)
                     self._state.finish(unit)
 
     def _write(self, unit: Unit, then: Request | None) -> None:
-        with self._locks.share([unit.unit]):
+        with (
+            self._locks.share([unit.unit]),
+            self._levels.changes.watched(unit.unit) as changed,
+        ):
             if self._now(unit) != unit.request:
                 return
-            changes = self._levels.changes
-            seen = changes.seen(unit.unit)
-            if changes.any_since(unit.unit, seen):
+            if changed():
                 # What is copied now would be out of date before it is there.
                 self._state.postpone(unit, time.time() + self._write_delay)
                 return
@@ -232,7 +233,7 @@ class Queue:
             if copy is None:
                 self._state.forget_copy(unit.unit)
             fault_point("write.before-finish")
-            if changes.any_since(unit.unit, seen):
+            if changed():
                 # A file came that this copy has not: the request stays.
                 self._state.postpone(unit, time.time() + self._write_delay)
                 return
@@ -284,7 +285,8 @@ class Queue:
 def note_reads(levels: TwoLevels, state: State) -> None:
     """Remember what was read: it is archived later than what nobody reads."""
     reads, levels.reads = levels.reads, {}
-    state.note_reads(reads)
+    # A copy: who got hold of it before may still add to it.
+    state.note_reads(dict(reads))
 
 
 def _guarded(task: Callable[[], None]) -> None:
