@@ -26,7 +26,7 @@ demo: $(STAMP)  ## from announcement to catalogue on the embedded facility (KAFK
 test: $(STAMP)  ## run all tests
 	$(BIN)/python -m pytest $(ARGS)
 
-python-icat: $(STAMP)  ## run python-icat's own test suite on the embedded facility
+python-icat: $(STAMP)  ## run python-icat's own test suite on embedded facilities, one-level and two-level
 	$(BIN)/python tests/python_icat/run
 
 lint: $(STAMP)  ## ruff, mypy and the import contracts
