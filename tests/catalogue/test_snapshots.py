@@ -232,7 +232,6 @@ def test_a_user_is_created_changed_renamed_and_grouped(lane, client):
         email=None,
         cleared=("email",),
         left_groups=("staff",),
-        create=False,
     )
     applied = lane.apply(plan(gone))
     assert applied.snapshots[0].user == gone.name

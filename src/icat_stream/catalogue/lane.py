@@ -36,7 +36,6 @@ _NAMED = {
     "dataset_type": "DatasetType",
     "instrument": "Instrument",
     "technique": "Technique",
-    "user": "User",
 }
 # So many ids are short enough for a URL.
 _IDS = 200
@@ -261,6 +260,8 @@ class Lane:
                 )
             elif kind == "parameter_type":
                 found.update(self._present_parameter_types(names))
+            elif kind == "user":
+                found.update(self._present_users(names))
             elif kind in _NAMED:
                 there = self._ask(_NAMED[kind], names)
                 found.update(
@@ -352,6 +353,14 @@ class Lane:
             query = select(entity, f"o.id IN ({listed})", what="o.id")
             for number in self._session.search(query, entity):
                 yield f"{kind}:{number}"
+
+    def _present_users(self, names: Sequence[str]) -> Iterable[str]:
+        called = {name: self._policies.names_of(name) for name in names}
+        rows = self._ask("User", {each for names in called.values() for each in names})
+        there = {row["name"] for row in rows}
+        for name, each in called.items():
+            if not there.isdisjoint(each):
+                yield f"user:{name}"
 
     def _present_parameter_types(self, names: Sequence[str]) -> Iterable[str]:
         wanted = {}

@@ -115,11 +115,8 @@ class Looking:
             values={"name": user.name} | self._values("User", USER, user),
             branches=branches,
         )
-        forbidden = None
-        if not user.create:
-            forbidden = f"user {shorten(user.name)} is not in the catalogue"
         return Found(
-            seed=Seed(node=node, row=self._user_row(user), forbidden=forbidden),
+            seed=Seed(node=node, row=self._user_row(user)),
             prerequisites=tuple(
                 Prerequisite(
                     entity="Grouping",
@@ -252,17 +249,20 @@ class Looking:
         return ids[name]
 
     def _users(self, planned: Investigation) -> tuple[dict[str, int], tuple[str, ...]]:
-        members = planned.members or ()
-        names = {n for m in members for n in (m.user, *m.otherwise)}
-        ids = ids_of(self.references.named(self.session, "User", sorted(names)))
+        called = {
+            member.user: self.policies.names_of(member.user)
+            for member in planned.members or ()
+        }
+        names = sorted({name for names in called.values() for name in names})
+        ids = ids_of(self.references.named(self.session, "User", names))
         found, missing = {}, []
-        for member in members:
-            known = [n for n in (member.user, *member.otherwise) if n in ids]
+        for user, possible in called.items():
+            known = [name for name in possible if name in ids]
             if known:
-                found[member.user] = ids[known[0]]
+                found[user] = ids[known[0]]
             else:
-                missing.append(member.user)
-        return found, tuple(dict.fromkeys(missing))
+                missing.append(user)
+        return found, tuple(missing)
 
     def _links(self, name: str, entity: str, ids: Mapping[str, int]) -> Branch:
         relation, target = next((r, t) for n, r, t in _BRANCHES if n == name)

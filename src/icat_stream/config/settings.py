@@ -27,6 +27,7 @@ from .values import Duration, Size, read_secret, template_fields
 
 ENV_PREFIX = "ICAT_STREAM_"
 LOCATION_FIELDS = ("relative_path", "path", "name", "investigation", "visit_id")
+DISABLED_SUFFIX = "__user_disabled"
 _SECRET_KEY = re.compile(r"(password|secret|key|pem)$")
 _OWNED_BY_THE_CORE = {
     "auto.offset.reset",
@@ -422,9 +423,32 @@ class PolicySettings(Section):
         description="Users, instruments, shifts, keywords, cycles of an investigation"
         " that its newest snapshot does not list.",
     )
+    user_names: str = Field(
+        "{username}",
+        description="How accounts of the user office are called in ICAT, such as"
+        " oidc/{username}.",
+    )
+    disabled_users: Literal["rename", "mark", "keep"] = Field(
+        "rename",
+        description="Of disabled accounts. rename: name__user_disabled; mark: the"
+        " full name says so.",
+    )
     error_encountered: Literal["ignore", "reject", "incomplete"] = Field(
         "ignore", description="The file writer reports an error."
     )
+
+    @field_validator("user_names")
+    @classmethod
+    def _of_username(cls, template: str) -> str:
+        if set(template_fields(template)) != {"username"}:
+            raise ValueError("expected a text with {username}, and nothing else in {}")
+        return template
+
+    def names_of(self, user: str) -> tuple[str, ...]:
+        """Return what a user of ICAT may be called: enabled, and maybe disabled."""
+        if self.disabled_users == "rename":
+            return (user, user + DISABLED_SUFFIX)
+        return (user,)
 
 
 class HealthSettings(Section):

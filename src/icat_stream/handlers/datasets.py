@@ -203,6 +203,13 @@ def investigation_of(maps: FieldMaps, record: Record) -> str:
     return str(record.at) if named is None else named
 
 
+def key_of(maps: FieldMaps, record: Record, name: str) -> str:
+    """Return an ordering key: the record's, or a field's, or the record's place."""
+    if record.key is not None:
+        return record.key.decode("utf-8", "replace")
+    return maps.peek(record.value, (name,)) or str(record.at)
+
+
 def unread(mapped: Mapped) -> list[str]:
     """Return a note of the fields that were found and are not read."""
     if not mapped.extras:

@@ -7,13 +7,17 @@ from typing import cast
 
 from .datasets import Datasets
 from .file_written import FileWritten
+from .investigations import Investigations
 from .operations import OperationsHandler
 from .protocol import Handler, HandlerContext
+from .users import Users
 
 _BUILT_IN: dict[str, Callable[[HandlerContext], Handler]] = {
     "datasets": Datasets,
     "file_written": FileWritten,
+    "investigations": Investigations,
     "operations": OperationsHandler,
+    "users": Users,
 }
 ENTRY_POINTS = "icat_stream.handlers"
 

@@ -79,13 +79,19 @@ class Guard:
         claims = [self._claim(snapshot, record) for snapshot in snapshots]
         done: list[Applied] = []
         superseded: dict[str, str] = {}
+        missing: list[DependencyMissing] = []
         decisions = self._newest.claim(claims)
         for snapshot, claim, decision in zip(snapshots, claims, decisions, strict=True):
             newer: Claim | None = None
             if decision.standing is Standing.UNCHANGED:
                 done.append(_unchanged(snapshot, decision.object_id or 0))
             elif decision.standing is Standing.WRITE:
-                applied = apply(_only(plan, snapshot))
+                try:
+                    applied = apply(_only(plan, snapshot))
+                except DependencyMissing as failure:
+                    # The other visits need not wait for it.
+                    missing.append(failure)
+                    continue
                 newer = self._newest.finish(claim, claim, applied.snapshots[0].id)
                 if newer is None:
                     done.append(applied)
@@ -96,6 +102,11 @@ class Guard:
             if newer is not None:
                 superseded[_name(snapshot)] = str(newer.at)
                 self._repair(claim, newer, apply)
+        if missing:
+            raise DependencyMissing(
+                "; ".join(failure.reason for failure in missing),
+                dict.fromkeys(name for failure in missing for name in failure.missing),
+            )
         return Guarded(_together(done), superseded)
 
     def _repair(self, claim: Claim, newer: Claim | None, apply: Apply) -> None:

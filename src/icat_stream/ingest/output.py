@@ -51,22 +51,52 @@ def outcome_text(record: Record, outcome: Outcome) -> str:
 def plan_text(plan: Plan, diff: Diff | None) -> list[str]:
     """Return a plan as lines for people, beside what the catalogue holds."""
     lines = [f"job {job.job_id}: sample {job.sample}" for job in plan.jobs]
+    for user in plan.users:
+        lines.append(f"user {user.name}")
+        lines += _facts(
+            {
+                "full name": user.full_name,
+                "email": user.email,
+                "orcid": user.orcid_id,
+                "affiliation": user.affiliation,
+                "groups": ", ".join(user.groups),
+                "emptied": ", ".join(user.cleared),
+            }
+        )
+    for investigation in plan.investigations:
+        lines.append(f"investigation {investigation.key} ({investigation.type})")
+        lines += _facts(
+            {
+                "title": investigation.title,
+                "start": investigation.start,
+                "end": investigation.end,
+                "release": investigation.release,
+                "instruments": ", ".join(investigation.instruments or ()),
+                "samples": ", ".join(s.name for s in investigation.samples or ()),
+                "keywords": ", ".join(investigation.keywords or ()),
+                "facility cycles": ", ".join(investigation.cycles or ()),
+                "emptied": ", ".join(investigation.cleared),
+            }
+        )
+        lines += [f"  {m.role}: {m.user}" for m in investigation.members or ()]
+        lines += [f"  shift {s.start} to {s.end}" for s in investigation.shifts or ()]
+        lines += [
+            f"  parameter {p.name} = {p.value} {p.units}".rstrip()
+            for p in investigation.parameters or ()
+        ]
     for dataset in plan.datasets:
         lines.append(f"dataset {dataset.key} ({dataset.type})")
-        facts = {
-            "description": dataset.description,
-            "start": dataset.start,
-            "end": dataset.end,
-            "sample": None if dataset.sample is None else dataset.sample.name,
-            "instruments": ", ".join(dataset.instruments),
-            "techniques": ", ".join(t.name for t in dataset.techniques),
-            "complete": dataset.complete,
-        }
-        lines += [
-            f"  {name}: {value}"
-            for name, value in facts.items()
-            if value not in (None, "")
-        ]
+        lines += _facts(
+            {
+                "description": dataset.description,
+                "start": dataset.start,
+                "end": dataset.end,
+                "sample": None if dataset.sample is None else dataset.sample.name,
+                "instruments": ", ".join(dataset.instruments),
+                "techniques": ", ".join(t.name for t in dataset.techniques),
+                "complete": dataset.complete,
+            }
+        )
         lines += [
             f"  parameter {p.name} = {p.value} {p.units}".rstrip()
             for p in dataset.parameters
@@ -91,6 +121,10 @@ def plan_text(plan: Plan, diff: Diff | None) -> list[str]:
                 text += f" {change.field}: {change.found} -> {change.planned}"
             lines.append(text)
     return lines
+
+
+def _facts(facts: Mapping[str, object]) -> list[str]:
+    return [f"  {n}: {value}" for n, value in facts.items() if value not in (None, "")]
 
 
 def summary_line(counts: Mapping[OutcomeKind, int]) -> str:

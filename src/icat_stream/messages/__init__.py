@@ -34,6 +34,15 @@ from .filewriter import (
 )
 from .flatbuffer_reader import Undecodable
 from .flatbuffer_writer import encode
+from .user_office import (
+    InvestigationMessage,
+    PersonMessage,
+    SaidAffiliation,
+    SaidMember,
+    SaidProposalSample,
+    SaidShift,
+    SaidVisit,
+)
 
 __all__ = [
     "Action",
@@ -48,16 +57,23 @@ __all__ = [
     "FieldMaps",
     "FinishedWriting",
     "Foreign",
+    "InvestigationMessage",
     "Mapped",
     "Message",
     "MetadataUpdate",
     "Operations",
+    "PersonMessage",
     "Reschedule",
     "RunStart",
     "RunStop",
+    "SaidAffiliation",
     "SaidDatafile",
+    "SaidMember",
     "SaidParameter",
+    "SaidProposalSample",
     "SaidSample",
+    "SaidShift",
+    "SaidVisit",
     "Scalar",
     "Status",
     "Undecodable",

@@ -81,6 +81,9 @@ class Mapped:
         Name of the event, if such messages have one.
     extras
         Fields that were found and are not read, as paths.
+    empty
+        Fields of the message that are there as null, an empty text or an empty list:
+        another statement than none at all.
     """
 
     message: Any
@@ -88,6 +91,7 @@ class Mapped:
     format: str
     event: str | None = None
     extras: tuple[str, ...] = ()
+    empty: tuple[str, ...] = ()
 
 
 class FieldMaps:
@@ -241,6 +245,7 @@ class FieldMaps:
             format=document.format,
             event=event,
             extras=tuple(unread(body, one.known)),
+            empty=tuple(reading.empty),
         )
 
 

@@ -96,10 +96,11 @@ class Table:
 
 
 class Reading:
-    """One message being read; collects what is wrong with it."""
+    """One message being read; collects what is wrong with it, and what is empty."""
 
     def __init__(self) -> None:
         self.problems: list[str] = []
+        self.empty: list[str] = []
 
     def object(self, table: Table, node: Any, where: str) -> Any:
         """Return the dataclass that a table makes of an object.
@@ -137,6 +138,8 @@ class Reading:
                     values[rule.name] = value
                 elif rule.required:
                     missing.append(rule.name)
+                elif not where and _is_named(rule, members):
+                    self.empty.append(rule.name)
         if self.problems or any(values.get(name) is None for name in missing):
             return None
         return table.target(**{k: v for k, v in values.items() if v is not None})
@@ -227,6 +230,15 @@ def _by_plain_name(
         names[known] = name
         members[known] = value
     return members, twice
+
+
+def _is_named(rule: FieldRule, members: Mapping[str, Any]) -> bool:
+    """Whether there is something, if only null, where a field is looked for."""
+    return any(
+        at(members.get(plain_name(path[0]), ABSENT), path[1:]) is not ABSENT
+        for source in rule.sources
+        for path in source.paths
+    )
 
 
 def _places(

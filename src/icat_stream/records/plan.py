@@ -179,8 +179,6 @@ class User:
         What it is called wherever it is not the catalogue; empty for the same name.
     formerly
         Other names under which it may be in the catalogue; it is renamed then.
-    create
-        Whether it is created when it is not there.
     groups, left_groups
         Names of groupings that it is, or is no longer, a member of; others are left
         alone.
@@ -197,7 +195,6 @@ class User:
     affiliation: str | None = None
     account: str = ""
     formerly: tuple[str, ...] = ()
-    create: bool = True
     groups: tuple[str, ...] = ()
     left_groups: tuple[str, ...] = ()
     cleared: tuple[str, ...] = ()
@@ -218,13 +215,10 @@ class Member:
         Name of the user.
     role
         As the catalogue calls it.
-    otherwise
-        Names that the user may have instead, such as that of a disabled account.
     """
 
     user: str
     role: str
-    otherwise: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

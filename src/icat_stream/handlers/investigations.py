@@ -1,0 +1,334 @@
+"""Snapshots of proposals become investigations of the catalogue, one a visit."""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
+from datetime import datetime
+from typing import Any, TypeVar
+
+from pydantic import Field
+
+from icat_stream.config import Settings
+from icat_stream.messages import (
+    InvestigationMessage,
+    Mapped,
+    SaidMember,
+    SaidProposalSample,
+    SaidShift,
+    SaidVisit,
+)
+from icat_stream.records import (
+    Investigation,
+    InvestigationKey,
+    Lookups,
+    Member,
+    Outcome,
+    OutcomeKind,
+    Parameter,
+    Plan,
+    Record,
+    Rejection,
+    Sample,
+    Shift,
+)
+
+from .datasets import key_of, of_no_interest, unread
+from .options import FieldMapOptions, read_options
+from .protocol import HandlerContext
+from .said_parameters import SaidParameters
+from .wording import cut
+
+KINDS: Mapping[str, type] = {"investigation": InvestigationMessage}
+_TITLE, _SUMMARY = 255, 4000
+_T = TypeVar("_T")
+
+
+class InvestigationOptions(FieldMapOptions):
+    """Options of the handler ``investigations``."""
+
+    maps: list[str] = Field(
+        default=["investigation"],
+        min_length=1,
+        description="Field maps: names of shipped ones, or YAML files.",
+    )
+    visit_id: str = Field(
+        "1", max_length=255, description="Where a message names no visit."
+    )
+    investigation_type: str | None = Field(
+        None, description="Where a message names no type."
+    )
+    embargo_years: int = Field(
+        3, ge=0, le=100, description="From the end until data are released."
+    )
+    industrial_types: list[str] = Field(
+        default=["industrial", "proprietary"],
+        description="Types whose data are never released; case does not matter.",
+    )
+    participant_role: str = Field(
+        "Participant",
+        description="Role that is left out where somebody has another one.",
+    )
+    roles: list[str] = Field(
+        default=[],
+        description="Roles that the user office speaks for; members with others are"
+        " never removed. Empty: all roles.",
+    )
+    acronym_parameter: str | None = Field(
+        None, description="Parameter of a sample that takes its acronym."
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class Proposal:
+    """A message, as the journal wants to know it."""
+
+    mapped: Mapped
+    visit_id: str
+
+    @property
+    def message(self) -> InvestigationMessage:
+        """What was said."""
+        message: InvestigationMessage = self.mapped.message
+        return message
+
+    @property
+    def message_type(self) -> str:
+        """Name of the field map."""
+        return self.mapped.map
+
+    @property
+    def message_format(self) -> str:
+        """``json`` or ``xml``."""
+        return self.mapped.format
+
+    @property
+    def objects(self) -> dict[str, Any]:
+        """What it is about."""
+        message = self.message
+        return {"investigation": f"{message.name}/{message.visit_id or self.visit_id}"}
+
+
+class Investigations:
+    """Handler of snapshots of proposals.
+
+    Parameters
+    ----------
+    context
+        Settings and options.
+
+    Raises
+    ------
+    icat_stream.config.ConfigError
+        The options or the field maps are wrong; all problems are named.
+    """
+
+    def __init__(self, context: HandlerContext) -> None:
+        self._options = read_options(InvestigationOptions, context.options)
+        self._maps = self._options.field_maps(KINDS, context.settings)
+        self._facility = context.settings.facility
+        self._policies = context.settings.policies
+        self._industrial = {t.casefold() for t in self._options.industrial_types}
+
+    @classmethod
+    def check(cls, settings: Settings, options: Mapping[str, Any]) -> None:
+        """Raise ``ConfigError`` with what is wrong with the options."""
+        read_options(InvestigationOptions, options).field_maps(KINDS, settings)
+
+    def key(self, record: Record) -> str:
+        """Return the proposal, as the record's key or the message names it."""
+        return key_of(self._maps, record, "name")
+
+    def decode(self, record: Record) -> Proposal | Outcome:
+        """Return the message in a record."""
+        mapped = self._maps.read(record.value, record.headers)
+        if mapped.message is None:
+            return of_no_interest(mapped)
+        return Proposal(mapped, self._options.visit_id)
+
+    def redact(self, record: Record) -> bytes | None:
+        """Return the value without what the field maps name a secret."""
+        return self._maps.redact(record.value)
+
+    def plan(self, proposal: Proposal, lookups: Lookups) -> Plan | Outcome:
+        """Return an investigation for each visit."""
+        message = proposal.message
+        if message.wanted is False:
+            return Outcome(
+                kind=OutcomeKind.IGNORED,
+                reason="the message says that it is not for the catalogue",
+                objects=proposal.objects,
+            )
+        notes = unread(proposal.mapped)
+        common = self._investigation(proposal, lookups, notes)
+        visits = [
+            self._visit(common, visit, self._is_industrial(message))
+            for visit in message.visits
+        ]
+        ids = [each.investigation.visit_id for each in visits]
+        if len(set(ids)) < len(ids):
+            raise Rejection(f"visits: a visit is stated twice: {', '.join(ids)[:200]}")
+        return Plan(
+            facility=self._facility,
+            investigations=tuple(visits) or (common,),
+            notes=tuple(notes),
+        )
+
+    def _investigation(
+        self, proposal: Proposal, lookups: Lookups, notes: list[str]
+    ) -> Investigation:
+        message, empty = proposal.message, proposal.mapped.empty
+        parameters = SaidParameters(lookups, self._policies, notes)
+        title = message.title
+        if title is None and "title" in empty:
+            title = message.name
+            notes.append("title: empty, the name is taken")
+        samples: tuple[Sample, ...] | None = None
+        if {"samples", "sample_acronyms"}.intersection(empty) or (
+            message.samples or message.sample_acronyms
+        ):
+            samples = self._samples(message, parameters, notes)
+        release, never = self._release(
+            message.release, message.end, self._is_industrial(message)
+        )
+        cleared = {n for n in ("summary", "doi", "start", "end") if n in empty}
+        return Investigation(
+            investigation=InvestigationKey(
+                name=message.name,
+                visit_id=message.visit_id or self._options.visit_id,
+            ),
+            title=None if title is None else cut(title, _TITLE, "title", notes),
+            type=message.type or self._options.investigation_type,
+            summary=None
+            if message.summary is None
+            else cut(message.summary, _SUMMARY, "summary", notes),
+            doi=message.doi,
+            start=message.start,
+            end=message.end,
+            release=release,
+            instruments=_stated(
+                "instruments", dict.fromkeys(message.instruments), empty
+            ),
+            members=_stated("members", self._members(message.members), empty),
+            roles=tuple(self._options.roles),
+            samples=samples,
+            keywords=_stated("keywords", dict.fromkeys(message.keywords), empty),
+            parameters=_stated(
+                "parameters", parameters.all("parameters", message.parameters), empty
+            ),
+            shifts=_stated("shifts", _shifts(message.shifts), empty),
+            cycles=_stated("cycles", dict.fromkeys(message.cycles), empty),
+            cleared=tuple(sorted(cleared | ({"release"} if never else set()))),
+        )
+
+    def _visit(
+        self, common: Investigation, visit: SaidVisit, industrial: bool
+    ) -> Investigation:
+        end = visit.end or common.end
+        release, never = self._release(
+            visit.release or (common.release if visit.end is None else None),
+            end,
+            industrial,
+        )
+        cleared = set(common.cleared) | ({"release"} if never else set())
+        return replace(
+            common,
+            investigation=replace(common.investigation, visit_id=visit.visit_id),
+            start=visit.start or common.start,
+            end=end,
+            release=release,
+            instruments=tuple(dict.fromkeys(visit.instruments)) or common.instruments,
+            shifts=tuple(_shifts(visit.shifts)) or common.shifts,
+            cycles=tuple(dict.fromkeys(visit.cycles)) or common.cycles,
+            cleared=tuple(sorted(cleared)),
+        )
+
+    def _is_industrial(self, message: InvestigationMessage) -> bool:
+        if message.industrial is not None:
+            return message.industrial
+        return (message.type or "").casefold() in self._industrial
+
+    def _release(
+        self, said: datetime | None, end: datetime | None, industrial: bool
+    ) -> tuple[datetime | None, bool]:
+        """Return when data are released, and whether never."""
+        if industrial:
+            return None, True
+        if said is not None or end is None:
+            return said, False
+        return _years_later(end, self._options.embargo_years), False
+
+    def _members(self, members: Iterable[SaidMember]) -> Iterable[Member]:
+        participant = self._options.participant_role
+        pairs = dict.fromkeys((m.username, m.role) for m in members)
+        others = {user for user, role in pairs if role != participant}
+        for user, role in pairs:
+            if role != participant or user not in others:
+                name = self._policies.user_names.format(username=user)
+                yield Member(user=name, role=role)
+
+    def _samples(
+        self,
+        message: InvestigationMessage,
+        parameters: SaidParameters,
+        notes: list[str],
+    ) -> tuple[Sample, ...]:
+        samples = [
+            Sample(
+                name=said.name,
+                type=said.type,
+                molecular_formula=said.formula or "",
+                parameters=(
+                    *parameters.all(f"sample {said.name[:60]}", said.parameters),
+                    *self._acronym(said, notes),
+                ),
+            )
+            for said in message.samples
+        ]
+        names = {sample.name for sample in samples}
+        names |= {said.acronym for said in message.samples if said.acronym}
+        acronyms = dict.fromkeys(message.sample_acronyms)
+        return (*samples, *(Sample(name=n) for n in acronyms if n not in names))
+
+    def _acronym(
+        self, said: SaidProposalSample, notes: list[str]
+    ) -> Iterable[Parameter]:
+        if said.acronym is None or said.acronym == said.name:
+            return
+        name = self._options.acronym_parameter
+        if name is None:
+            notes.append(
+                f"sample {said.name[:60]}: acronym: left out"
+                " (options.acronym_parameter says where it goes)"
+            )
+            return
+        yield Parameter(name=name, units="", value=said.acronym)
+
+
+def _stated(
+    name: str, values: Iterable[_T], empty: tuple[str, ...]
+) -> tuple[_T, ...] | None:
+    """Return a list that is stated, though it may be empty, or ``None``."""
+    found = tuple(values)
+    return found if found or name in empty else None
+
+
+def _shifts(said: Iterable[SaidShift]) -> Iterable[Shift]:
+    for shift in dict.fromkeys(said):
+        yield Shift(
+            start=shift.start,
+            end=shift.end,
+            instrument=shift.instrument,
+            comment=shift.comment,
+        )
+
+
+def _years_later(when: datetime, years: int) -> datetime:
+    try:
+        return when.replace(year=when.year + years)
+    except ValueError:
+        # The 29th of February, or the end of the calendar.
+        if when.year + years > 9999:
+            raise Rejection(
+                f"end: {when.isoformat()} plus an embargo of {years} years is outside"
+                " the calendar"
+            ) from None
+        return when.replace(year=when.year + years, day=28)

@@ -1,0 +1,172 @@
+"""Messages about people become users of the catalogue, one an account."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from pydantic import Field
+
+from icat_stream.config import Settings
+from icat_stream.config.settings import DISABLED_SUFFIX
+from icat_stream.messages import Mapped, PersonMessage
+from icat_stream.records import Lookups, Outcome, Plan, Record, User
+
+from .datasets import key_of, of_no_interest, unread
+from .options import FieldMapOptions, read_options
+from .protocol import HandlerContext
+from .wording import cut, email, one_line, orcid
+
+KINDS: Mapping[str, type] = {"user": PersonMessage}
+_LIMIT = 255
+_MARK = " (disabled)"
+AffiliationPart = Literal["name", "unit", "department", "city", "country"]
+
+
+class UserOptions(FieldMapOptions):
+    """Options of the handler ``users``."""
+
+    maps: list[str] = Field(
+        default=["user"],
+        min_length=1,
+        description="Field maps: names of shipped ones, or YAML files.",
+    )
+    affiliation: list[AffiliationPart] = Field(
+        default=["name", "unit", "department"],
+        min_length=1,
+        description="What of the affiliation is kept, in this order.",
+    )
+    staff_group: str | None = Field(
+        None,
+        min_length=1,
+        max_length=255,
+        description="Grouping of ICAT whose members are the facility's staff.",
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class Person:
+    """A message, as the journal wants to know it."""
+
+    mapped: Mapped
+
+    @property
+    def message(self) -> PersonMessage:
+        """What was said."""
+        message: PersonMessage = self.mapped.message
+        return message
+
+    @property
+    def message_type(self) -> str:
+        """Name of the field map."""
+        return self.mapped.map
+
+    @property
+    def message_format(self) -> str:
+        """``json`` or ``xml``."""
+        return self.mapped.format
+
+    @property
+    def objects(self) -> dict[str, Any]:
+        """Who it is about."""
+        names = list(self.message.usernames[:20])
+        return {"user": names[0] if len(names) == 1 else names}
+
+
+class Users:
+    """Handler of messages about people.
+
+    Parameters
+    ----------
+    context
+        Settings and options.
+
+    Raises
+    ------
+    icat_stream.config.ConfigError
+        The options or the field maps are wrong; all problems are named.
+    """
+
+    def __init__(self, context: HandlerContext) -> None:
+        self._options = read_options(UserOptions, context.options)
+        self._maps = self._options.field_maps(KINDS, context.settings)
+        self._facility = context.settings.facility
+        self._policies = context.settings.policies
+
+    @classmethod
+    def check(cls, settings: Settings, options: Mapping[str, Any]) -> None:
+        """Raise ``ConfigError`` with what is wrong with the options."""
+        read_options(UserOptions, options).field_maps(KINDS, settings)
+
+    def key(self, record: Record) -> str:
+        """Return the person, as the record's key or the message names them."""
+        return key_of(self._maps, record, "usernames")
+
+    def decode(self, record: Record) -> Person | Outcome:
+        """Return the message in a record."""
+        mapped = self._maps.read(record.value, record.headers)
+        return of_no_interest(mapped) if mapped.message is None else Person(mapped)
+
+    def redact(self, record: Record) -> bytes | None:
+        """Return the value without what the field maps name a secret."""
+        return self._maps.redact(record.value)
+
+    def plan(self, person: Person, lookups: Lookups) -> Plan | Outcome:
+        """Return one user for each of the person's accounts."""
+        notes = unread(person.mapped)
+        message = person.message
+        said = self._said(message, notes)
+        named = {"orcid": "orcid_id"}
+        empty = [named.get(name, name) for name in person.mapped.empty]
+        cleared = tuple(sorted(name for name in empty if name in said))
+        usernames = dict.fromkeys(message.usernames)
+        return Plan(
+            facility=self._facility,
+            users=tuple(self._user(n, message, said, cleared) for n in usernames),
+            notes=tuple(notes),
+        )
+
+    def _said(self, message: PersonMessage, notes: list[str]) -> dict[str, str | None]:
+        full_name = message.full_name
+        if full_name is None and (message.given_name or message.family_name):
+            parts = (message.given_name, message.family_name)
+            full_name = " ".join(part for part in parts if part)
+        affiliation = None
+        if message.affiliation is not None:
+            where = message.affiliation
+            text = one_line(getattr(where, part) for part in self._options.affiliation)
+            affiliation = cut(text, _LIMIT, "affiliation", notes) or None
+        return {
+            "full_name": full_name,
+            "given_name": message.given_name,
+            "family_name": message.family_name,
+            "email": None if message.email is None else email(message.email),
+            "orcid_id": None if message.orcid is None else orcid(message.orcid),
+            "affiliation": affiliation,
+        }
+
+    def _user(
+        self,
+        username: str,
+        message: PersonMessage,
+        said: Mapping[str, str | None],
+        cleared: tuple[str, ...],
+    ) -> User:
+        account = self._policies.user_names.format(username=username)
+        name, formerly = account, tuple(self._policies.names_of(account)[1:])
+        values = dict(said)
+        if message.enabled is False:
+            match self._policies.disabled_users:
+                case "rename":
+                    name, formerly = account + DISABLED_SUFFIX, (account,)
+                case "mark":
+                    values["full_name"] = (values["full_name"] or username) + _MARK
+        group = self._options.staff_group
+        return User(
+            name=name,
+            account=account,
+            formerly=formerly,
+            groups=(group,) if group and message.staff else (),
+            left_groups=(group,) if group and message.staff is False else (),
+            cleared=tuple(n for n in cleared if values[n] is None),
+            **values,
+        )

@@ -1,0 +1,126 @@
+"""What user offices say of people and of investigations."""
+
+from dataclasses import dataclass
+from datetime import datetime
+
+from .datasets import SaidParameter
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SaidAffiliation:
+    """Where somebody works; all parts become one text."""
+
+    name: str | None = None
+    unit: str | None = None
+    department: str | None = None
+    city: str | None = None
+    country: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PersonMessage:
+    """A person with all of their accounts.
+
+    Parameters
+    ----------
+    usernames
+        Each is a user of the catalogue.
+    full_name
+        Made of given and family name by default.
+    orcid
+        With or without its address.
+    enabled, staff
+        ``None``: not said.
+    """
+
+    usernames: tuple[str, ...]
+    given_name: str | None = None
+    family_name: str | None = None
+    full_name: str | None = None
+    email: str | None = None
+    orcid: str | None = None
+    affiliation: SaidAffiliation | None = None
+    enabled: bool | None = None
+    staff: bool | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SaidMember:
+    """Somebody's role in an investigation."""
+
+    username: str
+    role: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SaidProposalSample:
+    """A sample as a proposal has it."""
+
+    name: str
+    acronym: str | None = None
+    type: str | None = None
+    formula: str | None = None
+    parameters: tuple[SaidParameter, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SaidShift:
+    """A time at an instrument."""
+
+    start: datetime
+    end: datetime
+    instrument: str | None = None
+    comment: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SaidVisit:
+    """One visit of several; what it does not say is the whole message's."""
+
+    visit_id: str
+    start: datetime | None = None
+    end: datetime | None = None
+    release: datetime | None = None
+    instruments: tuple[str, ...] = ()
+    shifts: tuple[SaidShift, ...] = ()
+    cycles: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class InvestigationMessage:
+    """A snapshot of an investigation.
+
+    Parameters
+    ----------
+    type
+        By default the handler's option ``investigation_type``.
+    industrial
+        Its data are never released.
+    sample_acronyms
+        Samples of which nothing else is known.
+    visits
+        Each is an investigation of the catalogue; without any there is one.
+    wanted
+        ``False``: it is not for the catalogue.
+    """
+
+    name: str
+    visit_id: str | None = None
+    title: str | None = None
+    summary: str | None = None
+    type: str | None = None
+    doi: str | None = None
+    start: datetime | None = None
+    end: datetime | None = None
+    release: datetime | None = None
+    industrial: bool | None = None
+    instruments: tuple[str, ...] = ()
+    members: tuple[SaidMember, ...] = ()
+    samples: tuple[SaidProposalSample, ...] = ()
+    sample_acronyms: tuple[str, ...] = ()
+    keywords: tuple[str, ...] = ()
+    parameters: tuple[SaidParameter, ...] = ()
+    shifts: tuple[SaidShift, ...] = ()
+    cycles: tuple[str, ...] = ()
+    visits: tuple[SaidVisit, ...] = ()
+    wanted: bool | None = None
