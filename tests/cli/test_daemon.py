@@ -1,9 +1,7 @@
 """``icat_ingestor`` as an operator meets it."""
 
 import json
-import re
 import time
-import urllib.request
 from pathlib import Path
 
 from icat_stream.sandbox.announcer import Announcer
@@ -185,17 +183,6 @@ def test_shipped_sample_runs_on_the_facility(facility, run):
     assert run("icat_validate_config", sample, "--connect", **environment).code == 0
     done = run(COMMAND, "-c", sample, "--until-end", **environment)
     assert done.code == 0, done.err
-
-
-def test_health_over_http(facility, start, tmp_path):
-    log = tmp_path / "log"
-    config = group(facility, "health", health={"listen": "127.0.0.1:0"})
-    start(COMMAND, "-c", config, log=log)
-    url = eventually(lambda: re.search(r"health: (http://\S+)", log.read_text()))[1]
-    with urllib.request.urlopen(url, timeout=10) as answer:
-        body = json.load(answer)
-    assert body["healthy"] is True
-    assert set(body["loops"]) == {"file_written"}
 
 
 def test_health_address_in_use(facility, run):

@@ -6,6 +6,7 @@ from typing import Annotated
 import typer
 
 from .dataservice import app as dataservice
+from .health import health
 from .sandbox import app as sandbox
 
 app = typer.Typer(
@@ -15,6 +16,7 @@ config = typer.Typer(no_args_is_help=True)
 app.add_typer(sandbox, name="sandbox", help="The embedded facility.")
 app.add_typer(dataservice, name="dataservice", help="An ICAT Data Service.")
 app.add_typer(config, name="config", help="The configuration.")
+app.command()(health)
 
 
 def _version(wanted: bool) -> None:

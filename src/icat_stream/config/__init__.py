@@ -6,6 +6,7 @@ own ``ICAT_*`` and ``icat.cfg`` say.
 
 from .loading import ConfigError, Problem, load
 from .settings import (
+    AlertSettings,
     ConsumerSettings,
     DeadLetterSettings,
     EventSettings,
@@ -28,6 +29,7 @@ from .settings import (
 )
 
 __all__ = [
+    "AlertSettings",
     "ConfigError",
     "ConsumerSettings",
     "DeadLetterSettings",

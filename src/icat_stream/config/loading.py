@@ -23,6 +23,7 @@ _PATHS = (
     ("icat", "password_file"),
     ("files", "roots"),
     ("journal", "password_file"),
+    ("alerts", "webhook_file"),
     ("schemas",),
     ("telemetry", "log_file"),
 )

@@ -456,9 +456,63 @@ class HealthSettings(Section):
 
     listen: Address | None = Field(
         None,
-        description="host:port for GET /health; null: none.",
+        description="host:port for GET /health, /health/live, /health/ready,"
+        " /health/startup, /metrics; null: none. No password: keep it on loopback.",
         json_schema_extra={"sample": "127.0.0.1:8081"},
     )
+    every: Duration = Field(
+        10.0, ge=0.1, description="How often Kafka, ICAT, IDS, journal, disk are asked."
+    )
+    stuck: Duration = Field(
+        600.0,
+        description="A lane so long at one record, or a transaction, is stuck: the"
+        " daemon is not live.",
+    )
+
+
+class AlertSettings(Section):
+    """Who is told what is wrong."""
+
+    webhook: SecretStr | None = Field(
+        None,
+        description="http(s)://… to POST alerts to; rather in webhook_file, as chat"
+        " tools put a secret into it.",
+    )
+    webhook_file: Path | None = Field(None, description="File with that URL.")
+    format: Literal["json", "chat"] = Field(
+        "json", description='chat: {"text": …}, as Slack and Mattermost take it.'
+    )
+    docs: Url | None = Field(
+        None,
+        description="Where this documentation is published; alerts name its pages.",
+    )
+    every: Duration = Field(10.0, ge=0.1, description="How often to look.")
+    hold: Duration = Field(
+        60.0, description="What lasts no longer is not told; nor is a shorter end."
+    )
+    repeat: Duration = Field(4 * 3600.0, description="Told again after so long.")
+    lag: int = Field(10_000, ge=0, description="More records of a topic wait.")
+    rejects: int = Field(20, ge=0, description="More records were rejected …")
+    rejects_window: Duration = Field(600.0, description="… in so long.")
+    dead_letters: int = Field(0, ge=0, description="More dead letters wait.")
+    disk_free: float = Field(
+        0.1, ge=0, le=1, description="Less of the journal's or the logs' disk is free."
+    )
+
+    @model_validator(mode="after")
+    def _one_url(self) -> "AlertSettings":
+        if self.webhook is not None:
+            if self.webhook_file is not None:
+                raise ValueError("give webhook or webhook_file, not both")
+            parts = urlsplit(self.webhook.get_secret_value())
+            if parts.scheme not in ("http", "https") or not parts.hostname:
+                raise ValueError("webhook: expected http://… or https://…")
+        return self
+
+    @property
+    def has_webhook(self) -> bool:
+        """Whether anybody is told."""
+        return self.webhook is not None or self.webhook_file is not None
 
 
 class ConsumerSettings(Section):
@@ -486,8 +540,12 @@ class TelemetrySettings(Section):
         "info", description="-v means debug."
     )
     log_file: Path | None = Field(None, description="null: standard error.")
+    log_format: Literal["text", "json"] = Field(
+        "text", description="json: one object a line."
+    )
     otlp_endpoint: Url | None = Field(
-        None, description="Where traces go (OTLP over HTTP); null: nowhere."
+        None,
+        description="Where traces and metrics go (OTLP over HTTP); null: nowhere.",
     )
     console: bool = Field(False, description="Print spans to standard error.")
     sample_ratio: float = Field(1.0, ge=0, le=1, description="Of traces we begin.")
@@ -529,6 +587,7 @@ class Settings(BaseSettings):
     retries: RetrySettings = Field(default_factory=RetrySettings)
     limits: LimitSettings = Field(default_factory=LimitSettings)
     health: HealthSettings = Field(default_factory=HealthSettings)
+    alerts: AlertSettings = Field(default_factory=AlertSettings)
     consumers: dict[Name, ConsumerSettings] = Field(
         min_length=1,
         description="Named consumers; each can be run, scaled and stopped alone.",

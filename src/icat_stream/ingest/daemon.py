@@ -6,7 +6,8 @@ import sys
 import threading
 import time
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 from icat_stream.config import Settings, load
@@ -15,10 +16,13 @@ from icat_stream.stream import Loop, RunResult, dry_run
 from icat_stream.telemetry import (
     configure_logging,
     configure_traces,
+    export_metrics,
     health_endpoint,
 )
 
+from .alerting import Alerter
 from .assembly import Line, Named
+from .monitor import Meter, Monitor
 from .output import outcome_line, outcome_text, summary_line
 from .stopping import StopFlag
 
@@ -59,7 +63,11 @@ def run_daemon(
     """
     settings = load(config)
     telemetry = settings.telemetry
-    configure_logging("debug" if verbose else telemetry.log_level, telemetry.log_file)
+    configure_logging(
+        "debug" if verbose else telemetry.log_level,
+        telemetry.log_file,
+        as_json=telemetry.log_format == "json",
+    )
     flush = configure_traces(
         telemetry.otlp_endpoint,
         console=telemetry.console,
@@ -74,19 +82,24 @@ def run_daemon(
     try:
         with Line(settings, dry_run=dry_run) as line:
             consumers = line.consumers(only)
-            if not line.open(stopping):
-                return 0
             if dry_run:
+                if not line.open(stopping):
+                    return 0
                 results = _look(settings, consumers, printer, stopping)
             else:
-                results = _run(
-                    settings,
-                    consumers,
-                    line,
-                    until_end=until_end,
-                    told=Told(printer if prints else None),
-                    stopping=stopping,
-                )
+                with _watched(settings, consumers, line) as monitor:
+                    # Watched already: it may wait for ICAT for hours.
+                    if not line.open(stopping):
+                        return 0
+                    results = _run(
+                        settings,
+                        consumers,
+                        line,
+                        until_end=until_end,
+                        told=Told(printer if prints else None),
+                        stopping=stopping,
+                        monitor=monitor,
+                    )
     finally:
         flush()
     if until_end or dry_run:
@@ -171,7 +184,9 @@ def _run(
     until_end: bool,
     told: "Told",
     stopping: StopFlag,
+    monitor: Monitor,
 ) -> list[RunResult]:
+    meters = {named.name: Meter(told) for named in consumers}
     loops = [
         Loop(
             named.name,
@@ -179,7 +194,7 @@ def _run(
             settings,
             line.journal,
             until_end=until_end,
-            on_outcome=told,
+            on_outcome=meters[named.name],
         )
         for named in consumers
     ]
@@ -196,23 +211,43 @@ def _run(
         threading.Thread(target=run, args=(loop,), name=f"loop {named.name}")
         for loop, named in zip(loops, consumers, strict=True)
     ]
-    with health_endpoint(
-        settings.health.listen, lambda: {loop.name: loop.idle_seconds for loop in loops}
-    ) as url:
-        if url is not None:
-            _log.info("health: %s", url)
-        for thread in threads:
-            thread.start()
-        while any(thread.is_alive() for thread in threads):
-            # Signals are handled in this thread, between two waits.
-            if stopping.wait(0.2):
-                break
-            told.say_each_minute()
-        for loop in loops:
-            loop.stop()
-        for thread in threads:
-            thread.join()
+    monitor.attach(loops, meters)
+    for thread in threads:
+        thread.start()
+    while any(thread.is_alive() for thread in threads):
+        # Signals are handled in this thread, between two waits.
+        if stopping.wait(0.2):
+            break
+        told.say_each_minute()
+    for loop in loops:
+        loop.stop()
+    for thread in threads:
+        thread.join()
     return results
+
+
+@contextmanager
+def _watched(
+    settings: Settings, consumers: Sequence[Named], line: Line
+) -> Iterator[Monitor]:
+    """Serve health and metrics and send alerts, as far as that is configured."""
+    monitor = Monitor(settings)
+    alerter = Alerter(settings.alerts, settings.kafka.instance_id, monitor.problems)
+    listen, otlp = settings.health.listen, settings.telemetry.otlp_endpoint
+    with health_endpoint(listen, monitor.pages()) as url:
+        if url is not None:
+            _log.info("health: %s/health", url)
+        if url is not None or otlp is not None or settings.alerts.has_webhook:
+            monitor.watch(line, [named.name for named in consumers])
+        flush = None if otlp is None else export_metrics(otlp, monitor.samples)
+        alerter.start()
+        try:
+            yield monitor
+        finally:
+            alerter.stop()
+            if flush is not None:
+                flush()
+            monitor.close()
 
 
 def _look(

@@ -136,6 +136,8 @@ class Facility:
         command += ["--database", str(folder.catalogue)]
         command += ["--accounts", str(folder.secrets / "accounts.json")]
         command += ["--timezone", self._timezone]
+        # For faults on demand; its address is in the folder's run/icat.json.
+        command += ["--admin-port", "0"]
         for root in contract.ROOTS:
             command += ["--root", root]
         return command

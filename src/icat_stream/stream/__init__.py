@@ -14,15 +14,21 @@ from .dryrun import dry_run
 from .loop import Loop
 from .results import RunResult
 from .sending import send_events
+from .status import LaneStatus, LoopStatus
+from .watching import Depths, Watch
 
 __all__ = [
     "Consumer",
+    "Depths",
     "LaneScoped",
+    "LaneStatus",
     "Loop",
+    "LoopStatus",
     "Parking",
     "Probing",
     "RunResult",
     "Secretive",
+    "Watch",
     "dry_run",
     "send_events",
 ]

@@ -74,6 +74,11 @@ class Assistant:
         """Whether some system is known to be down."""
         return bool(self._down)
 
+    @property
+    def down(self) -> dict[str, str]:
+        """Why it is paused, by system."""
+        return dict(self._down)
+
     def hurry(self) -> int:
         """Ask for what is missing at once; return a ticket for :meth:`has_asked`."""
         with self._wake:

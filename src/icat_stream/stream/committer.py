@@ -96,6 +96,9 @@ class Committer:
         self._fencings: deque[float] = deque()
         self._settles: deque[tuple[str, int, int]] = deque()
         self._unmarked: list[JournalRow] = []
+        self._began: float | None = None
+        self.transactions = 0
+        self.transaction_seconds = 0.0
         self._thread = threading.Thread(
             target=self._run, name=f"{group}-committer", daemon=True
         )
@@ -107,6 +110,12 @@ class Committer:
     def is_alive(self) -> bool:
         """Whether the thread runs."""
         return self._thread.is_alive()
+
+    @property
+    def committing(self) -> float | None:
+        """Seconds since a batch is being seen through; ``None``: there is none."""
+        began = self._began
+        return None if began is None else time.monotonic() - began
 
     def settle(self, topic: str, number: int, below: int) -> None:
         """Mark journal rows below a committed offset, some time soon."""
@@ -134,7 +143,9 @@ class Committer:
                 self._settle()
                 batch = self._ledger.collect(_IDLE_S)
                 if batch is not None:
+                    self._began = time.monotonic()
                     self._see_through(batch)
+                    self._began = None
                 elif self._deadline is not None:
                     return
         except Stopped:
@@ -202,7 +213,10 @@ class Committer:
             else []
         )
         with self._tracing.transaction(traces, len(batch.slots)):
+            began = time.monotonic()
             self._transactor.commit(outputs, offsets, batch.metadata, alone=alone)
+            self.transaction_seconds += time.monotonic() - began
+            self.transactions += 1
         fault_point("committed")
         self._done(batch.slots, rows)
 

@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterable
 from itertools import count
 
 from .slots import Slot
+from .status import LaneStatus
 
 Work = Callable[[Slot], float | None]
 """Handle a record.  ``None``: done with it; otherwise it comes again after so many
@@ -54,9 +55,12 @@ class Lanes:
         self._blocked = False
         self._closed = False
         self._idle = 0
+        self._at: list[tuple[Slot, float] | None] = [None] * size
         # As daemons they cannot keep a process alive whose stop has a deadline.
         self._threads = [
-            threading.Thread(target=self._run, name=f"{name}-lane-{n}", daemon=True)
+            threading.Thread(
+                target=self._run, args=(n,), name=f"{name}-lane-{n}", daemon=True
+            )
             for n in range(size)
         ]
 
@@ -120,9 +124,26 @@ class Lanes:
                 thread.join(max(0.0, deadline - time.monotonic()))
         return [thread.name for thread in self._threads if thread.is_alive()]
 
-    def _run(self) -> None:
+    def status(self) -> tuple[LaneStatus, ...]:
+        """Return what each lane is at, and for how long."""
+        now = time.monotonic()
+        found = []
+        for thread, at in zip(self._threads, list(self._at), strict=True):
+            if at is None:
+                found.append(LaneStatus(name=thread.name))
+            else:
+                found.append(
+                    LaneStatus(
+                        name=thread.name,
+                        record=str(at[0].record.origin),
+                        seconds=now - at[1],
+                    )
+                )
+        return tuple(found)
+
+    def _run(self, number: int) -> None:
         try:
-            self._handle_all()
+            self._handle_all(number)
         except BaseException as error:
             self._crashed(error)
         try:
@@ -130,7 +151,7 @@ class Lanes:
         except BaseException as error:
             self._crashed(error)
 
-    def _handle_all(self) -> None:
+    def _handle_all(self, number: int) -> None:
         slot: Slot | None = None
         again: float | None = None
         while True:
@@ -144,7 +165,9 @@ class Lanes:
                 if self._closed:
                     return
                 slot = self._queues[self._ready.popleft()].popleft()
+            self._at[number] = (slot, time.monotonic())
             again = self._work(slot)
+            self._at[number] = None
 
     def _put_back(self, slot: Slot, again: float | None) -> None:
         queue = self._queues[slot.key]

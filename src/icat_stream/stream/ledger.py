@@ -231,6 +231,15 @@ class Ledger:
         with self._lock:
             self._change.wait(seconds)
 
+    def sizes(self) -> tuple[int, int, int]:
+        """Return how many partitions, records in flight, and waiting ones there are."""
+        with self._lock:
+            return (
+                len(self._partitions),
+                self._in_flight,
+                sum(p.waiting for p in self._partitions.values()),
+            )
+
     def waiting(self) -> list[Slot]:
         """Return all records that only wait."""
         with self._lock:

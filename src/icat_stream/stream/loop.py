@@ -31,6 +31,7 @@ from .reading import now_ms, record_of, slot_of
 from .results import BUG, CONFIGURATION, DONE, REJECTED, UNAVAILABLE, Halt, RunResult
 from .slots import Slot
 from .spans import Tracing
+from .status import LoopStatus, TimeAccount
 
 _log = logging.getLogger(__name__)
 
@@ -101,11 +102,31 @@ class Loop:
         self._ticket: int | None = None
         self._deadline = 0.0
         self._turned = time.monotonic()
+        self._time = TimeAccount("starting", "poll", "wait", "work", "stopping")
+        self._is_built = False
+        self._ended: str | None = None
 
-    @property
-    def idle_seconds(self) -> float:
-        """Seconds since the loop last turned; it turns several times a second."""
-        return time.monotonic() - self._turned
+    def status(self) -> LoopStatus:
+        """Return how it is just now; for any thread."""
+        turned = time.monotonic() - self._turned
+        if not self._is_built:
+            return LoopStatus(name=self.name, turned=turned, ended=self._ended)
+        partitions, in_flight, waiting = self._ledger.sizes()
+        return LoopStatus(
+            name=self.name,
+            turned=turned,
+            joined=self._assignment.changed_at is not None,
+            ended=self._ended,
+            lanes=self._lanes.status(),
+            committing=self._committer.committing,
+            down=self._assistant.down,
+            partitions=partitions,
+            in_flight=in_flight,
+            waiting=waiting,
+            transactions=self._committer.transactions,
+            transaction_seconds=self._committer.transaction_seconds,
+            time=self._time.seconds(),
+        )
 
     def stop(self) -> None:
         """Ask the loop to end; safe in signal handlers and from any thread."""
@@ -127,6 +148,7 @@ class Loop:
         except Exception as error:
             _log.exception("%s: the core is broken", self.name)
             code, reason = BUG, f"{type(error).__name__}: {error}"
+        self._ended = reason or "it was asked to"
         return RunResult(
             name=self.name, exit_code=code, reason=reason, counts=self._counts.result()
         )
@@ -211,6 +233,7 @@ class Loop:
             stopping=self._is_stopping,
             committing=committer.is_alive,
         )
+        self._is_built = True
         committer.start()
         lanes.start()
         assistant.start()
@@ -224,6 +247,7 @@ class Loop:
 
     def _turn(self, client: KafkaConsumer) -> None:
         self._turned = time.monotonic()
+        self._time.switch("work")
         self._check()
         self._lanes.tick()
         self._lanes.submit(self._ledger.due(now_ms()))
@@ -231,6 +255,7 @@ class Loop:
         room = self._make_room()
         if room is None:
             return
+        self._time.switch("poll")
         message = client.poll(_POLL_S)
         self._assignment.check()
         if message is None:
@@ -239,6 +264,7 @@ class Loop:
         if room > 1:
             messages += client.consume(min(room - 1, _READ), 0)
             self._assignment.check()
+        self._time.switch("work")
         self._accept(messages)
 
     def _check(self) -> None:
@@ -261,6 +287,7 @@ class Loop:
         elif not self._paused_for_space:
             self._full_since = self._full_since or now
             if now - self._full_since < _STALL_S:
+                self._time.switch("wait")
                 ledger.wait_for_space(_POLL_S)
                 return None
             self._paused_for_space = True
@@ -349,6 +376,7 @@ class Loop:
 
     def _wind_down(self) -> None:
         """Finish what was started, commit it, end the threads, in one deadline."""
+        self._time.switch("stopping")
         deadline = time.monotonic() + self._settings.limits.stop
         self._deadline = deadline
         if self._until_end and self._trouble is None and not self._stopping:

@@ -1,35 +1,41 @@
-"""Health over HTTP: whether the loop of each consumer turns."""
+"""A small HTTP server on which others look at the program."""
 
-import json
+import logging
 import threading
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from typing import Any
+from typing import Any, NamedTuple
 
-_STUCK_AFTER_S = 30.0
+_log = logging.getLogger(__name__)
+
+
+class Page(NamedTuple):
+    """An answer: HTTP status, type and content."""
+
+    status: int
+    content_type: str
+    content: bytes
+
+
+Pages = Mapping[str, Callable[[], Page]]
 
 
 @contextmanager
-def health_endpoint(
-    listen: str | None, ages: Callable[[], Mapping[str, float]]
-) -> Iterator[str | None]:
-    """Serve ``GET /health`` as long as the block runs.
-
-    200 and ``{"healthy": true, "loops": {name: seconds since its last turn}}``, or 503
-    when a loop has not turned for 30 s.
+def health_endpoint(listen: str | None, pages: Pages) -> Iterator[str | None]:
+    """Answer GET as long as the block runs.
 
     Parameters
     ----------
     listen
         ``host:port``; port 0 is any free one.  ``None``: no endpoint.
-    ages
-        Asked at each request.
+    pages
+        By path; asked at each request, in any thread.
 
     Yields
     ------
     :
-        The URL, if there is one.
+        The base URL, if there is one.
 
     Raises
     ------
@@ -40,41 +46,49 @@ def health_endpoint(
         yield None
         return
     host, _, port = listen.rpartition(":")
-    server = ThreadingHTTPServer((host, int(port)), _handler(ages))
-    server.daemon_threads = True
+    server = _Server((host, int(port)), _handler(pages))
     thread = threading.Thread(target=server.serve_forever, name="health", daemon=True)
     thread.start()
     try:
-        yield f"http://{host}:{server.server_port}/health"
+        yield f"http://{host}:{server.server_port}"
     finally:
         server.shutdown()
         server.server_close()
         thread.join()
 
 
-def _handler(ages: Callable[[], Mapping[str, float]]) -> type[BaseHTTPRequestHandler]:
+class _Server(ThreadingHTTPServer):
+    # A client that is slow to go must not hold up the end of the program.
+    daemon_threads = True
+    block_on_close = False
+
+    def handle_error(self, request: object, client_address: object) -> None:
+        # Mostly a client that went away before it had its answer.
+        _log.debug("health: no answer to %s", client_address, exc_info=True)
+
+
+def _handler(pages: Pages) -> type[BaseHTTPRequestHandler]:
     class Handler(BaseHTTPRequestHandler):
         # A client that says nothing must not hold a thread for ever.
         timeout = 10
 
         def do_GET(self) -> None:
-            if self.path != "/health":
-                self._answer(404, {"message": "there is /health"})
-                return
-            loops = {name: round(age, 3) for name, age in ages().items()}
-            healthy = all(age < _STUCK_AFTER_S for age in loops.values())
-            self._answer(200 if healthy else 503, {"healthy": healthy, "loops": loops})
+            page = pages.get(self.path.partition("?")[0])
+            if page is None:
+                there = ", ".join(pages)
+                self._answer(Page(404, "text/plain", f"there is {there}\n".encode()))
+            else:
+                self._answer(page())
 
         def log_message(self, format: str, *args: Any) -> None:
             # Asked every few seconds, for years.
             pass
 
-        def _answer(self, status: int, body: Mapping[str, Any]) -> None:
-            content = json.dumps(body).encode()
-            self.send_response(status)
-            self.send_header("Content-Type", "application/json")
-            self.send_header("Content-Length", str(len(content)))
+        def _answer(self, page: Page) -> None:
+            self.send_response(page.status)
+            self.send_header("Content-Type", page.content_type)
+            self.send_header("Content-Length", str(len(page.content)))
             self.end_headers()
-            self.wfile.write(content)
+            self.wfile.write(page.content)
 
     return Handler

@@ -1,8 +1,10 @@
 """Log lines that say which record and which trace they belong to."""
 
+import json
 import logging
 import sys
 from contextvars import ContextVar
+from datetime import UTC, datetime
 from pathlib import Path
 
 from opentelemetry import trace
@@ -21,7 +23,22 @@ class _Context(logging.Filter):
         return True
 
 
-def configure_logging(level: str, file: Path | None) -> None:
+class _Json(logging.Formatter):
+    def format(self, record: logging.LogRecord) -> str:
+        line = {
+            "time": datetime.fromtimestamp(record.created, UTC).isoformat(),
+            "level": record.levelname.lower(),
+            "logger": record.name,
+            "record": getattr(record, "record", "-"),
+            "trace_id": getattr(record, "trace", "-"),
+            "message": record.getMessage(),
+        }
+        if record.exc_info:
+            line["exception"] = self.formatException(record.exc_info)
+        return json.dumps(line, ensure_ascii=False, default=str)
+
+
+def configure_logging(level: str, file: Path | None, *, as_json: bool = False) -> None:
     """Send the program's logs to a file, or to standard error.
 
     Parameters
@@ -30,6 +47,8 @@ def configure_logging(level: str, file: Path | None) -> None:
         ``debug``, ``info``, ``warning`` or ``error``.
     file
         Appended to; its folder must exist.
+    as_json
+        One object a line.
 
     Raises
     ------
@@ -41,7 +60,7 @@ def configure_logging(level: str, file: Path | None) -> None:
         if file is None
         else logging.FileHandler(file, encoding="utf-8")
     )
-    handler.setFormatter(logging.Formatter(_FORMAT))
+    handler.setFormatter(_Json() if as_json else logging.Formatter(_FORMAT))
     handler.addFilter(_Context())
     root = logging.getLogger()
     for old in root.handlers[:]:

@@ -1,0 +1,379 @@
+"""What the daemon knows of itself: health, metrics, and what is wrong."""
+
+import json
+import shutil
+import threading
+import time
+from collections import Counter, defaultdict
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from sqlalchemy import make_url
+
+from icat_stream import __version__
+from icat_stream.catalogue import Lane
+from icat_stream.config import Settings
+from icat_stream.records import Outcome, Record
+from icat_stream.stream import Depths, Loop, LoopStatus, Watch
+from icat_stream.telemetry import Page, Sample, render, sample
+
+from .assembly import Line
+from .checks import Check
+
+# It turns several times a second.
+_LOOP_S = 30.0
+_STOP_S = 2.0
+
+
+class Meter:
+    """Told of each outcome of one consumer: adds them up, and tells on.
+
+    Parameters
+    ----------
+    told
+        Told next.
+    """
+
+    def __init__(self, told: Callable[[Record, Outcome], None]) -> None:
+        self._told = told
+        self.outcomes: Counter[str] = Counter()
+        self.seconds: defaultdict[str, float] = defaultdict(float)
+        self.steps: Counter[str] = Counter()
+
+    def __call__(self, record: Record, outcome: Outcome) -> None:
+        """Count an outcome."""
+        self.outcomes[outcome.kind.value] += 1
+        for name, seconds in outcome.steps.items():
+            self.seconds[name] += seconds
+            self.steps[name] += 1
+        self._told(record, outcome)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Problem:
+    """Something that a person should know.
+
+    Parameters
+    ----------
+    what
+        Its kind, and what it is of: the same as long as it lasts.
+    text
+        What was found.
+    page
+        Of the documentation's night pages.
+    stuck
+        Whether the process does not get on: a restart may help.
+    """
+
+    what: str
+    text: str
+    page: str
+    stuck: bool = False
+
+    def url(self, docs: str | None) -> str:
+        """Return where the page is.
+
+        Parameters
+        ----------
+        docs
+            Where the documentation is; ``None``: only in the source.
+        """
+        if docs is None:
+            return f"docs/night/{self.page}.md"
+        return f"{docs.rstrip('/')}/night/{self.page}.html"
+
+
+class Monitor:
+    """Looks at loops and systems; safe for threads.
+
+    Parameters
+    ----------
+    settings
+        All of them.
+    """
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+        self._loops: Sequence[Loop] = ()
+        self._meters: dict[str, Meter] = {}
+        self._checks: list[Check] = []
+        self._depths = Depths()
+        self._disks: dict[str, float] = {}
+        self._rejects: list[tuple[float, int]] = []
+        self._lock = threading.Lock()
+
+    def watch(self, line: Line, names: Sequence[str]) -> None:
+        """Begin to ask the systems.
+
+        Parameters
+        ----------
+        line
+            Has them.
+        names
+            Of the consumers that run.
+        """
+        every = self._settings.health.every
+        kafka = Watch(self._settings, names)
+        lanes: list[Lane] = []
+
+        def icat() -> None:
+            if not lanes:
+                lanes.append(line.catalogue.lane())
+            lanes[0].ping()
+
+        def logout() -> None:
+            for lane in lanes:
+                lane.close()
+
+        def measure() -> None:
+            self._depths = kafka.measure()
+
+        self._checks = [
+            Check("kafka", measure, every, kafka.close),
+            Check("icat", icat, every, logout),
+            Check("journal", line.journal.ping, every),
+            Check("disk", self._look_at_disks, every),
+        ]
+        if self._settings.ids.url is not None:
+            self._checks.append(Check("ids", line.storage.ping, every))
+        for check in self._checks:
+            check.start()
+
+    def attach(self, loops: Sequence[Loop], meters: Mapping[str, Meter]) -> None:
+        """Look at loops from now on.
+
+        Parameters
+        ----------
+        loops
+            Of this process.
+        meters
+            Of each, by name.
+        """
+        self._meters = dict(meters)
+        self._loops = loops
+
+    def close(self) -> None:
+        """Ask nothing any more."""
+        for check in self._checks:
+            check.stop()
+        end = time.monotonic() + _STOP_S
+        for check in self._checks:
+            check.join(max(0.0, end - time.monotonic()))
+
+    def problems(self) -> list[Problem]:
+        """Return what is wrong now."""
+        statuses = [loop.status() for loop in self._loops]
+        return [*self._stuck(statuses), *self._down(statuses), *self._waiting()]
+
+    def pages(self) -> dict[str, Any]:
+        """Return what the health endpoint answers, by path."""
+        return {
+            "/health": lambda: _json(self.report(), "healthy"),
+            "/health/live": lambda: _json(self.report(), "live", brief=True),
+            "/health/ready": lambda: _json(self.report(), "ready", brief=True),
+            "/health/startup": lambda: _json(self.report(), "started", brief=True),
+            "/metrics": lambda: Page(
+                200, "text/plain; version=0.0.4", render(self.samples()).encode()
+            ),
+        }
+
+    def report(self) -> dict[str, Any]:
+        """Return health as JSON has it."""
+        statuses = [loop.status() for loop in self._loops]
+        stuck = self._stuck(statuses)
+        down = self._down(statuses)
+        problems = [*stuck, *down, *self._waiting()]
+        docs = self._settings.alerts.docs
+        started = bool(statuses) and all(s.joined for s in statuses)
+        return {
+            "healthy": started and not stuck and not down,
+            "live": not stuck,
+            "ready": started and not stuck and not down,
+            "started": started,
+            "version": __version__,
+            "problems": [
+                {"what": p.what, "text": p.text, "page": p.url(docs)} for p in problems
+            ],
+            "loops": {s.name: self._loop(s) for s in statuses},
+            "systems": {
+                check.name: _rounded(asdict(check.answer())) for check in self._checks
+            },
+            "dead_letters": self._depths.dead_letters,
+            "disk_free": {k: round(v, 4) for k, v in self._disks.items()},
+        }
+
+    def samples(self) -> Iterator[Sample]:
+        """Yield all metrics."""
+        healthy = True
+        for loop in self._loops:
+            status = loop.status()
+            yield from self._samples(status)
+            healthy = healthy and not status.down
+        for (name, topic), lag in self._depths.lag.items():
+            yield sample("lag_records", lag, consumer=name, topic=topic)
+        for check in self._checks:
+            answer = check.answer()
+            if answer.up is not None and check.name != "disk":
+                yield sample("system_up", answer.up, system=check.name)
+        for name, free in self._disks.items():
+            yield sample("disk_free_ratio", free, disk=name)
+        yield sample("dead_letters_waiting", self._depths.dead_letters)
+        yield sample("healthy", self.report()["healthy"])
+
+    def _samples(self, status: LoopStatus) -> Iterator[Sample]:
+        name = status.name
+        busy = [lane.seconds for lane in status.lanes if lane.record is not None]
+        values = {
+            "lanes": len(status.lanes),
+            "lanes_busy": len(busy),
+            "lane_oldest_seconds": max(busy, default=0.0),
+            "loop_turn_age_seconds": status.turned,
+            "partitions": status.partitions,
+            "in_flight_records": status.in_flight,
+            "waiting_records": status.waiting,
+            "transactions_total": status.transactions,
+            "transaction_seconds_total": status.transaction_seconds,
+            "paused": bool(status.down),
+        }
+        for metric, value in values.items():
+            yield sample(metric, value, consumer=name)
+        for part, seconds in status.time.items():
+            yield sample("loop_seconds_total", seconds, consumer=name, part=part)
+        meter = self._meters[name]
+        for kind, count in dict(meter.outcomes).items():
+            yield sample("records_total", count, consumer=name, outcome=kind)
+        for step, seconds in dict(meter.seconds).items():
+            yield sample("step_seconds_total", seconds, consumer=name, step=step)
+            yield sample("steps_total", meter.steps[step], consumer=name, step=step)
+
+    def _loop(self, status: LoopStatus) -> dict[str, Any]:
+        found = _rounded(asdict(status))
+        found.pop("name")
+        found["lanes"] = [_rounded(asdict(lane)) for lane in status.lanes]
+        found["time"] = _rounded(dict(status.time))
+        found["lag"] = {
+            topic: lag
+            for (name, topic), lag in self._depths.lag.items()
+            if name == status.name
+        }
+        found["outcomes"] = dict(self._meters[status.name].outcomes)
+        return found
+
+    def _stuck(self, statuses: Sequence[LoopStatus]) -> list[Problem]:
+        limit = self._settings.health.stuck
+        found = []
+        for status in statuses:
+            name = status.name
+            if status.ended is not None:
+                text = f"{name}: the loop has ended: {status.ended}"
+                found.append(_stuck(f"ended {name}", text))
+            elif status.turned > _LOOP_S:
+                text = f"{name}: the loop has not turned for {status.turned:.0f} s"
+                found.append(_stuck(f"loop {name}", text))
+            for lane in status.lanes:
+                if lane.record is not None and lane.seconds > limit:
+                    text = f"{lane.name} is at {lane.record} for {lane.seconds:.0f} s"
+                    found.append(_stuck(f"lane {lane.name}", text))
+            if status.committing is not None and status.committing > limit:
+                text = f"{name}: a transaction takes {status.committing:.0f} s"
+                found.append(_stuck(f"transaction {name}", text))
+        return found
+
+    def _down(self, statuses: Sequence[LoopStatus]) -> list[Problem]:
+        down: dict[str, str] = {}
+        for check in self._checks:
+            answer = check.answer()
+            if answer.up is False and check.name != "disk":
+                down[check.name] = answer.reason
+        for status in statuses:
+            for system, reason in status.down.items():
+                down[system] = f"{reason} ({status.name} is paused)"
+        return [
+            Problem(what=f"{system} down", text=f"{system}: {text}", page="icat-down")
+            for system, text in down.items()
+        ]
+
+    def _waiting(self) -> list[Problem]:
+        limits = self._settings.alerts
+        found = [
+            Problem(
+                what=f"lag {name} {topic}",
+                text=f"{name}: {lag} records of {topic} wait (limit {limits.lag})",
+                page="lag-growing",
+            )
+            for (name, topic), lag in self._depths.lag.items()
+            if lag > limits.lag
+        ]
+        if (letters := self._depths.dead_letters) > limits.dead_letters:
+            found.append(
+                Problem(
+                    what="dead letters",
+                    text=f"{letters} dead letters wait (limit {limits.dead_letters})",
+                    page="dead-letters-filling",
+                )
+            )
+        if (rejects := self._rejected_lately()) > limits.rejects:
+            found.append(
+                Problem(
+                    what="rejects",
+                    text=f"{rejects} records were rejected in the last"
+                    f" {limits.rejects_window:.0f} s (limit {limits.rejects})",
+                    page="poison-message",
+                )
+            )
+        for name, free in self._disks.items():
+            if free < limits.disk_free:
+                text = f"the disk of {name} has {free:.1%} free"
+                found.append(
+                    Problem(
+                        what=f"disk {name}",
+                        text=f"{text} (limit {limits.disk_free:.0%})",
+                        page="disk-full",
+                    )
+                )
+        return found
+
+    def _rejected_lately(self) -> int:
+        total = sum(meter.outcomes["rejected"] for meter in self._meters.values())
+        now = time.monotonic()
+        with self._lock:
+            if not self._rejects or self._rejects[-1][1] != total:
+                self._rejects.append((now, total))
+            begin = now - self._settings.alerts.rejects_window
+            # The last one before the window is what the window began with.
+            while len(self._rejects) > 1 and self._rejects[1][0] <= begin:
+                del self._rejects[0]
+            base = self._rejects[0]
+            return total - (base[1] if base[0] <= begin else 0)
+
+    def _look_at_disks(self) -> None:
+        settings = self._settings
+        places: dict[str, Path] = {}
+        url = make_url(settings.journal.url)
+        if url.drivername.startswith("sqlite") and url.database:
+            places["journal"] = Path(url.database).absolute().parent
+        if settings.telemetry.log_file is not None:
+            places["logs"] = settings.telemetry.log_file.absolute().parent
+        for name, place in places.items():
+            usage = shutil.disk_usage(place)
+            self._disks[name] = usage.free / usage.total
+
+
+def _stuck(what: str, text: str) -> Problem:
+    return Problem(what=what, text=text, page="stuck-daemon", stuck=True)
+
+
+def _rounded(values: Mapping[str, Any]) -> dict[str, Any]:
+    return {
+        name: round(value, 3) if isinstance(value, float) else value
+        for name, value in values.items()
+    }
+
+
+def _json(report: dict[str, Any], verdict: str, *, brief: bool = False) -> Page:
+    good = bool(report[verdict])
+    if brief:
+        report = {verdict: good, "problems": report["problems"]}
+    return Page(200 if good else 503, "application/json", json.dumps(report).encode())

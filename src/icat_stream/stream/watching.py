@@ -1,0 +1,163 @@
+"""What Kafka itself says: lag, and dead letters that nobody has dealt with yet."""
+
+import logging
+import re
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from confluent_kafka import Consumer, KafkaException, TopicPartition
+
+from icat_stream.config import Settings
+from icat_stream.records import SystemUnavailable
+
+from . import topics
+
+_log = logging.getLogger("icat_stream.stream.librdkafka.watch")
+_log.addFilter(lambda _: False)
+_TIMEOUT_S = 10.0
+_BATCH = 1_000
+# Nobody deals with more than that one by one; beyond, it is "at least".
+_REMEMBERED = 100_000
+# A marker's key names its dead letter: the topic, the partition, the offset.
+_MARKED = re.compile(rb"(\d+)\D+(\d+)\D*$")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Depths:
+    """How much waits in Kafka.
+
+    Parameters
+    ----------
+    lag
+        Records between a consumer's committed offset and the end, by consumer and
+        topic.  Markers of transactions count where a topic is written in such.
+    dead_letters
+        Of this program's group, neither replayed nor discarded.
+    """
+
+    lag: Mapping[tuple[str, str], int] = field(default_factory=dict)
+    dead_letters: int = 0
+
+
+class Watch:
+    """Asks Kafka, with clients of its own that join no group; for one thread.
+
+    Parameters
+    ----------
+    settings
+        All of them.
+    names
+        Of the consumers to look at.
+    """
+
+    def __init__(self, settings: Settings, names: Sequence[str]) -> None:
+        self._settings = settings
+        self._names = names
+        self._clients: dict[str, Any] = {}
+        self._reader: Any = None
+        self._letters: set[tuple[int, int]] = set()
+        self._done: set[tuple[int, int]] = set()
+
+    def measure(self) -> Depths:
+        """Return how much waits.
+
+        Raises
+        ------
+        SystemUnavailable
+            Kafka does not answer.
+        """
+        try:
+            lag: dict[tuple[str, str], int] = defaultdict(int)
+            for name in self._names:
+                self._measure(name, lag)
+            self._read_dead_letters()
+        except KafkaException as error:
+            raise SystemUnavailable(
+                f"Kafka at {self._settings.kafka.bootstrap_servers}:"
+                f" {error.args[0].str()}",
+                system="kafka",
+            ) from error
+        return Depths(lag=dict(lag), dead_letters=len(self._letters))
+
+    def close(self) -> None:
+        """Close the clients."""
+        for client in (*self._clients.values(), self._reader):
+            if client is not None:
+                client.close()
+        self._clients, self._reader = {}, None
+
+    def _measure(self, name: str, lag: dict[tuple[str, str], int]) -> None:
+        client = self._clients.get(name)
+        if client is None:
+            group = topics.group_of(self._settings, name)
+            client = self._clients[name] = self._client(group)
+        wanted = self._settings.consumers[name].topics
+        places = [
+            TopicPartition(topic, number)
+            for topic, known in client.list_topics(timeout=_TIMEOUT_S).topics.items()
+            if topic in wanted
+            for number in known.partitions
+        ]
+        if not places:
+            return
+        for place in client.committed(places, timeout=_TIMEOUT_S):
+            low, high = client.get_watermark_offsets(place, timeout=_TIMEOUT_S)
+            begin = place.offset if place.offset >= 0 else low
+            if place.offset < 0 and self._settings.kafka.start == "latest":
+                begin = high
+            lag[name, place.topic] += max(0, high - max(begin, low))
+
+    def _read_dead_letters(self) -> None:
+        topic = self._settings.dead_letters.topic
+        markers = f"{topic}.state"
+        if self._reader is None:
+            self._reader = self._client(f"{self._settings.kafka.group_id}.watch")
+            known = self._reader.list_topics(timeout=_TIMEOUT_S).topics
+            places = [
+                TopicPartition(name, number, 0)
+                for name in (topic, markers)
+                if name in known
+                for number in known[name].partitions
+            ]
+            if not places:
+                self._reader.close()
+                self._reader = None
+                return
+            self._reader.assign(places)
+        groups = {
+            topics.group_of(self._settings, name).encode()
+            for name in self._settings.consumers
+        }
+        while messages := self._reader.consume(_BATCH, 1.0):
+            for message in messages:
+                if message.error() is None:
+                    self._note(message, topic, groups)
+            self._letters -= self._done
+            if len(messages) < _BATCH:
+                return
+
+    def _note(self, message: Any, topic: str, groups: set[bytes]) -> None:
+        if message.topic() != topic:
+            found = _MARKED.search(message.key() or b"")
+            if found is not None and message.value() is not None:
+                self._done.add((int(found[1]), int(found[2])))
+        elif len(self._letters) < _REMEMBERED:
+            headers = dict(message.headers() or ())
+            if headers.get("icat-stream.group") in groups:
+                self._letters.add((message.partition(), message.offset()))
+
+    def _client(self, group: str) -> Any:
+        return Consumer(
+            {
+                **self._settings.kafka.client_options(),
+                "group.id": group,
+                "enable.auto.commit": False,
+                "auto.offset.reset": "earliest",
+                "isolation.level": "read_committed",
+                # Payloads of dead letters are read and dropped.
+                "queued.max.messages.kbytes": 4096,
+            },
+            logger=_log,
+        )

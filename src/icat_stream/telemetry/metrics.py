@@ -1,0 +1,129 @@
+"""Metrics: measured when they are asked for, for Prometheus and for OTLP."""
+
+from collections.abc import Callable, Iterable
+from itertools import groupby
+from typing import Any, NamedTuple
+
+PREFIX = "icat_stream_"
+
+METRICS = {
+    "records_total": ("counter", "Records whose outcome is committed, by outcome."),
+    "step_seconds_total": ("counter", "Seconds spent in a step of records' handling."),
+    "steps_total": ("counter", "Records that went through that step."),
+    "lag_records": ("gauge", "Records not yet committed, by consumer and topic."),
+    "lanes": ("gauge", "Lanes of a consumer."),
+    "lanes_busy": ("gauge", "Lanes at work."),
+    "lane_oldest_seconds": ("gauge", "For how long the slowest lane is at its record."),
+    "loop_turn_age_seconds": ("gauge", "Since the last turn of the loop."),
+    "loop_seconds_total": ("counter", "Time of the loop's thread; all parts add up."),
+    "partitions": ("gauge", "Partitions that this instance owns."),
+    "in_flight_records": ("gauge", "Records handed out and not committed."),
+    "waiting_records": ("gauge", "Records put off or parked, in this instance."),
+    "transactions_total": ("counter", "Committed transactions."),
+    "transaction_seconds_total": ("counter", "Time from begin to committed."),
+    "paused": ("gauge", "1 while a system is down and the consumer waits for it."),
+    "dead_letters_waiting": ("gauge", "Dead letters neither replayed nor discarded."),
+    "system_up": ("gauge", "1 if the system answers."),
+    "disk_free_ratio": ("gauge", "Free part of the disk that something is kept on."),
+    "healthy": ("gauge", "1 if nothing is wrong."),
+}
+"""Kind and help by name, without the prefix."""
+
+
+class Sample(NamedTuple):
+    """One measured value."""
+
+    name: str
+    labels: tuple[tuple[str, str], ...]
+    value: float
+
+
+Measure = Callable[[], Iterable[Sample]]
+
+
+def sample(name: str, value: float, **labels: str) -> Sample:
+    """Return a sample.
+
+    Parameters
+    ----------
+    name
+        One of :data:`METRICS`.
+    value
+        Measured.
+    labels
+        What it was measured of; never anything that a message says.
+    """
+    return Sample(name, tuple(labels.items()), value)
+
+
+def render(samples: Iterable[Sample]) -> str:
+    """Return samples in Prometheus' text format."""
+    order = {name: number for number, name in enumerate(METRICS)}
+    lines = []
+    for name, group in groupby(
+        sorted(samples, key=lambda s: order[s.name]), key=lambda s: s.name
+    ):
+        kind, text = METRICS[name]
+        lines += [f"# HELP {PREFIX}{name} {text}", f"# TYPE {PREFIX}{name} {kind}"]
+        lines += [f"{PREFIX}{name}{_braces(s.labels)} {s.value:.15g}" for s in group]
+    return "\n".join(lines) + "\n"
+
+
+def export_metrics(endpoint: str, measure: Measure) -> Callable[[], None]:
+    """Send metrics to an OTLP collector over HTTP, every minute.
+
+    Parameters
+    ----------
+    endpoint
+        Its base URL.
+    measure
+        Called for each export, in another thread.
+
+    Returns
+    -------
+    :
+        Call it at the end: it sends the last ones.
+    """
+    from opentelemetry.exporter.otlp.proto.http.metric_exporter import (
+        OTLPMetricExporter,
+    )
+    from opentelemetry.metrics import Observation
+    from opentelemetry.sdk.metrics import MeterProvider
+    from opentelemetry.sdk.metrics.export import PeriodicExportingMetricReader
+    from opentelemetry.sdk.resources import Resource
+
+    from icat_stream import __version__
+
+    url = endpoint.rstrip("/").removesuffix("/v1/traces") + "/v1/metrics"
+    provider = MeterProvider(
+        [PeriodicExportingMetricReader(OTLPMetricExporter(endpoint=url))],
+        resource=Resource.create(
+            {"service.name": "icat-stream", "service.version": __version__}
+        ),
+        shutdown_on_exit=False,
+    )
+    meter = provider.get_meter("icat_stream")
+
+    def observed(name: str) -> Callable[[Any], list[Observation]]:
+        return lambda _: [
+            Observation(s.value, dict(s.labels)) for s in measure() if s.name == name
+        ]
+
+    for name, (kind, text) in METRICS.items():
+        create = (
+            meter.create_observable_counter
+            if kind == "counter"
+            else meter.create_observable_gauge
+        )
+        create(PREFIX + name, callbacks=[observed(name)], description=text)
+    return provider.shutdown
+
+
+def _braces(labels: tuple[tuple[str, str], ...]) -> str:
+    if not labels:
+        return ""
+    return "{" + ",".join(f'{name}="{_escaped(text)}"' for name, text in labels) + "}"
+
+
+def _escaped(text: str) -> str:
+    return text.replace("\\", "\\\\").replace('"', '\\"').replace("\n", "\\n")
