@@ -27,7 +27,15 @@ class Troubled(FileStorage):
 
     def begin(self, *arguments: Any) -> Any:
         self._trouble()
-        return super().begin(*arguments)
+        upload = super().begin(*arguments)
+        tidy_up = upload.abort
+
+        def abort() -> None:
+            self._trouble(" in abort")
+            tidy_up()
+
+        upload.abort = abort  # type: ignore[method-assign]
+        return upload
 
     def open(self, location: str) -> Any:
         self._trouble()
@@ -45,13 +53,13 @@ class Troubled(FileStorage):
         self._trouble()
         return super().files()
 
-    def _trouble(self) -> None:
+    def _trouble(self, where: str = "") -> None:
         said = Path(self.root, "..", "trouble")
         what = said.read_text() if said.exists() else ""
         if what == "raises":
             raise RuntimeError("the robot dropped it")
         if what == "full":
             raise OSError(errno.ENOSPC, "No space left on device")
-        while what == "hangs":
+        while what == f"hangs{where}":
             time.sleep(0.05)
             what = said.read_text() if said.exists() else ""

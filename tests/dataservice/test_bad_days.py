@@ -1,6 +1,7 @@
 """The data service beside a catalogue that fails in the middle of a call."""
 
 import os
+import sqlite3
 from typing import Any
 
 import icat
@@ -9,6 +10,7 @@ from icat.ids import DataSelection
 
 from .conftest import Site
 from .test_calls import put, stored
+from .two_levels import service
 
 pytestmark = pytest.mark.facility
 
@@ -73,3 +75,20 @@ def test_the_reader_logs_in_again(site: Site, dataset: Any) -> None:
     site.server.fault("expire_sessions")
     assert reader.getStatus(selection) == "ONLINE"
     site.client.login("simple", {"username": "root", "password": "r"})
+
+
+def test_a_put_that_cannot_be_noted_leaves_nothing(site: Site, nexus: Any) -> None:
+    with service(site, "unnoted") as made:
+        dataset = made.dataset("d")
+        with sqlite3.connect(made.path / "state" / "state.db") as database:
+            database.execute(
+                "CREATE TRIGGER full BEFORE INSERT ON units"
+                " BEGIN SELECT RAISE(ABORT, 'the disk is full'); END"
+            )
+        database.close()
+        facts = {"datasetId": dataset.id, "datafileFormatId": nexus.id}
+        status, answer = made.call("PUT", "put", name="a", body=b"x", **facts)
+        assert status == 500
+        assert answer["message"].endswith("the disk is full")
+        assert made.files() == set()
+        assert catalogued(site, dataset) == []

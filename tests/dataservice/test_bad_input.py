@@ -183,9 +183,11 @@ def test_ranges_that_make_no_sense(
     assert (status, answer["code"]) == (400, "BadRequestException")
 
 
-def raw(site: Site, dataset: Any, nexus: Any, length: int, body: bytes) -> bytes:
+def raw(
+    site: Site, dataset: Any, nexus: Any, length: int, body: bytes, url: str = ""
+) -> bytes:
     """Send a put that announces another length than it has."""
-    parts = urllib.parse.urlsplit(site.ids_url)
+    parts = urllib.parse.urlsplit(url or site.ids_url)
     query = urllib.parse.urlencode(
         {
             "sessionId": site.client.sessionId,
@@ -344,6 +346,20 @@ def test_a_storage_in_trouble(
     found = troubled.site.client.search(f"Datafile <-> Dataset [id={dataset.id}]")
     assert [f.name for f in found] == ["a"]
     assert troubled.get(datafileIds=file) == b"a"
+
+
+def test_a_storage_that_hangs_when_a_caller_goes(
+    site: Site, troubled: Service, nexus: Any
+) -> None:
+    dataset = troubled.dataset("hangs when it tidies up")
+    before = troubled.files()
+    (troubled.path / "trouble").write_text("hangs in abort")
+    try:
+        raw(site, dataset, nexus, 1000, b"x" * 500, troubled.url)
+        assert troubled.call("GET", "ping") == (200, b"IdsOK")
+    finally:
+        (troubled.path / "trouble").unlink()
+    until(lambda: troubled.files() == before)
 
 
 def test_many_hang_and_others_go_on(troubled: Service) -> None:

@@ -1,19 +1,30 @@
 """Parts of the data service that meet hostile input, on their own."""
 
+import sqlite3
+import subprocess
+import sys
+import threading
 import zlib
 from contextlib import nullcontext
 from pathlib import Path, PurePosixPath
 
+import anyio
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from icat_stream.dataservice import parameters
 from icat_stream.dataservice.delivery import disposition
-from icat_stream.dataservice.errors import BadRequest, InsufficientPrivileges
+from icat_stream.dataservice.errors import (
+    BadRequest,
+    InsufficientPrivileges,
+    Internal,
+)
 from icat_stream.dataservice.file_storage import FileStorage
 from icat_stream.dataservice.plugins import DatasetInfo
 from icat_stream.dataservice.settings import SettingsError, load
+from icat_stream.dataservice.state import State
+from icat_stream.dataservice.threads import Threads
 from icat_stream.dataservice.zip_mapping import ZipMapping
 
 names = st.text(min_size=1, max_size=40) | st.lists(
@@ -153,3 +164,63 @@ def test_a_wrong_configuration_is_explained(
     with pytest.raises(SettingsError, match=message) as caught:
         load(file)
     assert str(file) in str(caught.value)
+
+
+def test_threads_that_hang_have_an_end() -> None:
+    """A storage that hangs for hours must not fill the process with threads."""
+    threads = Threads(0.05)
+    go_on = threading.Event()
+    late: list[bool] = []
+    answers: list[str] = []
+
+    async def ask() -> None:
+        try:
+            await threads.call(go_on.wait, late.append)
+        except Internal as error:
+            answers.append(error.message)
+
+    async def ask_often() -> None:
+        for _ in range(6):
+            async with anyio.create_task_group() as tasks:
+                for _ in range(60):
+                    tasks.start_soon(ask)
+        hanging = threading.active_count() - before
+        assert 256 <= hanging < 330
+        go_on.set()
+        with anyio.fail_after(60):
+            while len(late) < 256:
+                await anyio.sleep(0.01)
+            await ask()
+
+    before = threading.active_count()
+    anyio.run(ask_often)
+    assert "hang" in answers[-1]
+    assert len(answers) == 360
+
+
+def test_a_state_in_trouble_tells_nothing_of_what_it_holds(tmp_path: Path) -> None:
+    state = State(tmp_path)
+    with sqlite3.connect(tmp_path / "state.db") as database:
+        database.execute("DROP TABLE prepared")
+    database.close()
+    try:
+        with pytest.raises(Internal, match="no such table: prepared") as caught:
+            state.prepare("of-somebody", {"files": "theirs"}, 60)
+        assert "theirs" not in caught.value.message
+        assert "of-somebody" not in caught.value.message
+    finally:
+        state.close()
+
+
+def test_many_open_a_new_state_at_once(tmp_path: Path) -> None:
+    code = (
+        "import sys; from pathlib import Path;"
+        " from icat_stream.dataservice.state import State;"
+        " sys.stdin.read(); State(Path(sys.argv[1])).close()"
+    )
+    command = [sys.executable, "-c", code, str(tmp_path)]
+    openers = [subprocess.Popen(command, stdin=subprocess.PIPE) for _ in range(4)]
+    for opener in openers:
+        assert opener.stdin is not None
+        opener.stdin.close()
+    assert [opener.wait(60) for opener in openers] == [0] * 4

@@ -20,6 +20,10 @@ _HELP = {
     "ids_bytes_total": ("counter", "Content of files, in and out."),
     "ids_operations_total": ("counter", "Finished writes, archivings and restores."),
     "ids_queue": ("gauge", "Requests that wait or run, by kind."),
+    "ids_queue_overdue_seconds": (
+        "gauge",
+        "For how long the request has been due that waits longest.",
+    ),
     "ids_failures": ("gauge", "Units flagged as failed."),
     "ids_locks": ("gauge", "Units in use."),
     "ids_possible_orphans": ("gauge", "Files whose catalogue entry is not certain."),

@@ -2,6 +2,7 @@
 
 import json
 import logging
+import math
 import shutil
 import time
 from collections import Counter
@@ -145,6 +146,10 @@ class Operations:
             media_type="application/json",
         )
 
+    def _overdue(self) -> float:
+        first = min((u.due for u in self._state.wanted()), default=math.inf)
+        return max(0.0, time.time() - first)
+
     def metrics(self, request: Request) -> Response:
         """Return the metrics."""
         status = self._levels.service_status()
@@ -152,6 +157,7 @@ class Operations:
             ("ids_failures", ()): len(status["failures"]),
             ("ids_locks", ()): status["lockCount"],
             ("ids_possible_orphans", ()): self._state.count_doubts(),
+            ("ids_queue_overdue_seconds", ()): self._overdue(),
         }
         kinds = Counter(entry["request"] for entry in status["opsQueue"])
         for kind, count in kinds.items():

@@ -6,6 +6,7 @@ import logging
 from collections.abc import AsyncIterator, Awaitable, Callable
 from urllib.parse import parse_qsl
 
+from anyio import CancelScope
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
 from starlette.middleware import Middleware
@@ -297,9 +298,17 @@ class Calls:
         try:
             rest = await self._receive(body, put)
         except BaseException:
-            put.abort()
+            await self._abort(put)
             raise
         return _answer(await self._threads.call(lambda: put.finish(rest)), 201)
+
+    async def _abort(self, put: Put) -> None:
+        # In a thread and whoever is gone: a storage may hang here, too.
+        with CancelScope(shield=True):
+            try:
+                await self._threads.call(put.abort)
+            except Exception:
+                _log.exception("an upload that broke off may have left something")
 
     async def _receive(self, body: AsyncIterator[bytes], put: Put) -> bytes:
         """Write a body but for its end, which is returned."""

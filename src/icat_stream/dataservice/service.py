@@ -306,7 +306,11 @@ class DataService:
             create_time=wanted.create_time,
             mod_time=wanted.mod_time,
         )
-        self.levels.stored(dataset, location, wanted.name)
+        try:
+            self.levels.stored(dataset, location, wanted.name)
+        except IdsError:
+            self._take_back(file)
+            raise
         fault_point("put.noted")
         id_ = self._catalogued(session, file)
         fault_point("put.catalogued")
@@ -346,14 +350,17 @@ class DataService:
     def _take_back(self, file: NewFile) -> None:
         try:
             self._storage.delete(file.location)
+            self.levels.refused(file.location)
         except (OSError, IdsError) as error:
-            self._doubt(file, f"refused by ICAT, but not removed: {error}")
-            return
-        self.levels.refused(file.location)
+            self._doubt(file, f"not catalogued, but not removed: {error}")
 
     def _doubt(self, file: NewFile, reason: str) -> None:
         _log.warning("perhaps an orphan: %s (%s)", file.location, reason)
-        self._state.doubt(file.location, file.dataset_id, file.name, reason)
+        try:
+            self._state.doubt(file.location, file.dataset_id, file.name, reason)
+        except IdsError as error:
+            # The log has it, and the caller is to hear of what was first.
+            _log.error("%s is noted nowhere else: %s", file.location, error)
 
     def _prepared(self, id_: str) -> Resolved:
         kept = self._state.prepared(id_)
@@ -426,5 +433,5 @@ class Put:
     def abort(self) -> None:
         """Leave nothing behind."""
         if not self._committing:
-            self._upload.abort()
             self._lease.release()
+            self._upload.abort()

@@ -21,7 +21,9 @@ from sqlalchemy import (
     update,
 )
 from sqlalchemy.dialects.sqlite import insert
+from sqlalchemy.exc import DBAPIError
 
+from .errors import Internal
 from .settings import SettingsError
 from .tables import Copy, Doubt, Failure, Request, Unit
 from .tables import copies as _copies
@@ -65,9 +67,12 @@ class State:
         self._writing = threading.Lock()
         # Two processes that switch a new file find it locked at once: SQLite waits
         # for no lock then, whatever its timeout says.
-        with _locked(folder / "opening"), self._engine.connect() as connection:
-            connection.exec_driver_sql("PRAGMA journal_mode=WAL")
-            _metadata.create_all(connection)
+        try:
+            with _locked(folder / "opening"), self._asks() as connection:
+                connection.exec_driver_sql("PRAGMA journal_mode=WAL")
+                _metadata.create_all(connection)
+        except Internal as error:
+            raise SettingsError(error.message) from None
 
     @contextmanager
     def held(self) -> Iterator[None]:
@@ -95,7 +100,7 @@ class State:
 
     def ping(self) -> None:
         """Return if the database answers."""
-        with self._engine.connect() as connection:
+        with self._asks() as connection:
             connection.execute(select(1))
 
     # Units
@@ -103,7 +108,7 @@ class State:
     def units(self, ids: Iterable[int]) -> dict[int, Unit]:
         """Return those of some units of which something is wanted or wrong."""
         found: dict[int, Unit] = {}
-        with self._engine.connect() as connection:
+        with self._asks() as connection:
             for some in _portions(ids):
                 rows = connection.execute(select(_units).where(_units.c.unit.in_(some)))
                 found.update((row.unit, _unit(row)) for row in rows)
@@ -112,7 +117,7 @@ class State:
     def wanted(self) -> list[Unit]:
         """Return all units of which something is wanted, the longest waiting first."""
         query = select(_units).where(_units.c.request.is_not(None))
-        with self._engine.connect() as connection:
+        with self._asks() as connection:
             return [_unit(r) for r in connection.execute(query.order_by(_units.c.due))]
 
     def due(self, limit: int) -> list[Unit]:
@@ -123,13 +128,13 @@ class State:
             .order_by(_units.c.request != Request.RESTORE, _units.c.due)
             .limit(limit)
         )
-        with self._engine.connect() as connection:
+        with self._asks() as connection:
             return [_unit(row) for row in connection.execute(query)]
 
     def failed(self) -> list[Unit]:
         """Return all units that are flagged as failed."""
         query = select(_units).where(_units.c.failure.is_not(None))
-        with self._engine.connect() as connection:
+        with self._asks() as connection:
             return [_unit(r) for r in connection.execute(query.order_by(_units.c.unit))]
 
     @contextmanager
@@ -198,7 +203,7 @@ class State:
     def copy(self, unit: int) -> Copy | None:
         """Return what the archive holds of a unit, as far as this service knows."""
         query = select(_copies).where(_copies.c.unit == unit)
-        with self._engine.connect() as connection:
+        with self._asks() as connection:
             row = connection.execute(query).one_or_none()
         return None if row is None else Copy(row.listing, row.content, row.size)
 
@@ -223,7 +228,7 @@ class State:
 
     def reads(self) -> dict[str, float]:
         """Return when files were read last, by location."""
-        with self._engine.connect() as connection:
+        with self._asks() as connection:
             return {r.location: r.at for r in connection.execute(select(_reads))}
 
     def forget_reads(self, locations: Iterable[str]) -> None:
@@ -250,7 +255,7 @@ class State:
         query = select(_prepared.c.content).where(
             _prepared.c.id == id_, _prepared.c.expires > time.time()
         )
-        with self._engine.connect() as connection:
+        with self._asks() as connection:
             found = connection.execute(query).scalar_one_or_none()
         return None if found is None else json.loads(found)
 
@@ -271,7 +276,7 @@ class State:
     def expired_links(self) -> list[Path]:
         """Return the links whose time is over."""
         query = select(_links.c.path).where(_links.c.expires <= time.time())
-        with self._engine.connect() as connection:
+        with self._asks() as connection:
             return [Path(path) for path in connection.execute(query).scalars()]
 
     def forget_link(self, path: Path) -> None:
@@ -296,7 +301,7 @@ class State:
 
     def doubts(self) -> list[Doubt]:
         """Return all such files."""
-        with self._engine.connect() as connection:
+        with self._asks() as connection:
             rows = connection.execute(select(_doubts).order_by(_doubts.c.noted))
             return [Doubt(*row) for row in rows]
 
@@ -308,14 +313,28 @@ class State:
 
     def count_doubts(self) -> int:
         """Return how many such files there are."""
-        with self._engine.connect() as connection:
+        with self._asks() as connection:
             query = select(func.count()).select_from(_doubts)
             return int(connection.execute(query).scalar_one())
 
     @contextmanager
     def _writes(self) -> Iterator[Connection]:
-        with self._writing, self._writer.begin() as connection:
+        with self._writing, self._told(), self._writer.begin() as connection:
             yield connection
+
+    @contextmanager
+    def _asks(self) -> Iterator[Connection]:
+        with self._told(), self._engine.connect() as connection:
+            yield connection
+
+    @contextmanager
+    def _told(self) -> Iterator[None]:
+        """Tell of a database in trouble without what was to be written to it."""
+        try:
+            yield
+        except DBAPIError as error:
+            text = f"the service's state in {self.folder}: {error.orig}"
+            raise Internal(text) from None
 
 
 class Change:

@@ -12,6 +12,8 @@ T = TypeVar("T")
 # Calls wait for ICAT and for disks, not for this process.
 _CALLS = 64
 _BLOCKS = 16
+# A thread that hangs stays: there must be an end to them.
+_LATE = 256
 
 
 class Threads:
@@ -28,6 +30,8 @@ class Threads:
         self._calls = CapacityLimiter(_CALLS)
         # What is under way goes on however many calls wait for something.
         self._blocks = CapacityLimiter(_BLOCKS)
+        self._mutex = threading.Lock()
+        self._late = 0
 
     async def call(
         self, call: Callable[[], T], discard: Callable[[T], None] | None = None
@@ -44,7 +48,7 @@ class Threads:
         Raises
         ------
         Internal
-            It took too long; it may still go on.
+            It took too long and may still go on, or too many others do.
         """
         return await self._run(call, discard, self._calls)
 
@@ -58,12 +62,31 @@ class Threads:
         discard: Callable[[T], None] | None,
         limiter: CapacityLimiter,
     ) -> T:
-        mutex = threading.Lock()
-        abandoned = False
+        if self._late >= _LATE:
+            raise Internal(
+                f"{self._late} calls of the storage or the catalogue hang: nothing"
+                " more is begun before some of them end"
+            )
+        began = ended = abandoned = delivered = False
+        results: list[T] = []
 
         def work() -> T:
-            result = call()
-            with mutex:
+            nonlocal began, ended
+            with self._mutex:
+                if abandoned:
+                    raise Internal("nobody waits for this any more")
+                began = True
+            try:
+                result = call()
+            except BaseException:
+                with self._mutex:
+                    ended = True
+                    self._late -= abandoned
+                raise
+            with self._mutex:
+                ended = True
+                self._late -= abandoned
+                results.append(result)
                 late = abandoned
             if late and discard is not None:
                 discard(result)
@@ -71,15 +94,19 @@ class Threads:
 
         try:
             with move_on_after(self._deadline):
-                return await to_thread.run_sync(
+                result = await to_thread.run_sync(
                     work, abandon_on_cancel=True, limiter=limiter
                 )
-        except BaseException:
-            with mutex:
+                delivered = True
+                return result
+        finally:
+            with self._mutex:
                 abandoned = True
-            raise
-        with mutex:
-            abandoned = True
+                self._late += began and not ended
+                in_time = list(results)
+            # It came just when the waiting ended.
+            if in_time and not delivered and discard is not None:
+                discard(in_time[0])
         raise Internal(
             f"the storage or the catalogue did not answer within {self._deadline:g} s"
         )

@@ -45,40 +45,38 @@ class Worker:
         self, settings: DataServiceSettings, state: State, links: Links
     ) -> None:
         self._stop = threading.Event()
-        self._tasks: list[tuple[float, Callable[[], None]]] = []
-        self._next: dict[int, float] = {}
+        self._threads: list[threading.Thread] = []
         tidy = min(_TIDY_EVERY, max(1.0, settings.links.lifetime / 4))
         self.every(tidy, links.tidy)
         self.every(_TIDY_EVERY, state.forget_expired)
-        self._thread = threading.Thread(target=self._run, name="worker", daemon=True)
 
     def every(
         self, seconds: float, task: Callable[[], None], *, at_once: bool = True
     ) -> None:
-        """Have something done again and again."""
-        if not at_once:
-            self._next[len(self._tasks)] = time.monotonic() + seconds
-        self._tasks.append((seconds, task))
+        """Have something done again and again, whatever else takes its time."""
+
+        def work() -> None:
+            if not at_once and self._stop.wait(seconds):
+                return
+            while True:
+                _guarded(task)
+                if self._stop.wait(seconds):
+                    return
+
+        name = f"worker-{len(self._threads)}"
+        self._threads.append(threading.Thread(target=work, name=name, daemon=True))
 
     def start(self) -> None:
         """Begin."""
-        self._thread.start()
+        for thread in self._threads:
+            thread.start()
 
     def stop(self, within: float) -> None:
         """Begin nothing more, and wait for what is under way."""
         self._stop.set()
-        self._thread.join(within)
-
-    def _run(self) -> None:
-        while True:
-            now = time.monotonic()
-            for number, (seconds, task) in enumerate(self._tasks):
-                if self._next.get(number, 0.0) <= now:
-                    self._next[number] = now + seconds
-                    _guarded(task)
-            soonest = min(self._next.values())
-            if self._stop.wait(max(0.01, soonest - time.monotonic())):
-                return
+        end = time.monotonic() + within
+        for thread in self._threads:
+            thread.join(max(0.0, end - time.monotonic()))
 
 
 class Queue:
@@ -189,7 +187,8 @@ class Queue:
             self._metrics.add("ids_operations_total", kind=kind, result=result)
             with self._mutex:
                 self._running.discard(unit.unit)
-            self._fill()
+        # Not where that was noted nowhere: it would be begun again at once, for ever.
+        self._fill()
 
     def _flag(self, unit: Unit, error: Exception) -> None:
         if unit.request is Request.DELETE:
