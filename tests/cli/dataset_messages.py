@@ -135,11 +135,11 @@ def send(bootstrap: str, topic: str, *values: Any) -> None:
     assert producer.flush(30) == 0
 
 
-def create_topic(bootstrap: str, topic: str) -> None:
+def create_topic(bootstrap: str, topic: str, partitions: int = 1) -> None:
     """Create a topic that is not there."""
     admin = AdminClient({"bootstrap.servers": bootstrap})
     if topic not in admin.list_topics(timeout=10).topics:
-        for done in admin.create_topics([NewTopic(topic, 1, 1)]).values():
+        for done in admin.create_topics([NewTopic(topic, partitions, 1)]).values():
             done.result(30)
 
 

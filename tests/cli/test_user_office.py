@@ -1,0 +1,185 @@
+"""People and proposals on real Kafka, into the embedded ICAT, as operators see it."""
+
+import json
+import time
+from itertools import count
+
+import pytest
+from confluent_kafka import Producer
+
+from .dataset_messages import create_topic
+
+_NUMBERS = count(1)
+HOUR = 3_600_000
+
+
+@pytest.fixture(scope="module")
+def client(facility):
+    client = facility.client()
+    yield client
+    client.logout()
+
+
+@pytest.fixture
+def office(facility, run, request):
+    """Publish what a user office says, and let the daemon take it in."""
+    name = request.node.name.replace("_", "-").partition("[")[0]
+    topics = {kind: f"{kind}-{name}" for kind in ("users", "investigations")}
+    config = facility.variant(
+        name,
+        kafka={"group_id": name},
+        journal={"url": f"sqlite:///{name}.db"},
+        consumers={
+            kind: {"handler": kind, "topics": [topic]} for kind, topic in topics.items()
+        },
+    )
+    for topic in topics.values():
+        create_topic(facility.endpoints["kafka"], topic, partitions=2)
+
+    def do(*records, code=0):
+        producer = Producer({"bootstrap.servers": facility.endpoints["kafka"]})
+        now = time.time_ns() // 10**6
+        for kind, message, *details in records:
+            given = {"age": 0, "partition": -1} | (details[0] if details else {})
+            producer.produce(
+                topics[kind],
+                message if isinstance(message, bytes) else json.dumps(message),
+                timestamp=now - given["age"],
+                partition=given["partition"],
+            )
+        assert producer.flush(30) == 0
+        done = run(
+            "icat_ingestor",
+            "-c",
+            config,
+            "--until-end",
+            "--output",
+            "json",
+            timeout=120,
+        )
+        assert done.code == code, done.err
+        *lines, summary = done.lines
+        return lines, summary
+
+    return do
+
+
+def person(*usernames, **changes):
+    return {
+        "first_name": "Nerissa",
+        "last_name": "Bournemill",
+        "email": "nerissa@example.org",
+        "enabled": True,
+        "user_list": [{"username": name} for name in usernames],
+    } | changes
+
+
+def proposal(*members, **changes):
+    return {
+        "name": f"office-{next(_NUMBERS):04}",
+        "title": "Domains",
+        "type": "experiment",
+        "start_date": "2026-03-01T08:00:00",
+        "end_date": "2026-03-02T08:00:00",
+        "user_list": [{"username": name, "role": "Participant"} for name in members],
+        "sample_acronyms": ["NaCl"],
+    } | changes
+
+
+def investigation(client, message):
+    found = client.search(
+        f"SELECT i FROM Investigation i WHERE i.name = '{message['name']}'"
+        " INCLUDE i.investigationUsers.user, i.samples"
+    )
+    return found[0] if found else None
+
+
+def members(found):
+    return {each.user.name for each in found.investigationUsers}
+
+
+def test_an_investigation_waits_for_its_users_only(facility, client, office):
+    old, new = f"o{next(_NUMBERS)}", f"n{next(_NUMBERS)}"
+    one = proposal(old, new)
+    lines, summary = office(("users", person(old)))
+    assert summary["ingested"] == 1
+    lines, summary = office(("investigations", one))
+    assert summary["deferred"] == 1
+    (line,) = lines
+    assert f"user '{new}' is not" in line["reason"]
+    found = investigation(client, one)
+    assert members(found) == {old}
+    assert [sample.name for sample in found.samples] == ["NaCl"]
+    office(("users", person(new)))
+    deadline = time.monotonic() + 60
+    while members(investigation(client, one)) != {old, new}:
+        assert time.monotonic() < deadline, "it is not taken up again"
+        office()
+    events = [
+        (key, body)
+        for key, body, _ in facility.events()
+        if body["origin"]["topic"].endswith("its-users-only")
+    ]
+    assert {(key.decode(), body["kind"]) for key, body in events} == {
+        (old, "user"),
+        (new, "user"),
+        (f"{one['name']}/1", "investigation"),
+    }
+    (body,) = [body for _, body in events if body["kind"] == "investigation"]
+    assert body["investigation"] == {"name": one["name"], "visit_id": "1"}
+    user = next(body for key, body in events if key.decode() == new)
+    assert user["investigation"] is None
+    assert user["user"]["name"] == new
+
+
+def test_old_news_change_nothing_and_no_news_cost_nothing(client, office):
+    one = proposal(title="newest")
+    old = one | {"title": "old"}
+    lines, _ = office(("investigations", one, {"partition": 0}))
+    assert [line["outcome"] for line in lines] == ["ingested"]
+    lines, _ = office(
+        ("investigations", old, {"partition": 1, "age": HOUR}),
+        ("investigations", one, {"partition": 0}),
+    )
+    assert investigation(client, one).title == "newest"
+    found = {line["outcome"]: line for line in lines}
+    assert found["ignored"]["reason"] == "superseded"
+    assert found["unchanged"]["written"] == []
+
+
+def test_what_is_bad_is_a_dead_letter_that_names_the_field(client, office):
+    good = person("survivor")
+    bad = {
+        "email: expected name@domain": person("a", email="nobody"),
+        "role: expected one of": None,
+        "instrument 'NOWHERE' is not in the catalogue": None,
+        "is before startDate": None,
+        "no JSON": b"{",
+        "twice": b'{"first_name": "a", "first_name": "b"}',
+        "User 'xxxxx": person("x" * 256),
+    }
+    lines, summary = office(
+        *(("users", message) for message in bad.values() if message is not None),
+        ("users", good),
+        ("investigations", proposal(instrument={"name": "NOWHERE"})),
+        ("investigations", proposal(end_date="2020-01-01")),
+        ("investigations", proposal(user_list=[{"username": "a", "role": "Boss"}])),
+        ("investigations", proposal(sample_acronyms=["a", "A"])),
+        ("investigations", proposal(name="n" * 256)),
+        (
+            "investigations",
+            b'<!DOCTYPE x [<!ENTITY a "b">]><investigation>&a;</investigation>',
+        ),
+    )
+    reasons = [line["reason"] for line in lines if line["outcome"] == "rejected"]
+    assert summary["ingested"] == 1, summary
+    assert len(reasons) == 10, reasons
+    for words in (
+        "email: expected name@domain",
+        "instrument 'NOWHERE' is not in the catalogue",
+        "is before startDate",
+        "role: expected one of",
+        "samples: 2 of one name",
+        "256 characters",
+    ):
+        assert any(words in reason for reason in reasons), (words, reasons)
