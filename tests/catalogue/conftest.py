@@ -1,14 +1,7 @@
 """An ICAT in a process of its own, python-icat to look into it, and a lane."""
 
-import json
-import subprocess
-import sys
-import time
-import urllib.request
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from itertools import count
-from pathlib import Path
 from typing import Any
 
 import icat.client
@@ -17,51 +10,11 @@ import pytest
 from icat_stream.catalogue import Catalogue, Lane
 from icat_stream.config import IcatSettings, PolicySettings
 from icat_stream.records import InvestigationKey
+from plugins.icat import Server, start_icat
 
 from .plans import FACILITY
 
 _NUMBERS = count(1)
-
-
-@dataclass(frozen=True)
-class Server:
-    """The embedded ICAT, and how to break it."""
-
-    url: str
-    admin: str
-
-    def fault(self, kind: str, **details: Any) -> None:
-        """Order a fault."""
-        body = json.dumps({"kind": kind, **details}).encode()
-        request = urllib.request.Request(
-            f"{self.admin}/faults", body, {"Content-Type": "application/json"}
-        )
-        urllib.request.urlopen(request, timeout=10).close()
-
-    def mend(self) -> None:
-        """End all faults."""
-        self.fault("clear")
-
-
-def start_icat(folder: Path, *options: str) -> Iterator[Server]:
-    """Start an embedded ICAT, yield it, and end it."""
-    accounts, ready = folder / "accounts.json", folder / "ready.json"
-    accounts.write_text(json.dumps({"simple": {"root": "secret"}}))
-    command = [sys.executable, "-m", "icat_stream.sandbox.icat", "--port", "0"]
-    command += ["--admin-port", "0", "--database", str(folder / "icat.db")]
-    command += ["--accounts", str(accounts), "--ready", str(ready), *options]
-    process = subprocess.Popen(command)
-    try:
-        deadline = time.monotonic() + 30
-        while not ready.exists():
-            assert process.poll() is None, "the embedded ICAT ended"
-            assert time.monotonic() < deadline, "the embedded ICAT does not start"
-            time.sleep(0.02)
-        facts = json.loads(ready.read_text())
-        yield Server(facts["url"], facts["admin"])
-    finally:
-        process.terminate()
-        process.wait(10)
 
 
 @pytest.fixture(scope="session")

@@ -3,6 +3,7 @@
 import asyncio
 import json
 import threading
+from collections import Counter
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import asdict, dataclass
 from typing import Any, Protocol
@@ -109,7 +110,13 @@ class Faults:
         self._active: list[Fault] = []
         self._lock = threading.Lock()
         self._reopening: asyncio.Task[None] | None = None
+        self._calls: Counter[str] = Counter()
         self.connections: Connections | None = None
+
+    def calls(self) -> dict[str, int]:
+        """Return how often each operation was asked for."""
+        with self._lock:
+            return dict(self._calls)
 
     def active(self) -> list[Fault]:
         """Return the faults that are still to come."""
@@ -155,6 +162,7 @@ class Faults:
         """Return the faults that hit an operation now."""
         taken = []
         with self._lock:
+            self._calls[operation] += 1
             for fault in list(self._active):
                 if fault.match not in (None, operation):
                     continue
@@ -241,7 +249,7 @@ def read_fault(given: Any) -> Fault:
 
 
 def create_admin_app(faults: Faults) -> Starlette:
-    """Make the application that takes orders for faults.
+    """Make the application that takes orders for faults, and counts calls.
 
     Parameters
     ----------
@@ -260,12 +268,16 @@ def create_admin_app(faults: Faults) -> Starlette:
             return JSONResponse({"error": str(error)}, 400)
         return JSONResponse([asdict(fault) for fault in faults.active()])
 
+    async def calls(_: Request) -> Response:
+        return JSONResponse(faults.calls())
+
     async def clear(_: Request) -> Response:
         await faults.add(Fault("clear"))
         return JSONResponse([])
 
     return Starlette(
         routes=[
+            Route("/calls", calls, methods=["GET"]),
             Route("/faults", show, methods=["GET"]),
             Route("/faults", add, methods=["POST"]),
             Route("/faults", clear, methods=["DELETE"]),

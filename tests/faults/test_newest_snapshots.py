@@ -1,0 +1,252 @@
+"""Snapshots sent in any order, and a daemon that is killed: the newest ones stay.
+
+``INVESTIGATIONS`` and ``KILLS`` make it larger; ``JOURNAL`` may name a PostgreSQL
+database for the run that is killed.
+"""
+
+import json
+import os
+import random
+import subprocess
+import sys
+import time
+from collections import Counter
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import icat.client
+import pytest
+import yaml
+from confluent_kafka import Producer
+from confluent_kafka.admin import AdminClient
+from confluent_kafka.cimpl import NewTopic
+
+from plugins.icat import Server, start_icat
+
+BIN = Path(sys.executable).parent
+INVESTIGATIONS = int(os.environ.get("INVESTIGATIONS", "60"))
+KILLS = int(os.environ.get("KILLS", "3"))
+USERS = 20
+VERSIONS = 3
+HOUR = 3_600_000
+WRITES = ("create", "createMany", "update", "delete", "deleteMany")
+BEGIN = datetime(2026, 1, 1, tzinfo=UTC)
+
+
+@dataclass
+class Run:
+    """A daemon with a catalogue and a journal of its own, on a topic of all."""
+
+    folder: Path
+    server: Server
+    client: icat.client.Client
+    topic: str
+    bootstrap: str
+
+    def __post_init__(self):
+        name = f"{self.topic}-{self.folder.name}"
+        self.config = self.folder / "config.yaml"
+        settings = {
+            "facility": "Muster",
+            "kafka": {
+                "bootstrap_servers": self.bootstrap,
+                "group_id": name,
+                "instance_id": "the-daemon",
+            },
+            "icat": {
+                "url": self.server.url,
+                "username": "root",
+                "password": "secret",
+            },
+            "ids": {"url": None},
+            "files": {"roots": [str(self.folder)]},
+            "journal": {
+                "url": os.environ.get("JOURNAL", f"sqlite:///{self.folder}/journal.db")
+            },
+            "events": {"topic": f"{name}-events"},
+            "dead_letters": {"topic": f"{name}-dead-letters"},
+            "policies": {"removed_members": "delete"},
+            "consumers": {
+                "investigations": {
+                    "handler": "investigations",
+                    "topics": [self.topic],
+                    "lanes": 4,
+                }
+            },
+        }
+        self.config.write_text(yaml.safe_dump(settings))
+
+    def start(self, *options):
+        with (self.folder / "daemon.log").open("a") as log:
+            return subprocess.Popen(
+                [BIN / "icat_ingestor", "-c", self.config, *options],
+                stdout=subprocess.PIPE if options else subprocess.DEVNULL,
+                stderr=log,
+                text=True,
+            )
+
+    def run_until_end(self):
+        daemon = self.start("--until-end")
+        out, _ = daemon.communicate()
+        assert daemon.returncode == 0, (self.folder / "daemon.log").read_text()[-3000:]
+        return json.loads(out.strip().splitlines()[-1])
+
+    def kill_while_it_works(self, after):
+        """Kill a daemon when it has written so much; return whether it had to be."""
+        daemon = self.start()
+        enough = self.writes() + after
+        idle, last = time.monotonic(), 0
+        while (now := self.writes()) < enough:
+            assert daemon.poll() is None
+            if now != last:
+                idle, last = time.monotonic(), now
+            if time.monotonic() - idle > 10:
+                break
+            time.sleep(0.005)
+        daemon.kill()
+        daemon.wait(30)
+        return now >= enough
+
+    def writes(self):
+        calls = self.server.calls()
+        return sum(calls.get(name, 0) for name in WRITES)
+
+    def investigations(self):
+        """Return title and members of each, read back through python-icat."""
+        found = {}
+        step = 200
+        query = (
+            "SELECT i FROM Investigation i ORDER BY i.id LIMIT {}, {}"
+            " INCLUDE i.investigationUsers AS m, m.user"
+        )
+        while rows := self.client.search(query.format(len(found), step)):
+            for one in rows:
+                members = {(m.user.name, m.role) for m in one.investigationUsers}
+                found[one.name] = (one.title, members)
+        return found
+
+
+@contextmanager
+def running(folder, topic, bootstrap):
+    folder.mkdir()
+    servers = start_icat(folder)
+    server = next(servers)
+    client = icat.client.Client(server.url)
+    client.login("simple", {"username": "root", "password": "secret"})
+    facility = client.new("Facility", name="Muster")
+    facility.create()
+    client.new("InvestigationType", name="experiment", facility=facility).create()
+    client.new("Instrument", name="LUMEN", facility=facility).create()
+    names = people()
+    for start in range(0, len(names), 500):
+        client.createMany(
+            [client.new("User", name=name) for name in names[start : start + 500]]
+        )
+    try:
+        yield Run(folder, server, client, topic, bootstrap)
+    finally:
+        client.logout()
+        servers.close()
+
+
+def people():
+    return [f"user{number:05}" for number in range(max(50, INVESTIGATIONS // 5))]
+
+
+def snapshot(number, version):
+    """Return an investigation as it was at some time: title and users change."""
+    chance = random.Random(number)
+    names = chance.sample(people(), USERS + VERSIONS)
+    users = names[version : version + USERS]
+    begin = BEGIN + timedelta(hours=number)
+    return {
+        "name": f"2026-{number:05}",
+        "title": f"Version {version} of {number}",
+        "type": "experiment",
+        "start_date": begin.isoformat(),
+        "end_date": (begin + timedelta(days=1)).isoformat(),
+        "instrument": {"name": "LUMEN"},
+        "user_list": [
+            {
+                "username": name,
+                "role": "Participant" if index else "Principal investigator",
+            }
+            for index, name in enumerate(users)
+        ],
+    }
+
+
+def expected():
+    return {
+        message["name"]: (
+            message["title"],
+            {(user["username"], user["role"]) for user in message["user_list"]},
+        )
+        for message in (snapshot(n, VERSIONS - 1) for n in range(INVESTIGATIONS))
+    }
+
+
+def waves():
+    """Return what is sent: each wave has each investigation once, of some age.
+
+    The three of one investigation go to different partitions, so that their times
+    alone say which is the newest.
+    """
+    chance = random.Random(20)
+    orders = [chance.sample(range(VERSIONS), VERSIONS) for _ in range(INVESTIGATIONS)]
+    places = [chance.sample(range(VERSIONS), VERSIONS) for _ in range(INVESTIGATIONS)]
+    for wave in range(VERSIONS):
+        numbers = list(range(INVESTIGATIONS))
+        chance.shuffle(numbers)
+        yield [(n, orders[n][wave], places[n][wave]) for n in numbers]
+
+
+@pytest.mark.kafka
+@pytest.mark.slow
+@pytest.mark.timeout(7200)
+def test_the_newest_of_each(kafka_broker, topic_prefix, tmp_path):
+    topic, bootstrap = f"{topic_prefix}-investigations", kafka_broker.bootstrap
+    admin = AdminClient({"bootstrap.servers": bootstrap})
+    for done in admin.create_topics([NewTopic(topic, VERSIONS, 1)]).values():
+        done.result(30)
+    producer = Producer({"bootstrap.servers": bootstrap})
+    now = time.time_ns() // 10**6
+    chance = random.Random(7)
+    killed, took = 0, Counter()
+    with (
+        running(tmp_path / "calm", topic, bootstrap) as calm,
+        running(tmp_path / "killed", topic, bootstrap) as harried,
+    ):
+        for wave, records in enumerate(waves()):
+            for number, version, partition in records:
+                producer.produce(
+                    topic,
+                    json.dumps(snapshot(number, version)),
+                    partition=partition,
+                    timestamp=now - (VERSIONS - version) * HOUR,
+                )
+                producer.poll(0)
+            assert producer.flush(60) == 0
+            begun = time.monotonic()
+            summary = calm.run_until_end()
+            took["calm"] += time.monotonic() - begun
+            assert summary["rejected"] == summary["deferred"] == 0
+            share = KILLS * (wave + 1) // VERSIONS - KILLS * wave // VERSIONS
+            for _ in range(share):
+                most = max(2, INVESTIGATIONS // (2 * share))
+                killed += harried.kill_while_it_works(chance.randrange(1, most))
+            summary = harried.run_until_end()
+            assert summary["rejected"] == summary["deferred"] == 0
+        undisturbed, disturbed = calm.writes(), harried.writes()
+        print(
+            f"{INVESTIGATIONS} investigations, killed {killed} times:"
+            f" {disturbed} writing calls, {undisturbed} undisturbed"
+            f" ({disturbed / undisturbed:.3f}); undisturbed in {took['calm']:.0f} s;"
+            f" calls {harried.server.calls()}"
+        )
+        assert calm.investigations() == expected()
+        assert harried.investigations() == expected()
+    assert killed >= min(KILLS, 2)
+    assert disturbed <= 1.2 * undisturbed
