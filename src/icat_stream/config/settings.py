@@ -384,7 +384,7 @@ class LimitSettings(Section):
         default_factory=RejectLimit, description="Beyond it the daemon stops, exit 3."
     )
     in_flight: int = Field(
-        2000, ge=16, description="Records handed out and not committed, a consumer."
+        4000, ge=16, description="Records handed out and not committed, a consumer."
     )
     stop: Duration = Field(10.0, description="A stop or a rebalance takes no longer.")
 

@@ -79,7 +79,7 @@ class IngestConsumer:
         Failure
             As foreseen by the stream core.
         """
-        token = current_record.set(str(record.origin))
+        token = current_record.set(record.origin)
         try:
             return self._handle(record)
         finally:

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from icat_stream.config import Settings, load
 from icat_stream.records import Outcome, Record
-from icat_stream.stream import Loop, RunResult, dry_run
+from icat_stream.stream import Loop, RunResult, dry_run, relax_collector
 from icat_stream.telemetry import (
     configure_logging,
     configure_traces,
@@ -91,6 +91,7 @@ def run_daemon(
                     # Watched already: it may wait for ICAT for hours.
                     if not line.open(stopping):
                         return 0
+                    relax_collector()
                     results = _run(
                         settings,
                         consumers,

@@ -1,10 +1,9 @@
 """A Kafka record as the consumers see it."""
 
-from dataclasses import dataclass, field
+from typing import NamedTuple
 
 
-@dataclass(frozen=True, slots=True, order=True)
-class Coordinates:
+class Coordinates(NamedTuple):
     """Where a record stands: topic, partition and offset."""
 
     topic: str
@@ -15,9 +14,10 @@ class Coordinates:
         return f"{self.topic}[{self.partition}]@{self.offset}"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Record:
-    """One Kafka record.
+# A tuple takes a third of the time that a frozen dataclass does, and there is one of
+# these for every record.
+class Record(NamedTuple):
+    """One Kafka record; give the fields by name.
 
     Parameters
     ----------
@@ -28,13 +28,13 @@ class Record:
         every redelivery.
     key, value
         As produced; a tombstone has no value.
-    headers
-        In the order produced; a header's value may be ``None``.
     origin
         Where the record was first published.  Differs from ``at`` for what comes
         back through a retry topic.
     origin_timestamp
         Kafka's time of the record at its origin.
+    headers
+        In the order produced; a header's value may be ``None``.
     attempts
         How often it was handled and put off before, 0 for a new record.
     """
@@ -43,17 +43,14 @@ class Record:
     timestamp: int
     key: bytes | None
     value: bytes | None
-    headers: tuple[tuple[str, bytes | None], ...] = ()
     origin: Coordinates
     origin_timestamp: int
+    headers: tuple[tuple[str, bytes | None], ...] = ()
     attempts: int = 0
-    _index: dict[str, bytes | None] = field(
-        init=False, repr=False, compare=False, default_factory=dict
-    )
-
-    def __post_init__(self) -> None:
-        self._index.update(self.headers)
 
     def header(self, name: str) -> bytes | None:
         """Return the last header of that name, or ``None``."""
-        return self._index.get(name)
+        for given, value in reversed(self.headers):
+            if given == name:
+                return value
+        return None

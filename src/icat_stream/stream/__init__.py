@@ -9,6 +9,7 @@ transactional producer.  Several loops may run in threads of one process; they s
 nothing here.  :func:`dry_run` only looks.
 """
 
+from .collector import relax_collector
 from .consumer import Consumer, LaneScoped, Parking, Probing, Secretive
 from .dryrun import dry_run
 from .loop import Loop
@@ -30,5 +31,6 @@ __all__ = [
     "Secretive",
     "Watch",
     "dry_run",
+    "relax_collector",
     "send_events",
 ]

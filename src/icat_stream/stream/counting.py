@@ -30,7 +30,7 @@ class Counts:
             Its outcome.
         """
         with self._lock:
-            if origin in self._deferred:
+            if self._deferred and origin in self._deferred:
                 self._counts[OutcomeKind.DEFERRED] -= 1
                 self._deferred.discard(origin)
             self._counts[kind] += 1

@@ -9,6 +9,7 @@ from confluent_kafka import KafkaError, KafkaException, TopicPartition
 
 from icat_stream.config import Settings
 from icat_stream.records import (
+    Coordinates,
     DependencyMissing,
     Failure,
     LoginRefused,
@@ -128,7 +129,11 @@ def _read(
         if place not in ends:
             continue
         if message.offset() < ends[place]:
-            record = record_of(message, retry=message.topic() in retries)
+            record = record_of(
+                message,
+                Coordinates(*place, message.offset()),
+                retry=message.topic() in retries,
+            )
             outcome = _outcome(consumer, record)
             counts.add(record.origin, outcome.kind)
             on_outcome(record, outcome)

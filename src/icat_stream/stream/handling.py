@@ -82,7 +82,7 @@ class Handling:
             return None
         if not slot.first_handled:
             slot.first_handled = time.monotonic()
-        token = current_record.set(str(slot.record.origin))
+        token = current_record.set(slot.record.origin)
         try:
             if not self._tracing.is_on:
                 return self._handle(slot, None)
@@ -172,8 +172,7 @@ def too_large(finished: Finished, what: str) -> Finished:
     what
         The output: topic and size.
     """
-    return replace(
-        finished,
+    return finished._replace(
         outcome=replace(
             finished.outcome,
             kind=OutcomeKind.REJECTED,

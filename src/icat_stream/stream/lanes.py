@@ -47,7 +47,8 @@ class Lanes:
         self._work = work
         self._leave = leave
         self._crashed = crashed
-        self._ready_or_closed = threading.Condition()
+        self._lock = threading.Lock()
+        self._ready_or_closed = threading.Condition(self._lock)
         self._queues: dict[str, deque[Slot]] = {}
         self._ready: deque[str] = deque()
         self._timers: list[tuple[float, int, str]] = []
@@ -71,7 +72,7 @@ class Lanes:
 
     def submit(self, slots: Iterable[Slot]) -> None:
         """Append records to the queues of their keys."""
-        with self._ready_or_closed:
+        with self._lock:
             before = len(self._ready)
             for slot in slots:
                 queue = self._queues.get(slot.key)
@@ -86,7 +87,7 @@ class Lanes:
         """Let keys go on whose timer has run out."""
         if not self._timers or self._timers[0][0] > time.monotonic():
             return
-        with self._ready_or_closed:
+        with self._lock:
             now = time.monotonic()
             moved = 0
             while self._timers and self._timers[0][0] <= now:
@@ -96,18 +97,18 @@ class Lanes:
 
     def block(self) -> None:
         """Begin nothing more for now."""
-        with self._ready_or_closed:
+        with self._lock:
             self._blocked = True
 
     def unblock(self) -> None:
         """Go on."""
-        with self._ready_or_closed:
+        with self._lock:
             self._blocked = False
             self._ready_or_closed.notify_all()
 
     def close(self) -> None:
         """Let each thread end after the record it is at."""
-        with self._ready_or_closed:
+        with self._lock:
             self._closed = True
             self._ready_or_closed.notify_all()
 
@@ -155,7 +156,7 @@ class Lanes:
         slot: Slot | None = None
         again: float | None = None
         while True:
-            with self._ready_or_closed:
+            with self._lock:
                 if slot is not None:
                     self._put_back(slot, again)
                 self._idle += 1

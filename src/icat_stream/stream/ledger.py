@@ -74,6 +74,7 @@ class Ledger:
         self._metadata: Any = None
         self._metadata_used = True
         self._asked = 0
+        self._is_starved = False
         self._committed_wanted = False
         self._committed_answer: dict[Partition, int] | None = None
 
@@ -109,7 +110,7 @@ class Ledger:
             for slot in slots:
                 partition = slot.partition
                 partition.tracker.add(slot)
-                partition.position = slot.offset + 1
+                partition.position = slot.record.at.offset + 1
                 if slot.wait.not_before > now:
                     self._room.add(slot)
                 else:
@@ -302,7 +303,8 @@ class Ledger:
             partition = slot.partition
             partition.working -= 1
             partition.tracker.finish(slot)
-            if partition.tracker.is_takeable():
+            # While a transaction is under way, nobody waits for this.
+            if self._is_starved and partition.tracker.is_takeable():
                 self._work.notify()
             if partition.ownership is not Ownership.OPEN:
                 self._change.notify_all()
@@ -329,7 +331,9 @@ class Ledger:
         with self._lock:
             batch = self._collect()
             if batch is None:
+                self._is_starved = True
                 self._work.wait(seconds)
+                self._is_starved = False
                 batch = self._collect()
             return batch
 

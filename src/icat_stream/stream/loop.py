@@ -13,7 +13,7 @@ from confluent_kafka import KafkaError
 
 from icat_stream.config import Settings
 from icat_stream.journal import Journal
-from icat_stream.records import LoginRefused, Outcome, OutcomeKind
+from icat_stream.records import Coordinates, LoginRefused, Outcome, OutcomeKind
 
 from . import clients, topics
 from .assignment import Assignment, out_of_range
@@ -310,16 +310,16 @@ class Loop:
             if error is not None:
                 self._notice(message, error)
                 continue
-            partition = self._ledger.find(message.topic(), message.partition())
-            if partition is None or message.offset() < partition.position:
+            at = Coordinates(message.topic(), message.partition(), message.offset())
+            partition = self._ledger.find(at.topic, at.partition)
+            if partition is None or at.offset < partition.position:
                 continue
-            if partition.end is not None and message.offset() >= partition.end:
-                partition.reached = True
-                continue
-            record = record_of(message, retry=partition.retry)
+            if partition.end is not None:
+                partition.reached |= at.offset + 1 >= partition.end
+                if at.offset >= partition.end:
+                    continue
+            record = record_of(message, at, retry=partition.retry)
             slots.append(slot_of(record, partition, self._consumer.key))
-            if partition.end is not None and message.offset() + 1 >= partition.end:
-                partition.reached = True
         if slots:
             self._lanes.submit(self._ledger.accept(slots, now_ms()))
 

@@ -68,9 +68,9 @@ class Outputs:
         finished = slot.finished
         if finished is None:
             raise ValueError(f"{slot.record.at} is not finished")
+        if finished.way is Way.NOWHERE:
+            return self._sent_events(slot.record, finished)
         match finished.way:
-            case Way.NOWHERE:
-                return self._sent_events(slot.record, finished)
             case Way.TAIL:
                 record = slot.record
                 return [
@@ -103,11 +103,10 @@ class Outputs:
         if not events:
             return []
         parent = traceparent(finished.trace) or record.header(h.TRACEPARENT)
+        headers: list[tuple[str, bytes | None]]
         headers = [(h.TRACEPARENT, parent)] if parent else []
-        return [
-            Output(self._events, event.key.encode(), event.value, [*headers])
-            for event in events
-        ]
+        topic = self._events
+        return [Output(topic, e.key.encode(), e.value, headers) for e in events]
 
     def _retry(self, slot: Slot, finished: Finished) -> Output:
         topic = self._retries[finished.stage]

@@ -106,6 +106,7 @@ class Transactor:
         self._producer: Any = None
         self._caller: Caller | None = None
         self._failures: list[tuple[KafkaError, Message]] = []
+        self._is_watching = False
 
     def connect(self) -> None:
         """Make a new producer; this decides what an earlier one left undecided.
@@ -196,6 +197,7 @@ class Transactor:
             )
             fault_point("offsets")
             self._again(_COMMIT_S, producer.commit_transaction)
+            self._is_watching = False
         except KafkaException as error:
             self._abort(error.args[0], outputs)
         except SystemError as error:
@@ -207,6 +209,9 @@ class Transactor:
 
     def _produce(self, outputs: Sequence[Output], alone: Collection[Output]) -> None:
         produce = self._producer.produce
+        # A report takes the GIL for every record, also when all is well: they are
+        # asked for only to learn what made the transaction before this one fail.
+        reports = self._delivered if self._is_watching else None
         end = time.monotonic() + _PRODUCE_S
         for output in outputs:
             apart = bool(alone) and output in alone
@@ -216,11 +221,11 @@ class Transactor:
                 try:
                     produce(
                         output.topic,
-                        key=output.key,
-                        value=output.value,
+                        output.value,
+                        output.key,
+                        output.partition,
+                        reports,
                         headers=output.headers,
-                        partition=output.partition,
-                        on_delivery=self._delivered,
                     )
                     break
                 except BufferError:
@@ -291,6 +296,7 @@ class Transactor:
 
     def _judge(self, reason: KafkaError, outputs: Sequence[Output]) -> NoReturn:
         """Say why a transaction was aborted."""
+        self._is_watching = True
         refused = [m for e, m in self._failures if e.code() in _TOO_LARGE]
         if refused or reason.code() in _TOO_LARGE:
             raise TooLarge(_matching(refused, outputs))

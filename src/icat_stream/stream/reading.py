@@ -10,18 +10,19 @@ from . import headers as h
 from .slots import Partition, Slot
 
 
-def record_of(message: Any, *, retry: bool) -> Record:
+def record_of(message: Any, at: Coordinates, *, retry: bool) -> Record:
     """Return a message as a record.
 
     Parameters
     ----------
     message
         Of confluent-kafka, without an error.
+    at
+        Where it stands.
     retry
         Whether it comes from a retry topic of ours; only there are the headers that
         tell its origin believed.
     """
-    at = Coordinates(message.topic(), message.partition(), message.offset())
     timestamp = message.timestamp()[1]
     headers = message.headers()
     given: h.Headers = tuple(headers) if headers else ()
@@ -31,14 +32,14 @@ def record_of(message: Any, *, retry: bool) -> Record:
         if found is not None:
             origin, origin_timestamp, attempts = found
     return Record(
-        at=at,
-        timestamp=timestamp,
-        key=message.key(),
-        value=message.value(),
-        headers=given,
-        origin=origin,
-        origin_timestamp=origin_timestamp,
-        attempts=attempts,
+        at,
+        timestamp,
+        message.key(),
+        message.value(),
+        origin,
+        origin_timestamp,
+        given,
+        attempts,
     )
 
 

@@ -1,8 +1,9 @@
 """A record on its way through the loop, and the partition it came from."""
 
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field
 from enum import Enum
-from typing import Any
+from typing import Any, NamedTuple
 
 from icat_stream.records import Outcome, Record
 
@@ -19,8 +20,7 @@ class Way(Enum):
     DEAD_LETTER = "dead-letter"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Finished:
+class Finished(NamedTuple):
     """How a record ended, and what has to be produced for it.
 
     Parameters
@@ -115,7 +115,7 @@ class Slot:
     finished: Finished | None = None
     tries: int = 0
     first_handled: float = 0.0
-    waits_for: set[str] = field(default_factory=set)
+    waits_for: AbstractSet[str] = frozenset()
 
     @property
     def offset(self) -> int:

@@ -34,7 +34,7 @@ class WaitingRoom:
         self._records += 1
         self._bytes += len(slot.record.value or b"")
         heapq.heappush(self._due, (slot.wait.not_before, next(self._sequence), slot))
-        slot.waits_for = set(slot.wait.missing)
+        slot.waits_for = frozenset(slot.wait.missing)
         for name in slot.waits_for:
             self._names.setdefault(name, {})[slot] = None
 
@@ -48,7 +48,7 @@ class WaitingRoom:
             others.pop(slot, None)
             if not others:
                 del self._names[name]
-        slot.waits_for = set()
+        slot.waits_for = frozenset()
         # The heap keeps it until its time; a moved one would keep its payload so.
         if len(self._due) > 64 and len(self._due) > 4 * self._records:
             self._due = [each for each in self._due if _waits(each[2])]
@@ -116,7 +116,7 @@ class WaitingRoom:
         complete: list[Slot] = []
         for name in names:
             for slot in self._names.pop(name, ()):
-                slot.waits_for.discard(name)
+                slot.waits_for -= {name}
                 if not slot.waits_for:
                     complete.append(slot)
         for slot in _in_order(complete):

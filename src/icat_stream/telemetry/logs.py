@@ -9,15 +9,15 @@ from pathlib import Path
 
 from opentelemetry import trace
 
-current_record: ContextVar[str] = ContextVar("current_record", default="-")
-"""Coordinates of the record that this thread handles."""
+current_record: ContextVar[object] = ContextVar("current_record", default="-")
+"""Coordinates of the record that this thread handles; as text only when logged."""
 
 _FORMAT = "%(asctime)s %(levelname)-7s %(record)s trace=%(trace)s %(name)s: %(message)s"
 
 
 class _Context(logging.Filter):
     def filter(self, record: logging.LogRecord) -> bool:
-        record.record = current_record.get()
+        record.record = str(current_record.get())
         context = trace.get_current_span().get_span_context()
         record.trace = format(context.trace_id, "032x") if context.is_valid else "-"
         return True
