@@ -8,6 +8,7 @@ import http.client
 import math
 import os
 import random
+import shutil
 import threading
 import time
 from typing import Any
@@ -33,6 +34,7 @@ STEPS = """
 FILE_STEPS = "delete.unarchived delete.before-finish".split()
 # With datafiles as units, of what both kinds have only this is done in another way.
 BRIEFLY = ["put.noted", "put.catalogued", *FILE_STEPS]
+_ENOUGH = 100
 FAILURES = (OSError, http.client.HTTPException, icat.exception.IDSError)
 
 
@@ -99,7 +101,7 @@ class Killed:
         del self.promised[file]
         self.service.ids.delete(DataSelection({"datafileIds": [file]}))
 
-    def settled(self) -> list[Finding]:
+    def settled(self) -> None:
         """Start again, let the queue run empty, and check everything."""
         self.service.start()
         try:
@@ -112,9 +114,20 @@ class Killed:
             self.orphans += len(found)
             assert all(f.repaired for f in self.check(files=True, older_than=0))
             assert self.check() == []
-            return found
         finally:
             self.service.stop()
+        if len(self.promised) > _ENOUGH:
+            self.forget()
+
+    def forget(self) -> None:
+        """Begin with nothing: looking at everything takes longer each time."""
+        named = f"Dataset [name LIKE '{self.service.name} %']"
+        self.client.deleteMany(self.client.search(named))
+        shutil.rmtree(self.service.path)
+        settings = self.service.settings
+        self.service = Service(self.service.site, self.service.name, **settings)
+        self.promised.clear()
+        self.sent.clear()
 
     def entries_have_files(self) -> None:
         query = "SELECT df FROM Datafile df INCLUDE df.dataset"
