@@ -3,10 +3,13 @@
 import threading
 
 import pytest
+from alembic.autogenerate import compare_metadata
+from alembic.migration import MigrationContext
 from sqlalchemy import create_engine, text
 
-from icat_stream.config import JournalSettings
+from icat_stream.config import ConfigError, JournalSettings
 from icat_stream.journal import Journal, JournalRow, RowKey
+from icat_stream.journal.tables import metadata
 from icat_stream.records import SystemUnavailable
 
 
@@ -24,7 +27,8 @@ def url(request, tmp_path):
     found = request.getfixturevalue("postgres")
     engine = create_engine(found.replace("postgresql://", "postgresql+psycopg://"))
     with engine.begin() as connection:
-        connection.execute(text("DROP TABLE IF EXISTS outcomes, jobs"))
+        connection.execute(text("DROP SCHEMA public CASCADE"))
+        connection.execute(text("CREATE SCHEMA public"))
     engine.dispose()
     return found
 
@@ -152,6 +156,31 @@ def test_creating_twice_and_at_the_same_time_is_fine(url):
     journals[0].ping()
     for journal in journals:
         journal.close()
+
+
+def test_tables_from_before_their_revisions_were_kept_are_taken_over(url):
+    engine = create_engine(url.replace("postgresql://", "postgresql+psycopg://"))
+    metadata.create_all(engine)
+    with engine.begin() as connection:
+        connection.execute(text("INSERT INTO jobs VALUES ('j', 'nickel', NULL, 1)"))
+    engine.dispose()
+    journal = Journal(JournalSettings(url=url))
+    journal.create()
+    assert journal.sample_of_job("j") == "nickel"
+    journal.close()
+
+
+def test_the_steps_end_in_what_the_program_works_with(journal):
+    with journal._begin() as connection:
+        context = MigrationContext.configure(connection)
+        assert compare_metadata(context, metadata) == []
+
+
+def test_tables_of_a_newer_program_are_left_alone(journal):
+    with journal._begin() as connection:
+        connection.execute(text("UPDATE alembic_version SET version_num = '9999'"))
+    with pytest.raises(ConfigError, match=r"9999.*newer"):
+        journal.create()
 
 
 def test_a_database_that_is_gone_is_a_system_that_is_unavailable(tmp_path):

@@ -24,9 +24,10 @@ from icat_stream.config import JournalSettings
 from icat_stream.config.values import read_secret
 from icat_stream.records import Rejection, SystemUnavailable
 
+from .migrations import upgrade
 from .newest import Newest
 from .rows import JournalRow
-from .tables import COMMITTED, PENDING, jobs, metadata, outcomes
+from .tables import COMMITTED, PENDING, jobs, outcomes
 
 # Another process may hold SQLite's write lock for a batch, 10 ms each: 10 s is never
 # reached unless something is wrong.
@@ -77,12 +78,18 @@ class Journal:
         )
 
     def create(self) -> None:
-        """Create what tables are missing; several processes may do so at once."""
+        """Bring the tables up to date; several processes may do so at once.
+
+        Raises
+        ------
+        ConfigError
+            A newer program has made them.
+        """
         with self._begin() as connection:
             if self._engine.name == "postgresql":
                 # CREATE TABLE IF NOT EXISTS races with itself there.
                 connection.execute(text("SELECT pg_advisory_xact_lock(1229144404)"))
-            metadata.create_all(connection)
+            upgrade(connection)
 
     def ping(self) -> None:
         """Return if the database answers."""
