@@ -565,6 +565,10 @@ def test_row_16_the_oldest_go_when_room_is_short(site: Site) -> None:
         full.idle()
         # The oldest is read, so it is wanted.
         full.get(datafileIds=datasets[0][1])
+        # What nobody can have catalogued is in nobody's way.
+        strange = os.fsencode(full.main) + b"/caf\xe9"
+        with open(strange, "wb"):
+            os.utime(strange, (0, 0))
         full.stop()
         full.start(watermarks={"high": 10 * size, "low": 5 * size + 50})
         until(lambda: sum(map(full.here, (f for _, f in datasets))) <= 5)

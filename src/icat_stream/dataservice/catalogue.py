@@ -498,6 +498,9 @@ def _fitting(texts: Iterable[str]) -> Iterator[list[str]]:
     some: list[str] = []
     letters = 0
     for text in texts:
+        if not _is_text(text):
+            # The name of a file, perhaps, but not of one that is catalogued.
+            continue
         if some and (len(some) == _LOCATIONS_A_QUERY or letters > _LETTERS_A_QUERY):
             yield some
             some, letters = [], 0
@@ -505,6 +508,14 @@ def _fitting(texts: Iterable[str]) -> Iterator[list[str]]:
         letters += len(text)
     if some:
         yield some
+
+
+def _is_text(text: str) -> bool:
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def _portions(values: Sequence[int], size: int) -> Iterator[list[int]]:

@@ -54,9 +54,11 @@ class Finding:
         """Return it as one line for people."""
         id_ = f" (id {self.id})" if self.id is not None else ""
         note = f": {self.note}" if self.note else ""
-        return (
+        text = (
             f"{'repaired ' if self.repaired else ''}{self.kind} {self.what}{id_}{note}"
         )
+        # Names of files are bytes, and not all are text.
+        return text.encode(errors="backslashreplace").decode()
 
     def fields(self) -> dict[str, object]:
         """Return it as fields."""
@@ -252,6 +254,11 @@ class Check:
 def _plain(storage: MainStorage | ArchiveStorage, location: str) -> str:
     """Return a location as the storage lists it, however it is written in ICAT."""
     root = getattr(storage, "root", None)
-    if root is None or "\0" in location:
+    if root is None:
         return location
-    return os.path.relpath(os.path.realpath(os.path.join(root, location)), root)
+    try:
+        path = os.path.realpath(os.path.join(root, location))
+    except ValueError:
+        # No path can be so.
+        return location
+    return os.path.relpath(path, root)

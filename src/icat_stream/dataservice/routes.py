@@ -258,6 +258,8 @@ class Calls:
                 return answer
             # A page in a hidden frame hands this to the page around it.
             text = bytes(answer.body).decode()
+            # A location may be of a storage that took parts of it from people.
+            text = text.replace("'", "\\u0027").replace("<", "\\u003c")
             page = f"<html><script>window.name='{text}';</script></html>"
             return Response(page, 201, media_type="text/html")
 
