@@ -49,7 +49,11 @@ def _section(
         lines += _comment(text, pad)
         if name == "consumers" and isinstance(sample, dict):
             lines.append(f"{pad}{name}:")
+            _, *others = sample
             for consumer, values in sample.items():
+                if consumer in others:
+                    lines.append(f"{pad}  {consumer}: {_flow(values)}")
+                    continue
                 lines.append(f"{pad}  {consumer}:")
                 consumer_model = info.annotation.__args__[-1]  # type: ignore[union-attr]
                 lines += _section(

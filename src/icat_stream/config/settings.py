@@ -520,8 +520,9 @@ class ConsumerSettings(Section):
 
     handler: str = Field(
         pattern=r"^[A-Za-z_][\w.]*(:[A-Za-z_]\w*)?$",
-        description="Built in (file_written), an entry point of the group"
-        " icat_stream.handlers, or package.module:Class.",
+        description="Built in (datasets, file_written, investigations, operations,"
+        " users), an entry point of the group icat_stream.handlers, or"
+        " package.module:Class.",
     )
     topics: list[TopicName] = Field(min_length=1, description="To read.")
     lanes: int = Field(
@@ -593,7 +594,11 @@ class Settings(BaseSettings):
         description="Named consumers; each can be run, scaled and stopped alone.",
         json_schema_extra={
             "sample": {
-                "file_written": {"handler": "file_written", "topics": ["filewriter"]}
+                "file_written": {"handler": "file_written", "topics": ["filewriter"]},
+                **{
+                    name: {"handler": name, "topics": [name], "enabled": False}
+                    for name in ("users", "investigations", "datasets", "operations")
+                },
             }
         },
     )

@@ -2,7 +2,7 @@
 
 import threading
 import time
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -19,6 +19,9 @@ GROUP_BYTES = 16 * 2**20
 _AT_A_TIME = 256
 # A full index is turned over so often at most: each time rewrites half of it.
 _TURN_OVER_S = 30.0
+# What is found waits for others of its key that move: a moment, unless others that are
+# released all the time keep them moving.
+_LONGEST_HELD_S = 15.0
 # One partition that does not get on leaves room for others.  Only a still one is
 # paused for that: what flows loses what was fetched ahead by a pause.
 _SHARES = 2
@@ -75,6 +78,7 @@ class Ledger:
         self._metadata_used = True
         self._asked = 0
         self._is_starved = False
+        self._held: dict[tuple[Partition, str], float] = {}
         self._committed_wanted = False
         self._committed_answer: dict[Partition, int] | None = None
 
@@ -111,6 +115,8 @@ class Ledger:
                 partition = slot.partition
                 partition.tracker.add(slot)
                 partition.position = slot.record.at.offset + 1
+                if partition.moving:
+                    _arrived(slot)
                 if slot.wait.not_before > now:
                     self._room.add(slot)
                 else:
@@ -322,7 +328,7 @@ class Ledger:
         """Note what of it is there by now."""
         if names:
             with self._lock:
-                self._room.found(names)
+                self._room.found(names, self._moving())
 
     # The committer.
 
@@ -406,6 +412,8 @@ class Ledger:
                 for slot in taken:
                     if slot.state is SlotState.WAITING:
                         self._room.leave(slot)
+                        origins = partition.moving.setdefault(slot.key, set())
+                        origins.add(slot.record.origin)
                         # Its time must not make it rise again from the heap.
                         slot.state = SlotState.DONE
                         slot.finished = _moved(slot)
@@ -418,6 +426,25 @@ class Ledger:
         self._metadata_used = True
         return Batch(slots, self._metadata)
 
+    def _moving(self) -> Callable[[Slot], bool]:
+        """Return what tells whether records of a record's key are moving."""
+        now = time.monotonic()
+        keys: dict[Partition, set[str]] = {}
+        held = self._held
+        self._held = {}
+
+        def is_moving(slot: Slot) -> bool:
+            partition = slot.partition
+            if partition not in keys:
+                keys[partition] = partition.tracker.moving().union(partition.moving)
+            if slot.key not in keys[partition]:
+                return False
+            at = (partition, slot.key)
+            since = self._held[at] = held.get(at, now)
+            return now - since < _LONGEST_HELD_S
+
+        return is_moving
+
     def _turn_over(self, partition: Partition, now: float, hurry: bool) -> None:
         last = self._turned_over.get(partition)
         if last is None and not hurry:
@@ -428,6 +455,14 @@ class Ledger:
             for slot in waiting[: max(1, len(waiting) // 2)]:
                 partition.tracker.move(slot)
             self._work.notify()
+
+
+def _arrived(slot: Slot) -> None:
+    moving = slot.partition.moving
+    if slot.key in moving:
+        moving[slot.key].discard(slot.record.origin)
+        if not moving[slot.key]:
+            del moving[slot.key]
 
 
 def _counts(slot: Slot) -> bool:

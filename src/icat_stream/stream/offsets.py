@@ -67,6 +67,10 @@ class OffsetTracker(Generic[T]):
             slot.must_move = True
             self._movable += 1
 
+    def moving(self) -> set[str]:
+        """Return the keys of waiting records that must go to the tail."""
+        return {slot.key for slot in self._slots if slot.must_move}
+
     def is_takeable(self) -> bool:
         """Whether :meth:`take` would return anything."""
         if self._movable:

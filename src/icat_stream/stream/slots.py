@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from enum import Enum
 from typing import Any, NamedTuple
 
-from icat_stream.records import Outcome, Record
+from icat_stream.records import Coordinates, Outcome, Record
 
 from .headers import NO_DELAY, Delay
 from .offsets import OffsetTracker, SlotState
@@ -85,6 +85,8 @@ class Partition:
     committing: int = 0
     waiting: int = 0
     moved_at: float = 0.0
+    # Origins of those that were sent to the tail and not read again, by key.
+    moving: dict[str, set[Coordinates]] = field(default_factory=dict)
 
     def __str__(self) -> str:
         return f"{self.topic}[{self.number}]"

@@ -1,7 +1,7 @@
 """Records of retry topics that are not due yet, and what they wait for."""
 
 import heapq
-from collections.abc import Collection, Iterable
+from collections.abc import Callable, Collection, Iterable
 from itertools import count, islice
 
 from .offsets import SlotState
@@ -66,7 +66,7 @@ class WaitingRoom:
         )
 
     def due(self, now: int, limit: int) -> list[Slot]:
-        """Return records whose time has come, by partition and offset.
+        """Return records whose time has come, in the order of their origins.
 
         Parameters
         ----------
@@ -105,20 +105,27 @@ class WaitingRoom:
         names = list(islice(self._names, start, start + limit))
         return names + list(islice(self._names, limit - len(names)))
 
-    def found(self, names: Collection[str]) -> None:
+    def found(self, names: Collection[str], is_moving: Callable[[Slot], bool]) -> None:
         """Note that something is there by now: what misses nothing else is due.
 
         Parameters
         ----------
         names
             What exists.
+        is_moving
+            Whether records of a record's key are on their way to the tail: it waits
+            on until they are read again, as they may be those before it.
         """
         complete: list[Slot] = []
         for name in names:
-            for slot in self._names.pop(name, ()):
+            there = self._names.get(name, {})
+            for slot in [s for s in there if not is_moving(s)]:
+                del there[slot]
                 slot.waits_for -= {name}
                 if not slot.waits_for:
                     complete.append(slot)
+            if not there:
+                self._names.pop(name, None)
         for slot in _in_order(complete):
             heapq.heappush(self._due, (0, next(self._sequence), slot))
 
@@ -128,4 +135,5 @@ def _waits(slot: Slot) -> bool:
 
 
 def _in_order(slots: Iterable[Slot]) -> list[Slot]:
-    return sorted(slots, key=lambda slot: slot.record.at)
+    # Those that moved to the tail may stand behind later ones of their key.
+    return sorted(slots, key=lambda slot: (slot.record.at.topic, slot.record.origin))
