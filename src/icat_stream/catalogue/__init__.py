@@ -7,6 +7,7 @@ it.  What goes wrong is raised as the failures of :mod:`icat_stream.records`.
 from .applied import Applied, AppliedDataset, AppliedSnapshot, FileStore
 from .catalogue import Catalogue
 from .faults import FacilityMissing
+from .inventory import Inventory, LocatedFile, NamedDataset, Scope
 from .lane import Lane
 from .query import quote
 
@@ -17,6 +18,10 @@ __all__ = [
     "Catalogue",
     "FacilityMissing",
     "FileStore",
+    "Inventory",
     "Lane",
+    "LocatedFile",
+    "NamedDataset",
+    "Scope",
     "quote",
 ]

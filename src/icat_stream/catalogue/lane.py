@@ -23,6 +23,7 @@ from . import holdings
 from .applied import Applied, AppliedDataset, AppliedSnapshot, FileStore
 from .applying import Application
 from .growing import Growth
+from .inventory import Inventory
 from .memory import Memory
 from .query import in_lists, quote, searchable, select
 from .references import References
@@ -270,6 +271,10 @@ class Lane:
                     if any(row["name"] == name for row in there)
                 )
         return found
+
+    def inventory(self) -> Inventory:
+        """Return what lists much of the catalogue, on this lane's session."""
+        return Inventory(self._session, self._facility)
 
     def ping(self) -> None:
         """See that ICAT and its database answer.

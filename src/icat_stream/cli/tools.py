@@ -7,6 +7,7 @@ import typer
 
 from .dataservice import app as dataservice
 from .health import health
+from .reconcile import reconcile
 from .sandbox import app as sandbox
 
 app = typer.Typer(
@@ -17,6 +18,7 @@ app.add_typer(sandbox, name="sandbox", help="The embedded facility.")
 app.add_typer(dataservice, name="dataservice", help="An ICAT Data Service.")
 app.add_typer(config, name="config", help="The configuration.")
 app.command()(health)
+app.command()(reconcile)
 
 
 def _version(wanted: bool) -> None:

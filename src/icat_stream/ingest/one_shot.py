@@ -84,7 +84,7 @@ def run_one_shot(
     )
     try:
         with Line(settings, dry_run=dry_run, show_plans=True) as line:
-            (named,) = line.consumers([consumer or _only(settings)])
+            (named,) = line.consumers([consumer or only_consumer(settings)])
             record = _record(named, file, message)
             line.open()
             with _tracer.start_as_current_span("one-shot") as span:
@@ -107,7 +107,14 @@ def run_one_shot(
     return _EXIT.get(outcome.kind, 0)
 
 
-def _only(settings: Settings) -> str:
+def only_consumer(settings: Settings) -> str:
+    """Return the consumer that can only be meant, where none is named.
+
+    Raises
+    ------
+    ConfigError
+        Several could be.
+    """
     names = [name for name, s in settings.consumers.items() if s.enabled]
     if len(names) == 1:
         return names[0]

@@ -9,7 +9,16 @@ from contextlib import contextmanager
 from itertools import groupby
 from typing import Any
 
-from sqlalchemy import Connection, Engine, create_engine, event, select, text, update
+from sqlalchemy import (
+    Connection,
+    Engine,
+    create_engine,
+    event,
+    select,
+    text,
+    tuple_,
+    update,
+)
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import (
@@ -32,6 +41,7 @@ from .tables import COMMITTED, PENDING, jobs, outcomes
 # Another process may hold SQLite's write lock for a batch, 10 ms each: 10 s is never
 # reached unless something is wrong.
 _BUSY_S = 10
+_PAGE = 2_000
 _KEY = ("group", "topic", "partition", "offset", "time")
 _DATA = tuple(c.name for c in outcomes.columns if c.name not in _KEY)
 
@@ -196,6 +206,31 @@ class Journal:
                 select(jobs.c.sample).where(jobs.c.job_id == job_id)
             )
         return None if sample is None else str(sample)
+
+    def read(self, since: int = 0) -> Iterator[Mapping[str, Any]]:
+        """Yield committed rows by primary key, a short transaction a page.
+
+        Parameters
+        ----------
+        since
+            Those whose origin is no older, in milliseconds since the epoch.
+        """
+        key = tuple_(*(outcomes.c[name] for name in _KEY))
+        query = (
+            select(outcomes)
+            .where(outcomes.c.state == COMMITTED)
+            .where(outcomes.c.origin_time >= since)
+            .order_by(*(outcomes.c[name] for name in _KEY))
+            .limit(_PAGE)
+        )
+        page = query
+        while True:
+            with self._begin() as connection:
+                rows = connection.execute(page).mappings().all()
+            yield from (dict(row) for row in rows)
+            if len(rows) < _PAGE:
+                return
+            page = query.where(key > tuple_(*(rows[-1][name] for name in _KEY)))
 
     @contextmanager
     def _begin(self) -> Iterator[Connection]:

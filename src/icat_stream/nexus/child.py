@@ -26,6 +26,7 @@ from . import content, hdf5, wire
 from .folders import look
 from .keeping import keep
 from .limits import Limits
+from .listing import listing
 from .safe_open import Held, Rules, hold, is_below
 
 # Larger blocks are no faster; much smaller ones are slower.
@@ -77,6 +78,10 @@ def _serve(
                 return {"checksum": _checksum(request, rules)}
             case "look":
                 return look(request["path"], request["names"], request["most"], rules)
+            case "list":
+                return listing(
+                    request["path"], request["after"], request["most"], rules
+                )
             case "keep":
                 content_ = bytes.fromhex(request["content"])
                 return {"size": keep(request["path"], content_, rules)}

@@ -45,7 +45,7 @@ def look(
             with hold(file, rules) as held:
                 files.append(_told(name, held.path, held.found))
         return {"path": path, "files": files}
-    descriptor, real = _opened(path, rules)
+    descriptor, real = opened(path, rules)
     found = _Walk(path, real, most, rules)
     try:
         found.below(descriptor, "", 0)
@@ -101,7 +101,16 @@ class _Walk:
             )
 
 
-def _opened(path: str, rules: Rules) -> tuple[int, str]:
+def opened(path: str, rules: Rules) -> tuple[int, str]:
+    """Return a folder's descriptor and its real path.
+
+    Parameters
+    ----------
+    path
+        Of the folder, absolute.
+    rules
+        Where it may lead.
+    """
     try:
         descriptor = os.open(path, _FOLDER & ~os.O_NOFOLLOW)
     except FileNotFoundError:

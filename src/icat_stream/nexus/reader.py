@@ -4,7 +4,7 @@ import dataclasses
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, NamedTuple, Self
 
 from opentelemetry import trace
 
@@ -37,6 +37,26 @@ _ALGORITHMS = ("xxh3_64", "xxh3_128", "sha256", "blake2b")
 _SLOWEST = 10e6
 # Files that a slow file server tells the size of in a second.
 _LOOKS_A_SECOND = 1000
+# Names of a folder in one answer, a few megabytes.
+_PAGE = 50_000
+
+
+class WalkedFolder(NamedTuple):
+    """Some files of a folder.
+
+    Parameters
+    ----------
+    path
+        Its real path.
+    files
+        Name, size, and time of modification in nanoseconds.
+    unusable
+        What there is besides, and why it was left out.
+    """
+
+    path: str
+    files: tuple[tuple[str, int, int], ...]
+    unusable: tuple[str, ...] = ()
 
 
 class NexusReader:
@@ -199,6 +219,44 @@ class NexusReader:
                 for name, real, size, mtime in answer["files"]
             ),
         )
+
+    def walk(self, path: str) -> Iterator[WalkedFolder]:
+        """Yield all folders from one on downwards, page by page, in flat memory.
+
+        Links and what is hidden are left out; settled or not makes no difference.
+
+        Parameters
+        ----------
+        path
+            Of the folder, absolute, below the allowed folders or one of them.
+        """
+        plain = "/" + path.strip("/")
+        if plain not in [root.rstrip("/") for root in self._roots]:
+            plain = self._checked(path)
+        waiting = [plain]
+        while waiting:
+            folder = waiting.pop()
+            after: str | None = ""
+            inner: list[str] = []
+            while after is not None:
+                request = {"do": "list", "path": folder, "after": after, "most": _PAGE}
+                try:
+                    page = self._ask(folder, request, longer=_PAGE / _LOOKS_A_SECOND)
+                except NotReady as failure:
+                    # Gone since its parent was looked at, or not readable.
+                    yield WalkedFolder(folder, (), (failure.reason,))
+                    break
+                yield WalkedFolder(
+                    page["path"],
+                    tuple((name, size, mtime) for name, size, mtime in page["files"]),
+                    tuple(
+                        f"{folder}: file {name}: its name is not UTF-8"
+                        for name in page["unusable"]
+                    ),
+                )
+                inner += [f"{folder}/{name}" for name in page["folders"]]
+                after = page["next"]
+            waiting += reversed(inner)
 
     def checksum(self, stat: FileStat, algorithm: str) -> str:
         """Return ``algorithm:hexdigest`` of a file that was looked at before.

@@ -6,7 +6,7 @@ from icat_stream.config import IdsSettings
 from icat_stream.records import Plan
 
 from .answers import unavailable
-from .catalogue_lane import AppliedT, CatalogueLane
+from .catalogue_lane import AppliedT, CatalogueLane, CatalogueSession
 from .connection import Connection
 from .lane import StorageLane
 
@@ -85,6 +85,23 @@ class Storage:
                     )
                 self._two_level = text == "true"
             return self._two_level
+
+    def is_online(self, lane: CatalogueSession, dataset_id: int) -> bool:
+        """Whether a dataset's files should be in main storage.
+
+        Parameters
+        ----------
+        lane
+            The catalogue's, of the thread that calls.
+        dataset_id
+            ICAT's.
+        """
+        if self._connection is None or not self.two_level():
+            return True
+        storage = StorageLane(
+            self._connection, lane, uploads=False, two_level=self.two_level
+        )
+        return storage.status([dataset_id]) == "ONLINE"
 
     def ping(self) -> None:
         """See that the data service answers.

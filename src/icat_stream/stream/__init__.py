@@ -14,7 +14,7 @@ from .consumer import Consumer, LaneScoped, Parking, Probing, Secretive
 from .dryrun import dry_run
 from .loop import Loop
 from .results import RunResult
-from .sending import send_events
+from .sending import announce_again, send_events
 from .status import LaneStatus, LoopStatus
 from .watching import Depths, Watch
 
@@ -30,6 +30,7 @@ __all__ = [
     "RunResult",
     "Secretive",
     "Watch",
+    "announce_again",
     "dry_run",
     "relax_collector",
     "send_events",

@@ -2,7 +2,7 @@
 
 import logging
 import time
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 from confluent_kafka import KafkaError, KafkaException, Message, Producer
 
@@ -46,7 +46,7 @@ def send_events(settings: Settings, events: Sequence[Event]) -> None:
             },
             logger=logging.getLogger("icat_stream.kafka"),
         )
-        _ensure(producer, settings)
+        _ensure(producer, settings, settings.events.topic)
         for event in events:
             producer.produce(
                 settings.events.topic,
@@ -64,12 +64,80 @@ def send_events(settings: Settings, events: Sequence[Event]) -> None:
         )
 
 
-def _ensure(producer: Producer, settings: Settings) -> None:
-    topic = settings.events.topic
+def announce_again(settings: Settings, name: str, values: Iterable[bytes]) -> int:
+    """Give records to one consumer, and to nobody else who reads its topics.
+
+    They go to its first retry topic, to be handled at once, with its own lanes,
+    retries and dead letters.
+
+    Parameters
+    ----------
+    settings
+        All of them.
+    name
+        Of the consumer.
+    values
+        Of the records.
+
+    Returns
+    -------
+    :
+        How many there were.
+
+    Raises
+    ------
+    SystemUnavailable
+        Kafka does not have them all: the rest may be announced again, twice is once.
+    """
+    topic = topics.retry_topics(settings, name)[0]
+    problems: list[str] = []
+
+    def delivered(error: KafkaError | None, _: Message) -> None:
+        if error is not None:
+            problems.append(error.str())
+
+    count = 0
+    try:
+        producer = Producer(
+            {
+                **settings.kafka.client_options(),
+                "enable.idempotence": True,
+                "linger.ms": 20,
+                "message.timeout.ms": int(_TIMEOUT_S * 1000),
+            },
+            logger=logging.getLogger("icat_stream.kafka"),
+        )
+        _ensure(producer, settings, topic, retries=[topic])
+        for value in values:
+            while True:
+                try:
+                    producer.produce(topic, value=value, on_delivery=delivered)
+                    break
+                except BufferError:
+                    producer.poll(0.1)
+            producer.poll(0)
+            count += 1
+            if problems:
+                break
+        if producer.flush(_TIMEOUT_S):
+            problems.append("no answer")
+    except (KafkaException, Halt) as error:
+        problems.append(str(error))
+    if problems:
+        raise SystemUnavailable(
+            f"not all of {count} records reached {topic} ({problems[0]})",
+            system="kafka",
+        )
+    return count
+
+
+def _ensure(
+    producer: Producer, settings: Settings, topic: str, retries: Sequence[str] = ()
+) -> None:
     if topic in producer.list_topics(timeout=_TIMEOUT_S).topics:
         return
     if settings.kafka.create_topics:
-        topics.create(settings, [topic])
+        topics.create(settings, [topic], retries)
     deadline = time.monotonic() + _TIMEOUT_S
     while topic not in producer.list_topics(timeout=_TIMEOUT_S).topics:
         if time.monotonic() > deadline:

@@ -1,0 +1,142 @@
+"""Reading much of the catalogue, page by page, for comparing it with something."""
+
+from collections.abc import Collection, Iterator
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, NamedTuple
+
+from .query import in_lists, quote, select
+from .session import Session
+
+_LARGEST_PAGE = 5_000
+_IDS = 300
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Scope:
+    """Which part of the catalogue is meant.
+
+    Parameters
+    ----------
+    investigation, visit
+        Of this name, of this visit.
+    below
+        Beginning of locations.
+    """
+
+    investigation: str | None = None
+    visit: str | None = None
+    below: str | None = None
+
+
+class LocatedFile(NamedTuple):
+    """A datafile, as far as it says something about a file."""
+
+    id: int
+    location: str
+    size: int | None
+    mod_time: datetime | None
+    dataset_id: int
+
+
+class NamedDataset(NamedTuple):
+    """A dataset, by what people call it."""
+
+    id: int
+    name: str
+    investigation: str
+    start: datetime | None
+
+
+class Inventory:
+    """Lists what a facility has; used by one thread at a time.
+
+    Pages follow the id, so that what is written meanwhile neither hides nor repeats
+    anything that was there before.
+
+    Parameters
+    ----------
+    session
+        Of a lane.
+    facility
+        Its name.
+    """
+
+    def __init__(self, session: Session, facility: str) -> None:
+        self._session = session
+        self._facility = facility
+        self._page = 0
+
+    def datafiles(self, scope: Scope) -> Iterator[LocatedFile]:
+        """Yield datafiles that have a location."""
+        where = ["o.location IS NOT NULL"]
+        where += self._limits("o.dataset.investigation", scope)
+        if scope.below is not None:
+            # Characters that mean something in a pattern match too much, not too
+            # little, and so does a database that ignores case.
+            pattern = scope.below[:200].replace("\\", "_")
+            where.append(f"o.location LIKE {quote(pattern + '%')}")
+        what = "o.id, o.location, o.fileSize, o.datafileModTime, o.dataset.id"
+        for number, location, size, time, dataset in self._rows(
+            "Datafile", what, where
+        ):
+            if scope.below is None or location.startswith(scope.below):
+                yield LocatedFile(number, location, size, _time(time), dataset)
+
+    def incomplete(self, scope: Scope) -> Iterator[NamedDataset]:
+        """Yield datasets that are not complete."""
+        where = ["o.complete = FALSE", *self._limits("o.investigation", scope)]
+        yield from self._datasets(where)
+
+    def datasets(self, ids: Collection[int]) -> Iterator[NamedDataset]:
+        """Yield those of these datasets that are there, of whatever facility."""
+        ordered = sorted(set(ids))
+        for begin in range(0, len(ordered), _IDS):
+            part = ", ".join(str(int(each)) for each in ordered[begin : begin + _IDS])
+            yield from self._datasets([f"o.id IN ({part})"])
+
+    def located(self, locations: Collection[str]) -> set[str]:
+        """Return those of these locations that some datafile of the facility has."""
+        found: set[str] = set()
+        for texts in in_lists(locations):
+            where = [f"o.location IN {texts}", *self._limits("o.dataset.investigation")]
+            for _, location in self._rows("Datafile", "o.id, o.location", where):
+                found.add(location)
+        return found
+
+    def _datasets(self, where: list[str]) -> Iterator[NamedDataset]:
+        what = "o.id, o.name, o.investigation.name, o.investigation.visitId"
+        for number, name, investigation, visit, start in self._rows(
+            "Dataset", f"{what}, o.startDate", where
+        ):
+            yield NamedDataset(number, name, f"{investigation}/{visit}", _time(start))
+
+    def _limits(self, path: str, scope: Scope | None = None) -> list[str]:
+        where = [f"{path}.facility.name = {quote(self._facility)}"]
+        if scope is not None and scope.investigation is not None:
+            where.append(f"{path}.name = {quote(scope.investigation)}")
+        if scope is not None and scope.visit is not None:
+            where.append(f"{path}.visitId = {quote(scope.visit)}")
+        return where
+
+    def _rows(self, entity: str, what: str, where: list[str]) -> Iterator[list[Any]]:
+        if not self._page:
+            self._page = max(1, min(_LARGEST_PAGE, self._session.limit()))
+        last = -1
+        while True:
+            query = select(
+                entity,
+                *where,
+                f"o.id > {last}",
+                what=what,
+                then=f"ORDER BY o.id LIMIT 0, {self._page}",
+            )
+            rows = self._session.search(query, entity)
+            yield from rows
+            if len(rows) < self._page:
+                return
+            last = int(rows[-1][0])
+
+
+def _time(text: str | None) -> datetime | None:
+    return None if text is None else datetime.fromisoformat(text)

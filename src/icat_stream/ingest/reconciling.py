@@ -1,0 +1,405 @@
+"""Comparing disk, catalogue and journal, and announcing again what is missing."""
+
+import os
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import suppress
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+from icat_stream.catalogue import Inventory, Lane, Scope
+from icat_stream.catalogue.equality import same_time
+from icat_stream.config import ConfigError, Problem, Settings
+from icat_stream.handlers import ByHand
+from icat_stream.records import Rejection
+from icat_stream.stream import announce_again
+
+from .assembly import Line, Named, journal_exists
+from .comparing import Comparison, Pair, Said
+
+_TOGETHER = 300
+_TICK = 1_000
+_WELL = ("ingested", "unchanged")
+
+Progress = Callable[[str, int], None]
+"""Told what is being read, and how much of it was."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Wanted:
+    """What is to be compared.
+
+    Parameters
+    ----------
+    investigation, visit
+        Only this one.
+    folder
+        Only below this folder.
+    since, until
+        Only what was changed, or announced, in this time.
+    suffixes
+        Only files whose names end so; all if empty.
+    """
+
+    investigation: str | None = None
+    visit: str | None = None
+    folder: Path | None = None
+    since: datetime | None = None
+    until: datetime | None = None
+    suffixes: tuple[str, ...] = ()
+
+    def covers(self, when: datetime | None) -> bool:
+        """Whether a time lies in the span; one that is not known does."""
+        return when is None or (
+            (self.since is None or when >= self.since)
+            and (self.until is None or when < self.until)
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Finding:
+    """Something that does not fit.
+
+    Parameters
+    ----------
+    kind
+        ``no_entry``, ``no_file``, ``size``, ``time``, ``incomplete``, ``rejected``,
+        ``waiting``, ``no_dataset`` or ``unusable``.
+    what
+        The file, dataset or announcement.
+    text
+        What was found and what was expected.
+    details
+        The same for programs.
+    """
+
+    kind: str
+    what: str
+    text: str
+    details: dict[str, Any] = field(default_factory=dict)
+
+
+class Reconciliation:
+    """Finds what is on disk, in the catalogue or in the journal only.
+
+    Parameters
+    ----------
+    settings
+        All of them.
+    line
+        Opened.
+    wanted
+        What is to be compared.
+    folder
+        For its own files, as large as a listing of everything.
+    progress
+        Told how far it is.
+
+    Raises
+    ------
+    ConfigError
+        Locations in the catalogue do not tell paths here.
+    """
+
+    def __init__(
+        self,
+        settings: Settings,
+        line: Line,
+        wanted: Wanted,
+        folder: Path,
+        progress: Progress,
+    ) -> None:
+        self._settings = settings
+        self._line = line
+        self._wanted = wanted
+        self._progress = progress
+        self._places = Places(settings, line)
+        self._comparison = Comparison(folder)
+        self._lane: Lane = line.catalogue.lane()
+        self._inventory: Inventory = self._lane.inventory()
+        self._unusable: list[Finding] = []
+
+    def close(self) -> None:
+        """Log out, and close the database."""
+        self._lane.close()
+        self._comparison.close()
+
+    def findings(self) -> Iterator[Finding]:
+        """Yield all that does not fit.
+
+        Raises
+        ------
+        ConfigError
+            The investigation is not in the catalogue.
+        """
+        wanted = self._wanted
+        self._check_investigation()
+        below = None
+        if wanted.folder is not None:
+            below = self._places.beginning(str(wanted.folder))
+        scope = Scope(
+            investigation=wanted.investigation, visit=wanted.visit, below=below
+        )
+        self._read_entries(scope)
+        self._read_files()
+        yield from self._unusable
+        yield from self._files()
+        if wanted.folder is None:
+            yield from self._incomplete(scope)
+            if journal_exists(self._settings):
+                yield from self._announcements()
+
+    def _check_investigation(self) -> None:
+        name, visit = self._wanted.investigation, self._wanted.visit
+        if name is None:
+            return
+        visits = [each.key.visit_id for each in self._lane.investigations(name)]
+        if not visits or visit not in (None, *visits):
+            there = f"has the visits {', '.join(visits)}" if visits else "is not there"
+            raise ConfigError(
+                [Problem(source="--investigation", field=name, expected=there)]
+            )
+
+    def _incomplete(self, scope: Scope) -> Iterator[Finding]:
+        for dataset in self._inventory.incomplete(scope):
+            if self._wanted.covers(dataset.start):
+                yield Finding(
+                    kind="incomplete",
+                    what=f"{dataset.investigation} {dataset.name}",
+                    text="the dataset is not complete",
+                    details={"dataset_id": dataset.id},
+                )
+
+    def _read_entries(self, scope: Scope) -> None:
+        count = 0
+        for count, each in enumerate(self._inventory.datafiles(scope), 1):
+            time = None if each.mod_time is None else int(each.mod_time.timestamp())
+            if each.location.endswith(self._wanted.suffixes or ""):
+                self._comparison.add_entry(
+                    each.location, each.id, each.size, time, each.dataset_id
+                )
+            if count % _TICK == 0:
+                self._progress("catalogue", count)
+        self._progress("catalogue", count)
+
+    def _read_files(self) -> None:
+        count = 0
+        wanted = self._wanted
+        for folder in list(self._folders()):
+            for page in self._line.files.walk(folder):
+                for reason in page.unusable:
+                    self._unusable.append(
+                        Finding(kind="unusable", what=page.path, text=reason)
+                    )
+                for name, size, mtime in page.files:
+                    if not name.endswith(wanted.suffixes or ""):
+                        continue
+                    location = self._places.location(f"{page.path}/{name}")
+                    self._comparison.add_file(location, size, mtime // 10**9)
+                    count += 1
+                    if count % _TICK == 0:
+                        self._progress("files", count)
+        self._progress("files", count)
+
+    def _folders(self) -> Iterable[str]:
+        if self._wanted.folder is not None:
+            return [str(self._wanted.folder)]
+        if self._wanted.investigation is None:
+            return [str(root) for root in self._settings.files.roots]
+        # Where an investigation's files are is known by those that are catalogued.
+        return (self._places.path(folder) for folder in self._comparison.folders())
+
+    def _files(self) -> Iterator[Finding]:
+        pairs = self._comparison.differing()
+        while batch := list(islice(pairs, _TOGETHER)):
+            elsewhere: set[str] = set()
+            if self._wanted.investigation is not None:
+                # It may belong to another investigation, in the same folder.
+                alone = [p.location for p in batch if p.entry is None]
+                elsewhere = self._inventory.located(alone)
+            online: dict[int, bool] = {}
+            for pair in batch:
+                if pair.location in elsewhere:
+                    continue
+                finding = self._finding(pair, online)
+                seconds = pair.mtime if pair.mtime is not None else pair.entry_mtime
+                when = None if seconds is None else datetime.fromtimestamp(seconds, UTC)
+                if finding is not None and self._wanted.covers(when):
+                    yield finding
+
+    def _finding(self, pair: Pair, online: dict[int, bool]) -> Finding | None:
+        path = self._places.path(pair.location)
+        details: dict[str, Any] = {"path": path, "location": pair.location}
+        if pair.entry is None:
+            text = f"{pair.size} bytes on disk, no entry in the catalogue"
+            return Finding(kind="no_entry", what=path, text=text, details=details)
+        details |= {"datafile_id": pair.entry, "dataset_id": pair.dataset}
+        if pair.size is None:
+            number = pair.dataset or 0
+            if number not in online:
+                online[number] = self._line.storage.is_online(self._lane, number)
+            if not online[number]:
+                return None
+            text = f"datafile {pair.entry} of dataset {number}, no file on disk"
+            return Finding(kind="no_file", what=path, text=text, details=details)
+        if pair.size != pair.entry_size:
+            details |= {"size": pair.size, "catalogued": pair.entry_size}
+            text = f"{pair.size} bytes on disk, {pair.entry_size} in the catalogue"
+            return Finding(kind="size", what=path, text=text, details=details)
+        found = datetime.fromtimestamp(pair.mtime or 0, UTC)
+        said = datetime.fromtimestamp(pair.entry_mtime or 0, UTC)
+        if same_time(found, said):
+            return None
+        details |= {"time": found.isoformat(), "catalogued": said.isoformat()}
+        text = f"changed {found.isoformat()}, the catalogue says {said.isoformat()}"
+        return Finding(kind="time", what=path, text=text, details=details)
+
+    def _announcements(self) -> Iterator[Finding]:
+        wanted = self._wanted
+        since = 0 if wanted.since is None else int(wanted.since.timestamp() * 1000)
+        count = 0
+        for count, row in enumerate(self._line.journal.read(since), 1):
+            self._note(row)
+            if count % _TICK == 0:
+                self._progress("journal", count)
+        self._progress("journal", count)
+        outcomes = self._comparison.outcomes()
+        while batch := list(islice(outcomes, _TOGETHER)):
+            ids = {s.dataset for s in batch if s.dataset and s.outcome in _WELL}
+            there = {each.id for each in self._inventory.datasets(ids)}
+            for said in batch:
+                finding = _announcement(said, there)
+                when = datetime.fromtimestamp(max(0, said.time) / 1000, UTC)
+                if finding is not None and wanted.covers(when):
+                    yield finding
+
+    def _note(self, row: Any) -> None:
+        objects = row["objects"] if isinstance(row["objects"], dict) else {}
+        investigation = str(objects.get("investigation", ""))
+        wanted = self._wanted
+        if wanted.investigation is not None:
+            name, _, visit = investigation.rpartition("/")
+            names = (name, investigation)
+            if wanted.investigation not in names or wanted.visit not in (None, visit):
+                return
+        dataset = objects.get("dataset_id")
+        said = Said(
+            row["origin_topic"],
+            row["origin_partition"],
+            row["origin_offset"],
+            row["origin_time"],
+            row["outcome"],
+            row["text"],
+            dataset if isinstance(dataset, int) else None,
+            " ".join(
+                str(objects[key])
+                for key in ("investigation", "dataset", "file")
+                if key in objects
+            ),
+        )
+        self._comparison.add_outcome(said, row["written_at"])
+
+
+class Places:
+    """Between paths on this host and locations in the catalogue.
+
+    Parameters
+    ----------
+    settings
+        Of the data service, and of files.
+    line
+        Tells what a root is called really.
+    """
+
+    def __init__(self, settings: Settings, line: Line) -> None:
+        template = settings.ids.location.template
+        before, placeholder, after = template.partition("{relative_path}")
+        relative = bool(placeholder)
+        if not relative:
+            before, placeholder, after = template.partition("{path}")
+        if settings.ids.mode != "register" or not placeholder or "{" in before + after:
+            raise ConfigError(
+                [
+                    Problem(
+                        source="configuration",
+                        field="ids",
+                        expected="files can be compared in mode register, with a"
+                        " location.template of {relative_path} or {path} and fixed"
+                        " text; with uploads, use `icat_stream dataservice check`",
+                    )
+                ]
+            )
+        self._before, self._after = before, after
+        root = str(settings.ids.location.root).rstrip("/") + "/"
+        self._root = root if relative else ""
+        self._real = self._root
+        if relative:
+            # Links are resolved by the file system, so in a reading process.
+            # One that is not ours to look at is taken as it is written.
+            with suppress(Rejection):
+                for page in islice(line.files.walk(root), 1):
+                    self._real = page.path.rstrip("/") + "/"
+
+    def location(self, path: str) -> str:
+        """Return the location of a file at its real path."""
+        for root in (self._real, self._root):
+            if path.startswith(root):
+                return f"{self._before}{path[len(root) :]}{self._after}"
+        return f"{self._before}{path}{self._after}"
+
+    def path(self, location: str) -> str:
+        """Return where a location, or the folder of one, is on this host."""
+        text = location.removeprefix(self._before)
+        if self._after:
+            text = text.removesuffix(self._after)
+        return text if os.path.isabs(text) else f"{self._root}{text}"
+
+    def beginning(self, folder: str) -> str:
+        """Return how the locations of files below a folder begin."""
+        return self.location(f"{folder.rstrip('/')}/x").removesuffix(f"x{self._after}")
+
+
+def announce(settings: Settings, named: Named, paths: Iterable[str]) -> int:
+    """Announce files again, to one consumer.
+
+    Parameters
+    ----------
+    settings
+        All of them.
+    named
+        The consumer.
+    paths
+        Of the files, on this host.
+
+    Returns
+    -------
+    :
+        How many.
+
+    Raises
+    ------
+    Rejection
+        The consumer's handler takes no files.
+    SystemUnavailable
+        Kafka does not have them all.
+    """
+    handler = named.consumer.handler
+    if not isinstance(handler, ByHand):
+        raise Rejection(f"consumer {named.name}: its handler takes no files")
+    compose = handler.compose
+    return announce_again(settings, named.name, (compose(p, None) for p in paths))
+
+
+def _announcement(said: Said, there: set[int]) -> Finding | None:
+    details: dict[str, Any] = {"origin": said.origin, "outcome": said.outcome}
+    what = f"{said.origin} {said.name}".strip()
+    if said.outcome in ("rejected", "deferred"):
+        kind = "rejected" if said.outcome == "rejected" else "waiting"
+        return Finding(kind=kind, what=what, text=said.text, details=details)
+    if said.outcome in _WELL and said.dataset and said.dataset not in there:
+        text = f"was {said.outcome} as dataset {said.dataset}, which is gone"
+        details["dataset_id"] = said.dataset
+        return Finding(kind="no_dataset", what=what, text=text, details=details)
+    return None
