@@ -77,7 +77,10 @@ class Journal:
             set_={name: insert.excluded[name] for name in _DATA},
             where=outcomes.c.state != COMMITTED,
         )
-        self.newest = Newest(self._begin, self._engine.name)
+        # Its transactions need not be on disk before the rows of the same records
+        # are: whatever was written before those goes to the disk with them.
+        self._lazy_engine = _engine(settings, lazy=True)
+        self.newest = Newest(lambda: self._begin(self._lazy_engine), self._engine.name)
         insert = dialect.insert(jobs)
         self._upsert_job = insert.on_conflict_do_update(
             index_elements=["job_id"],
@@ -109,6 +112,7 @@ class Journal:
     def close(self) -> None:
         """Give the connections back."""
         self._engine.dispose()
+        self._lazy_engine.dispose()
 
     def pending(self, rows: Sequence[JournalRow]) -> None:
         """Write rows before their transaction is committed in Kafka.
@@ -233,9 +237,9 @@ class Journal:
             page = query.where(key > tuple_(*(rows[-1][name] for name in _KEY)))
 
     @contextmanager
-    def _begin(self) -> Iterator[Connection]:
+    def _begin(self, engine: Engine | None = None) -> Iterator[Connection]:
         try:
-            with self._engine.begin() as connection:
+            with (engine or self._engine).begin() as connection:
                 yield connection
         except (DataError, IntegrityError) as error:
             # The database is well; it is this very value that it does not take.
@@ -317,7 +321,7 @@ def _now() -> int:
     return time.time_ns() // 1_000_000
 
 
-def _engine(settings: JournalSettings) -> Engine:
+def _engine(settings: JournalSettings, *, lazy: bool = False) -> Engine:
     try:
         url = make_url(settings.url)
     except ArgumentError as error:
@@ -329,7 +333,7 @@ def _engine(settings: JournalSettings) -> Engine:
         if url.database in (None, "", ":memory:"):
             raise ValueError("journal.url: a journal in memory is no journal")
         engine = create_engine(url, connect_args={"timeout": _BUSY_S})
-        event.listen(engine, "connect", _prepare_sqlite)
+        event.listen(engine, "connect", _prepare_lazily if lazy else _prepare_sqlite)
         event.listen(engine, "begin", _begin_sqlite)
         return engine
     if backend == "postgresql":
@@ -337,21 +341,30 @@ def _engine(settings: JournalSettings) -> Engine:
             url = url.set(drivername="postgresql+psycopg")
         # Asks a connection whether it still lives before it is used: a database that
         # was restarted costs no record its journal row.
-        return create_engine(
-            url, pool_pre_ping=True, connect_args={"connect_timeout": 10}
-        )
+        arguments: dict[str, Any] = {"connect_timeout": 10}
+        if lazy:
+            arguments["options"] = "-c synchronous_commit=off"
+        return create_engine(url, pool_pre_ping=True, connect_args=arguments)
     raise ValueError(
         f"journal.url: {backend} is not supported; expected sqlite or postgresql"
     )
 
 
 def _prepare_sqlite(connection: Any, _record: object) -> None:
+    # A row must outlive a power cut: the commit in Kafka that follows it will.
+    _prepare(connection, "FULL")
+
+
+def _prepare_lazily(connection: Any, _record: object) -> None:
+    _prepare(connection, "NORMAL")
+
+
+def _prepare(connection: Any, synchronous: str) -> None:
     # The driver's own idea of when a transaction begins is turned off: see below.
     connection.isolation_level = None
     cursor = connection.cursor()
     _write_ahead(cursor)
-    # A row must outlive a power cut: the commit in Kafka that follows it will.
-    cursor.execute("PRAGMA synchronous=FULL")
+    cursor.execute(f"PRAGMA synchronous={synchronous}")
     cursor.close()
 
 

@@ -20,6 +20,7 @@ from sqlalchemy.dialects import postgresql, sqlite
 from icat_stream.records import Coordinates
 
 from .tables import newest
+from .together import Together
 
 CLAIMED = "claimed"
 APPLIED = "applied"
@@ -130,7 +131,7 @@ class Newest:
     def __init__(
         self, begin: Callable[[], AbstractContextManager[Connection]], dialect: str
     ) -> None:
-        self._begin = begin
+        self._together = Together(begin)
         module: Any = postgresql if dialect == "postgresql" else sqlite
         self._insert = module.insert(newest).on_conflict_do_nothing()
 
@@ -149,8 +150,11 @@ class Newest:
         """
         # In one order in all processes, or two of them wait for each other.
         in_order = sorted(claims, key=lambda claim: claim.entity.digest)
-        with self._begin() as connection:
-            found = {c.entity: _claim(connection, self._insert, c) for c in in_order}
+
+        def work(connection: Connection) -> dict[Entity, Decision]:
+            return {c.entity: _claim(connection, self._insert, c) for c in in_order}
+
+        found = self._together.do(work)
         return [found[claim.entity] for claim in claims]
 
     def finish(self, claim: Claim, wrote: Claim, object_id: int | None) -> Claim | None:
@@ -171,20 +175,25 @@ class Newest:
             The newest claim, if it is another than what was written: it is to be
             written as well, and this to be called again.
         """
-        with self._begin() as connection:
-            row = _locked(connection, claim.entity)
-            if row is None:
-                return None
-            now = _held(claim.entity, row)
-            if _at(now) != _at(wrote):
-                return now
-            if _at(wrote) == _at(claim):
-                values: dict[str, Any] = {"state": APPLIED, "object_id": object_id}
-            else:
-                left = [each for each in row.unfinished if tuple(each) != _at(claim)]
-                values = {"unfinished": left}
-            connection.execute(_of(claim.entity).values(values))
+        return self._together.do(lambda c: _finish(c, claim, wrote, object_id))
+
+
+def _finish(
+    connection: Connection, claim: Claim, wrote: Claim, object_id: int | None
+) -> Claim | None:
+    row = _locked(connection, claim.entity)
+    if row is None:
         return None
+    now = _held(claim.entity, row)
+    if _at(now) != _at(wrote):
+        return now
+    if _at(wrote) == _at(claim):
+        values: dict[str, Any] = {"state": APPLIED, "object_id": object_id}
+    else:
+        left = [each for each in row.unfinished if tuple(each) != _at(claim)]
+        values = {"unfinished": left}
+    connection.execute(_of(claim.entity).values(values))
+    return None
 
 
 def _claim(connection: Connection, insert: Any, claim: Claim) -> Decision:
