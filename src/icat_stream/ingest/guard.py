@@ -128,12 +128,13 @@ class Guard:
 
     def _claim(self, snapshot: Snapshot, record: Record) -> Claim:
         kind = "user" if isinstance(snapshot, User) else "investigation"
+        text = as_text(snapshot)
         return Claim(
             entity=Entity(facility=self._facility, kind=kind, name=_identity(snapshot)),
             at=record.origin,
             time=record.origin_timestamp,
-            plan=as_text(snapshot),
-            sha256=digest(snapshot),
+            plan=text,
+            sha256=digest(text),
         )
 
     def _plan(self, claim: Claim) -> Plan:

@@ -29,9 +29,10 @@ def as_text(planned: Planned) -> str:
     )
 
 
-def digest(planned: Planned) -> str:
-    """Return a hash of all of a planned thing."""
-    return hashlib.sha256(as_text(planned).encode()).hexdigest()
+def digest(planned: Planned | str) -> str:
+    """Return a hash of all of a planned thing, or of its text."""
+    text = planned if isinstance(planned, str) else as_text(planned)
+    return hashlib.sha256(text.encode()).hexdigest()
 
 
 def from_text(kind: type[PlannedT], text: str) -> PlannedT:
