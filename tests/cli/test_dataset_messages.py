@@ -214,3 +214,70 @@ def test_bad_messages_are_dead_letters_and_the_daemon_goes_on(client, ingest, wr
     reasons = {line["origin"]["offset"]: line["reason"] for line in lines}
     for offset, beginning in enumerate(bad):
         assert reasons[offset].startswith(beginning) or beginning in reasons[offset]
+
+
+OWN_MAP = """
+message: dataset
+root: scan
+timezone: Europe/Berlin
+fields:
+  name: {from: [series, number], join: "-"}
+  location: path
+  investigation: proposal/code
+  instrument: {value: bl06}
+  start: {from: begun, formats: ["%d.%m.%Y %H:%M"]}
+  datafiles: {from: raw/file, plain: location, fields: {location: name}}
+"""
+OWN_MESSAGE = """<scan series="s" path="{proposal}/s" xmlns="urn:ours">
+  <number>7</number><proposal><code>{proposal}</code></proposal>
+  <begun>01.07.2026 12:00</begun><raw><file>a</file><file>b</file></raw><mood/>
+</scan>"""
+
+
+def own(facility, name, text):
+    (facility.path / f"{name}.yaml").write_text(text)
+    options = {"maps": [f"{name}.yaml"], "files": "trust"}
+    consumer = {"handler": "datasets", "topics": ["t"], "options": options}
+    return facility.variant(f"{name}-config", consumers={"datasets": consumer})
+
+
+def test_a_format_of_ones_own_is_tried(facility, client, run, tmp_path):
+    proposal = new_investigation(client)
+    config = own(facility, "own-map", OWN_MAP)
+    assert run("icat_validate_config", config).code == 0
+    message = tmp_path / "scan.xml"
+    message.write_text(OWN_MESSAGE.format(proposal=proposal))
+    arguments = ("-c", config, "--consumer", "datasets", "--message", message)
+    done = run("icat_background_ingestor", *arguments, "--dry-run")
+    assert done.code == 0, done.err
+    assert f"dataset {proposal}/1/s-7 (acquisition)" in done.out
+    assert "start: 2026-07-01 10:00:00+00:00" in done.out
+    assert "note: fields that are not read: mood" in done.out
+    assert datasets(client, proposal) == []
+    assert run("icat_background_ingestor", *arguments, "--no-event").code == 0
+    (dataset,) = datasets(client, proposal)
+    assert sorted(f.name for f in dataset.datafiles) == ["a", "b"]
+
+
+def test_mistakes_in_a_field_map_are_found(facility, run):
+    wrong = OWN_MAP.replace("location: path", "locaton: path").replace("Berlin", "Bln")
+    done = run("icat_validate_config", own(facility, "wrong-map", wrong))
+    assert done.code == 2
+    path = facility.path / "wrong-map.yaml"
+    assert f"{path}:4: timezone: expected a time zone" in done.err
+    assert f"{path}:7: fields.locaton: is no field" in done.err
+    assert "did you mean location?" in done.err
+    other = facility.variant(
+        "wrong-options",
+        consumers={
+            "datasets": {
+                "handler": "datasets",
+                "topics": ["t"],
+                "options": {"max_datafils": 7},
+            }
+        },
+    )
+    done = run("icat_validate_config", other)
+    assert done.code == 2
+    assert "consumers.datasets.options.max_datafils: is no known key" in done.err
+    assert "did you mean max_datafiles?" in done.err

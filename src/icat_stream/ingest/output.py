@@ -7,8 +7,18 @@ from dataclasses import asdict
 from datetime import datetime
 from typing import Any
 
-from icat_stream.records import Diff, Outcome, OutcomeKind, Plan, Record
+from icat_stream.records import (
+    Change,
+    Datafile,
+    Diff,
+    Outcome,
+    OutcomeKind,
+    Plan,
+    Record,
+)
 
+# Of files, and of changes: a dataset may have tens of thousands.
+_MOST_LINES = 50
 _MARKS = {"new": "+", "changed": "~", "unchanged": " ", "extra": "?"}
 
 
@@ -101,10 +111,12 @@ def plan_text(plan: Plan, diff: Diff | None) -> list[str]:
             f"  parameter {p.name} = {p.value} {p.units}".rstrip()
             for p in dataset.parameters
         ]
-        lines += [
-            f"  file {f.name} ({f.size} bytes) at {f.location or 'the data service'}"
-            for f in dataset.datafiles
-        ]
+        lines += _first(
+            [
+                f"  file {f.name} ({_size(f)}) at {f.location or 'the data service'}"
+                for f in dataset.datafiles
+            ]
+        )
     lines += [f"kept beside the data: {file.path}" for file in plan.keep]
     lines += [f"note: {note}" for note in plan.notes]
     if diff is not None:
@@ -113,14 +125,25 @@ def plan_text(plan: Plan, diff: Diff | None) -> list[str]:
             "against the catalogue: "
             + (", ".join(f"{n} {kind}" for kind, n in counts.items()) or "nothing")
         )
-        for change in diff.changes:
-            if change.kind == "unchanged":
-                continue
-            text = f"  {_MARKS.get(change.kind, ' ')} {change.kind} {change.what}"
-            if change.field is not None:
-                text += f" {change.field}: {change.found} -> {change.planned}"
-            lines.append(text)
+        lines += _first([_change(c) for c in diff.changes if c.kind != "unchanged"])
     return lines
+
+
+def _change(change: Change) -> str:
+    text = f"  {_MARKS.get(change.kind, ' ')} {change.kind} {change.what}"
+    if change.field is not None:
+        text += f" {change.field}: {change.found} -> {change.planned}"
+    return text
+
+
+def _size(file: Datafile) -> str:
+    return "size not known" if file.size is None else f"{file.size} bytes"
+
+
+def _first(lines: list[str]) -> list[str]:
+    """Return as many lines as a person reads; the JSON output has all."""
+    more = len(lines) - _MOST_LINES
+    return lines if more <= 1 else [*lines[:_MOST_LINES], f"  … and {more} more"]
 
 
 def _facts(facts: Mapping[str, object]) -> list[str]:

@@ -33,7 +33,8 @@ def look(
     """
     if names is not None:
         files = []
-        allowed = [*rules.roots, *rules.real_roots()]
+        real_roots = rules.real_roots()
+        allowed = [*rules.roots, *real_roots]
         for name in names:
             file = os.path.normpath(os.path.join(path, name))
             # Even to resolve a path can hang, as on a dead mount elsewhere.
@@ -42,7 +43,7 @@ def look(
                     f"{file}: is outside the allowed folders"
                     f" ({', '.join(rules.roots)}); it was not looked at"
                 )
-            with hold(file, rules) as held:
+            with hold(file, rules, real_roots) as held:
                 files.append(_told(name, held.path, held.found))
         return {"path": path, "files": files}
     descriptor, real = opened(path, rules)

@@ -147,7 +147,9 @@ class Held:
 
 
 @contextmanager
-def hold(path: str, rules: Rules) -> Iterator[Held]:
+def hold(
+    path: str, rules: Rules, real_roots: Sequence[str] | None = None
+) -> Iterator[Held]:
     """Resolve a path and hold the settled regular file it leads to.
 
     Parameters
@@ -156,6 +158,8 @@ def hold(path: str, rules: Rules) -> Iterator[Held]:
         Absolute.
     rules
         Where it may lead and when it is finished.
+    real_roots
+        Of the rules, where many files are looked at in a row.
     """
     try:
         descriptor = os.open(path, os.O_PATH | os.O_CLOEXEC)
@@ -164,17 +168,17 @@ def hold(path: str, rules: Rules) -> Iterator[Held]:
     try:
         found = os.fstat(descriptor)
         held = Held(descriptor, os.readlink(f"/proc/self/fd/{descriptor}"), found)
-        _judge(path, held, rules)
+        _judge(path, held, rules, real_roots or rules.real_roots())
         yield held
     finally:
         os.close(descriptor)
 
 
-def _judge(path: str, held: Held, rules: Rules) -> None:
+def _judge(path: str, held: Held, rules: Rules, roots: Sequence[str]) -> None:
     found = held.found
     if found.st_nlink == 0:
         raise rules.not_ready(f"{path}: removed while it was looked at")
-    if not any(is_below(held.path, root) for root in rules.real_roots()):
+    if not any(is_below(held.path, root) for root in roots):
         raise Rejection(
             f"{path}: leads to {held.path}, outside the allowed folders"
             f" ({', '.join(rules.roots)}); it was not opened"
