@@ -116,3 +116,26 @@ def test_other_encodings():
     value = '<?xml version="1.0" encoding="iso-8859-1"?><a><b>ä</b></a>'
     assert read_document(value.encode("latin-1")).tree == {"b": "ä"}
     assert read_document(b'\xef\xbb\xbf{"a": 1}').tree == {"a": 1}
+
+
+def test_a_text_without_an_end_is_looked_at_once():
+    # Looked at again from each of its quotes, this would take days.
+    value = b'{"a": "' + b"[" * 40 + b'\\"' * 4_000_000
+    with pytest.raises(Undecodable, match="Unterminated string"):
+        read_document(value)
+
+
+XML = b"""<?xml version="1.0" encoding="UTF-8"?><dataset xmlns="urn:x" complete="true">
+<name>a</name><parameter><name>n</name><value>1</value></parameter></dataset>"""
+JSON = b'{"name": "a", "parameters": [{"name": "n", "value": 1.5e3}], "c": true}'
+
+
+@given(
+    st.sampled_from([XML, JSON]),
+    st.lists(st.tuples(st.integers(0, 300), st.binary(max_size=4)), max_size=4),
+)
+def test_whatever_is_changed_in_it_it_is_read_or_undecodable(value, changes):
+    for at, other in changes:
+        value = value[:at] + other + value[at + len(other) :]
+    with contextlib.suppress(Undecodable):
+        read_document(value, SMALL)

@@ -160,6 +160,7 @@ def test_times(read, written, meant):
         ({"startsAt": "2026-02-30"}, "startsAt: is no time: day"),
         ({"startsAt": "0001-01-01T00:00"}, "startsAt: is no time"),
         ({"startsAt": 1_700_000_000}, "startsAt: expected a time"),
+        ({"callId": 2**63}, "call_id: expected a whole number of 64 bits"),
         ({"callId": 1.5}, "call_id: expected a whole number (found: 1.5)"),
         ({"share": "much"}, "share: expected a number (found: 'much')"),
         ({"share": "nan"}, "share: expected a number"),
@@ -218,6 +219,13 @@ fields: {name: shortCode}
 )
 def test_events_by_header_or_envelope(read, value, headers):
     assert read(value, EVENTS, headers).message == Proposal(name="a")
+
+
+def test_names_that_others_chose_are_shown_without_control_characters(read):
+    mapped = read({"name": "a", "x\0\n" + "y" * 200: 1})
+    assert mapped.extras == ("x\ufffd\ufffd" + "y" * 96 + "…",)
+    event = read({"a": 1}, EVENTS, [("type", b"A\0B")]).event
+    assert event == "A\ufffdB"
 
 
 def test_events_of_no_interest(read):

@@ -18,6 +18,7 @@ _FORBIDDEN = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\ud800-\udfff\ufffe\uffff]")
 _TRUTH = {"true": True, "1": True, "yes": True}
 _TRUTH |= {"false": False, "0": False, "no": False}
 _LONGEST = 60
+_MOST_OF_A_NAME = 100
 
 
 class Unfit(ValueError):
@@ -97,6 +98,8 @@ def _integer(how: Conversion, value: Any) -> int:
         return int(value)
     if isinstance(value, bool) or not isinstance(value, int):
         raise Unfit("expected a whole number")
+    if abs(value) >= 2**63:
+        raise Unfit("expected a whole number of 64 bits")
     return value
 
 
@@ -168,6 +171,12 @@ _NAMES = {
     Scalar: "text or number",
 }
 KINDS = frozenset(_CONVERSIONS)
+
+
+def printable(name: str) -> str:
+    """Return a name that somebody else chose as an error may show it."""
+    name = name if len(name) <= _MOST_OF_A_NAME else f"{name[: _MOST_OF_A_NAME - 1]}…"
+    return "".join(c if c.isprintable() else "\ufffd" for c in name)
 
 
 def shown(value: Any) -> str:

@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from .conversions import shown
+from .conversions import printable, shown
 from .documents import Document, DocumentLimits, read_document
 from .field_map_reading import (
     ABSENT,
@@ -20,6 +20,8 @@ from .field_map_reading import (
 from .flatbuffer_reader import Undecodable
 
 _MOST_PROBLEMS = 5
+# Longer than the name of anything in a catalogue.
+_LONGEST_KEY = 300
 Headers = Sequence[tuple[str, bytes | None]]
 
 
@@ -153,7 +155,7 @@ class FieldMaps:
         roots = sorted(root for one in self._maps for root in one.roots)
         if document.root is not None and roots:
             raise Undecodable(
-                f"XML: the root element is {document.root[:100]}, expected"
+                f"XML: the root element is {printable(document.root)}, expected"
                 f" {' or '.join(roots)}"
             )
         return self._mapped(self._maps[0], document, tree, None)
@@ -182,7 +184,7 @@ class FieldMaps:
                     for path in source.paths:
                         found = at(body, path)
                         if isinstance(found, str | int) and found != "":
-                            return str(found).strip()
+                            return str(found).strip()[:_LONGEST_KEY]
         return None
 
     def redact(self, value: bytes | None) -> bytes | None:
@@ -253,11 +255,11 @@ def _event(one: FieldMap, tree: Any, headers: Headers) -> str | None:
     if one.event_header is not None:
         for name, value in reversed(headers):
             if name == one.event_header and value:
-                return value.decode("utf-8", "replace")
+                return printable(value.decode("utf-8", "replace"))
     if one.event_field is not None:
         found = at(tree, one.event_field)
         if isinstance(found, str):
-            return found
+            return printable(found)
     return None
 
 

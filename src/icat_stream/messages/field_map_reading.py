@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
 
-from .conversions import Conversion, Unfit, shown
+from .conversions import Conversion, Unfit, printable, shown
 
 _MOST_EXTRAS = 20
 ABSENT = object()
@@ -129,7 +129,8 @@ class Reading:
             members, twice = _by_plain_name(node)
             for name, first, second in twice:
                 self.problems.append(
-                    f"{where}{name}: is given twice, as {first} and as {second}"
+                    f"{where}{printable(name)}: is given twice, as {printable(first)}"
+                    f" and as {printable(second)}"
                 )
             values, missing = {}, []
             for rule in table.rules:
@@ -302,7 +303,7 @@ def unread(tree: Any, known: Known) -> list[str]:
                     if below is not None:
                         look(value, below, f"{where}{name}/")
                 elif plain not in _NO_FIELDS and plain != "#text":
-                    found[f"{where}{name}"[:100]] = None
+                    found[printable(f"{where}{name}")] = None
 
     look(tree, known, "")
     names = list(found)
