@@ -59,7 +59,13 @@ class SnapshotApplication:
             Change(what=f"{each.entity} {each.name}", kind="new")
             for each in found.prerequisites
         ]
-        return [*new, *self.growth.diff(found.seed)]
+        waiting = [
+            Change(
+                what=f"InvestigationUser {name} (waits: no such user yet)", kind="new"
+            )
+            for name in found.missing_users
+        ]
+        return [*new, *self.growth.diff(found.seed), *waiting]
 
     def apply(self, planned: User | Investigation) -> AppliedSnapshot:
         """Bring the catalogue to the snapshot.
