@@ -297,7 +297,7 @@ def test_forms_that_are_none(site: Site, dataset: Any, nexus: Any) -> None:
 def troubled(site: Site) -> Iterator[Service]:
     made = Service(site, "troubled")
     storage = {"plugin": "storages:Troubled", "root": str(made.main)}
-    made.start(main_storage=storage, storage_timeout=1, archive_storage=None)
+    made.start(main_storage=storage, storage_timeout=2, archive_storage=None)
     try:
         yield made
     finally:
@@ -310,7 +310,7 @@ def troubled(site: Site) -> Iterator[Service]:
     [
         ("raises", "InternalException", "RuntimeError: the robot dropped it"),
         ("full", "InsufficientStorageException", "No space left on device"),
-        ("hangs", "InternalException", "did not answer within 1 s"),
+        ("hangs", "InternalException", "did not answer within 2 s"),
     ],
 )
 def test_a_storage_in_trouble(

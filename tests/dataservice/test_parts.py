@@ -152,7 +152,7 @@ def test_a_growing_file_is_cut_at_what_was_told(
         ("icat: {url: ftp://x}\nmain_storage: {root: .}", "icat.url"),
         ("icat: {url: http://x}", "main_storage: Field required"),
         ("icat: {url: http://x}\nmain_storage: {root: .}\nextra: 1", "extra"),
-        ("icat: [", "cannot be read"),
+        ("icat: [", "ids.yaml:1: -: is no YAML"),
         ("", "-"),
     ],
 )

@@ -179,9 +179,10 @@ def _listener(settings: DataServiceSettings) -> socket.socket:
     listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     try:
         listener.bind((host, int(port)))
-    except OSError as error:
+    except (OSError, OverflowError) as error:
         listener.close()
-        raise SettingsError(f"listen {settings.listen}: {error.strerror}") from None
+        reason = getattr(error, "strerror", None) or error
+        raise SettingsError(f"listen {settings.listen}: {reason}") from None
     return listener
 
 

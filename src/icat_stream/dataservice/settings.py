@@ -3,7 +3,6 @@
 from pathlib import Path
 from typing import Annotated, Literal
 
-import yaml
 from pydantic import (
     BaseModel,
     ConfigDict,
@@ -16,6 +15,7 @@ from pydantic import (
 
 from icat_stream.config import TelemetrySettings
 from icat_stream.config.values import Duration, Size, read_secret
+from icat_stream.config.yaml_lines import BadYaml, line_of, read_yaml
 
 Url = Annotated[str, Field(pattern=r"^https?://[^\s]+$")]
 
@@ -30,7 +30,7 @@ class IcatAccess(Section):
     """The catalogue that allows or refuses."""
 
     url: Url
-    timeout: Duration = 60.0
+    timeout: Duration = Field(60.0, gt=0)
 
 
 class PluginSettings(BaseModel):
@@ -81,7 +81,7 @@ class LinkSettings(Section):
 class QueueSettings(Section):
     """Work between the levels."""
 
-    interval: Duration = 5.0
+    interval: Duration = Field(5.0, gt=0)
     write_delay: Duration = 60.0
     workers: int = Field(4, ge=1, le=64)
 
@@ -91,7 +91,7 @@ class WatermarkSettings(Section):
 
     high: Size
     low: Size
-    interval: Duration = 60.0
+    interval: Duration = Field(60.0, gt=0)
 
     @model_validator(mode="after")
     def _in_order(self) -> "WatermarkSettings":
@@ -118,7 +118,7 @@ class DataServiceSettings(Section):
     links: LinkSettings = LinkSettings()
     queue: QueueSettings = QueueSettings()
     watermarks: WatermarkSettings | None = None
-    storage_timeout: Duration = 60.0
+    storage_timeout: Duration = Field(60.0, gt=0)
     stop_within: Duration = 10.0
     telemetry: TelemetrySettings = TelemetrySettings()
     _base: Path = PrivateAttr(default=Path())
@@ -163,9 +163,13 @@ def load(file: Path) -> DataServiceSettings:
         Naming every mistake.
     """
     try:
-        data = yaml.safe_load(file.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-        raise SettingsError(f"{file}: cannot be read: {error}") from None
+        data, lines = read_yaml(file)
+    except BadYaml as error:
+        raise SettingsError(
+            "\n".join(
+                _mistake(file, m.line, m.field, m.expected) for m in error.mistakes
+            )
+        ) from None
     if isinstance(data, dict):
         # Services that share a folder of configurations do not share their state.
         data.setdefault("folder", f"{file.stem}.state")
@@ -174,7 +178,12 @@ def load(file: Path) -> DataServiceSettings:
     except ValidationError as error:
         raise SettingsError(
             "\n".join(
-                f"{file}: {'.'.join(map(str, e['loc'])) or '-'}: {e['msg']}"
+                _mistake(
+                    file,
+                    line_of(lines, tuple(map(str, e["loc"]))),
+                    ".".join(map(str, e["loc"])) or "-",
+                    e["msg"],
+                )
                 for e in error.errors()
             )
         ) from None
@@ -194,3 +203,8 @@ def load(file: Path) -> DataServiceSettings:
     settings = settings.model_copy(update=updates)
     settings._base = base  # noqa: SLF001 - not for the file to say
     return settings
+
+
+def _mistake(file: Path, line: int | None, field: str, expected: str) -> str:
+    where = f"{file}" if line is None else f"{file}:{line}"
+    return f"{where}: {field}: {expected}"
