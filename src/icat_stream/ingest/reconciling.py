@@ -13,10 +13,11 @@ from icat_stream.catalogue import Inventory, Lane, Scope
 from icat_stream.catalogue.equality import same_time
 from icat_stream.config import ConfigError, Problem, Settings
 from icat_stream.handlers import ByHand
+from icat_stream.journal import journal_exists
 from icat_stream.records import Rejection
 from icat_stream.stream import announce_again
 
-from .assembly import Line, Named, journal_exists
+from .assembly import Line, Named
 from .comparing import Comparison, Pair, Said
 
 _TOGETHER = 300
@@ -148,7 +149,7 @@ class Reconciliation:
         yield from self._files()
         if wanted.folder is None:
             yield from self._incomplete(scope)
-            if journal_exists(self._settings):
+            if journal_exists(self._settings.journal):
                 yield from self._announcements()
 
     def _check_investigation(self) -> None:

@@ -155,8 +155,9 @@ def _notes(settings: Settings) -> list[str]:
 
 def _connect(settings: Settings) -> int:
     from icat_stream.catalogue import FacilityMissing
+    from icat_stream.journal import journal_exists
 
-    from .assembly import Line, journal_exists
+    from .assembly import Line
 
     code = 0
     with Line(settings, dry_run=True) as line:
@@ -165,7 +166,7 @@ def _connect(settings: Settings) -> int:
             ("icat", line.catalogue.open),
             ("files", line.files.probe),
         ]
-        if journal_exists(settings):
+        if journal_exists(settings.journal):
             checks.append(("journal", line.journal.ping))
         else:
             _say("  journal: will be made at the first start")

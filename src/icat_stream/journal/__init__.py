@@ -1,16 +1,25 @@
 """The journal: what became of each record, and what is known between records."""
 
+from .entries import By, Count, Entries, Entry, Search
 from .journal import Journal
 from .newest import Claim, Decision, Entity, Newest, Standing
+from .reading import journal_exists, reading
 from .rows import JournalRow, RowKey
 
 __all__ = [
+    "By",
     "Claim",
+    "Count",
     "Decision",
     "Entity",
+    "Entries",
+    "Entry",
     "Journal",
     "JournalRow",
     "Newest",
     "RowKey",
+    "Search",
     "Standing",
+    "journal_exists",
+    "reading",
 ]

@@ -33,7 +33,8 @@ from icat_stream.config import JournalSettings
 from icat_stream.config.values import read_secret
 from icat_stream.records import Rejection, SystemUnavailable
 
-from .migrations import upgrade
+from .entries import Entries
+from .migrations import is_current, upgrade
 from .newest import Newest
 from .rows import JournalRow
 from .tables import COMMITTED, PENDING, jobs, outcomes
@@ -42,6 +43,7 @@ from .tables import COMMITTED, PENDING, jobs, outcomes
 # reached unless something is wrong.
 _BUSY_S = 10
 _PAGE = 2_000
+_READS = {"icat_stream_reads": True}
 _KEY = ("group", "topic", "partition", "offset", "time")
 _DATA = tuple(c.name for c in outcomes.columns if c.name not in _KEY)
 
@@ -81,6 +83,8 @@ class Journal:
         # are: whatever was written before those goes to the disk with them.
         self._lazy_engine = _engine(settings, lazy=True)
         self.newest = Newest(lambda: self._begin(self._lazy_engine), self._engine.name)
+        self._reading = self._engine.execution_options(**_READS)
+        self.entries = Entries(lambda: self._begin(self._reading))
         insert = dialect.insert(jobs)
         self._upsert_job = insert.on_conflict_do_update(
             index_elements=["job_id"],
@@ -103,6 +107,17 @@ class Journal:
                 # CREATE TABLE IF NOT EXISTS races with itself there.
                 connection.execute(text("SELECT pg_advisory_xact_lock(1229144404)"))
             upgrade(connection)
+
+    def is_current(self) -> bool:
+        """Whether the tables are there, as this program needs them.
+
+        Raises
+        ------
+        ConfigError
+            A newer program has made them.
+        """
+        with self._begin(self._reading) as connection:
+            return is_current(connection)
 
     def ping(self) -> None:
         """Return if the database answers."""
@@ -229,7 +244,7 @@ class Journal:
         )
         page = query
         while True:
-            with self._begin() as connection:
+            with self._begin(self._reading) as connection:
                 rows = connection.execute(page).mappings().all()
             yield from (dict(row) for row in rows)
             if len(rows) < _PAGE:
@@ -385,5 +400,7 @@ def _write_ahead(cursor: Any) -> None:
 
 
 def _begin_sqlite(connection: Connection) -> None:
-    # A transaction that begins as a reader cannot wait to become a writer.
-    connection.exec_driver_sql("BEGIN IMMEDIATE")
+    # A transaction that begins as a reader cannot wait to become a writer; one that
+    # stays a reader is in nobody's way.
+    reads = connection.get_execution_options().keys() >= _READS.keys()
+    connection.exec_driver_sql("BEGIN" if reads else "BEGIN IMMEDIATE")

@@ -34,10 +34,29 @@ def upgrade(connection: Connection) -> None:
     ConfigError
         A newer program has made the tables what they are.
     """
-    found = _revision(connection)
-    wanted = needed()
-    if found == wanted:
+    if is_current(connection):
         return
+    # Here, because it takes longer to import than to ask.
+    from alembic import command
+    from alembic.config import Config
+
+    with _lock, resources.as_file(resources.files(__name__)) as folder:
+        config = Config()
+        config.set_main_option("script_location", str(folder).replace("%", "%%"))
+        config.set_main_option("path_separator", "os")
+        config.attributes["connection"] = connection
+        command.upgrade(config, "head")
+
+
+def is_current(connection: Connection) -> bool:
+    """Whether the tables are of the revision that this program needs.
+
+    Raises
+    ------
+    ConfigError
+        A newer program has made the tables what they are.
+    """
+    found, wanted = _revision(connection), needed()
     if found is not None and found > wanted:
         raise ConfigError(
             [
@@ -50,16 +69,7 @@ def upgrade(connection: Connection) -> None:
                 )
             ]
         )
-    # Here, because it takes longer to import than to ask.
-    from alembic import command
-    from alembic.config import Config
-
-    with _lock, resources.as_file(resources.files(__name__)) as folder:
-        config = Config()
-        config.set_main_option("script_location", str(folder).replace("%", "%%"))
-        config.set_main_option("path_separator", "os")
-        config.attributes["connection"] = connection
-        command.upgrade(config, "head")
+    return found == wanted
 
 
 def _revision(connection: Connection) -> str | None:

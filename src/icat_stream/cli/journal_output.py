@@ -1,0 +1,194 @@
+"""Rows of the journal as tables for people and as JSON for programs."""
+
+import json
+import sys
+from collections.abc import Iterable, Sequence
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from icat_stream.journal import By, Count, Entry
+
+_STYLES = {
+    "ingested": "green",
+    "unchanged": "green",
+    "deferred": "yellow",
+    "rejected": "red",
+}
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+
+
+def entry_values(entry: Entry) -> dict[str, Any]:
+    """Return a row as JSON has it."""
+    row = entry.row
+    return {
+        "group": row.at.group,
+        "topic": row.at.topic,
+        "partition": row.at.partition,
+        "offset": row.at.offset,
+        "time": iso(row.at.time),
+        "origin": {
+            "topic": row.origin_topic,
+            "partition": row.origin_partition,
+            "offset": row.origin_offset,
+            "time": iso(row.origin_time),
+        },
+        "outcome": row.outcome,
+        "reason": row.text,
+        "error_class": row.error_class,
+        "objects": dict(row.objects),
+        "key": row.key,
+        "message_type": row.message_type,
+        "message_format": row.message_format,
+        "size": row.size,
+        "sha256": row.sha256,
+        "attempts": row.attempts,
+        "steps": {name: round(value, 6) for name, value in row.steps.items()},
+        "trace_id": row.trace_id,
+        "version": row.version,
+        "state": entry.state,
+        "written_at": iso(entry.written_at),
+    }
+
+
+def print_lines(values: Iterable[dict[str, Any]]) -> None:
+    """Print a line of JSON for each."""
+    for each in values:
+        line = json.dumps(each, ensure_ascii=False, separators=(",", ":"))
+        # Half a surrogate pair is no UTF-8.
+        sys.stdout.write(line.encode(errors="replace").decode() + "\n")
+
+
+def print_entries(console: Console, entries: Sequence[Entry]) -> None:
+    """Print rows as a table."""
+    table = Table(box=None, pad_edge=False)
+    for name in ("published", "message", "outcome", "about", "reason"):
+        table.add_column(
+            name, overflow="fold", no_wrap=name in ("published", "outcome")
+        )
+    for entry in entries:
+        table.add_row(
+            iso(entry.row.origin_time, seconds=True),
+            plain(_place(entry)),
+            Text(entry.row.outcome, style=_STYLES.get(entry.row.outcome, "")),
+            plain(_about(entry)),
+            plain(_shortened(_reason(entry))),
+        )
+    console.print(table)
+
+
+def print_way(console: Console, entries: Sequence[Entry]) -> None:
+    """Print all that is known of a message."""
+    for number, entry in enumerate(entries):
+        row = entry.row
+        if not number or row.at.group != entries[number - 1].row.at.group:
+            origin = f"{entry.origin}, published {iso(row.origin_time)}"
+            console.print(Text(f"{origin}, for {clean(row.at.group)}", style="bold"))
+        facts = {
+            "outcome": Text(row.outcome, style=_STYLES.get(row.outcome, "")),
+            "state": plain("" if entry.state == "committed" else entry.state),
+            "reason": plain(_reason(entry)),
+            "read at": plain(f"{entry.at}, {iso(row.at.time)}"),
+            "written": plain(iso(entry.written_at)),
+            "about": plain(_about(entry)),
+            "type": plain(f"{row.message_type or '?'} ({row.message_format or '?'})"),
+            "key": plain(row.key or ""),
+            "size": plain(f"{row.size} bytes, sha256 {row.sha256}"),
+            "attempts": plain(str(row.attempts)),
+            "steps": plain(", ".join(f"{n} {s:.3f} s" for n, s in row.steps.items())),
+            "trace": plain(row.trace_id or ""),
+            "version": plain(row.version),
+        }
+        table = Table(box=None, show_header=False, pad_edge=False, padding=(0, 1, 0, 2))
+        table.add_column(no_wrap=True)
+        table.add_column(overflow="fold")
+        for name, value in facts.items():
+            if value:
+                table.add_row(name, value)
+        console.print(table)
+
+
+def print_counts(console: Console, by: Sequence[By], counts: Sequence[Count]) -> None:
+    """Print how many rows have what in common."""
+    table = Table(box=None, pad_edge=False)
+    for each in by:
+        table.add_column(each.value.replace("_", " "), overflow="fold")
+    for name in ("rows", "bytes", "first", "last"):
+        table.add_column(name, justify="right", no_wrap=True)
+    for count in counts:
+        table.add_row(
+            *(plain(str(each)) for each in common(by, count).values()),
+            f"{count.rows:,}",
+            f"{count.size:,}",
+            iso(count.first, seconds=True),
+            iso(count.last, seconds=True),
+        )
+    console.print(table)
+
+
+def count_values(by: Sequence[By], count: Count) -> dict[str, Any]:
+    """Return a count as JSON has it."""
+    return {
+        **common(by, count),
+        "rows": count.rows,
+        "bytes": count.size,
+        "first": iso(count.first),
+        "last": iso(count.last),
+    }
+
+
+def common(by: Sequence[By], count: Count) -> dict[str, Any]:
+    """Return what counted rows have in common, by its name."""
+    return {
+        each.value: iso(int(value) * 86_400_000)[:10]
+        if each is By.DAY and value is not None
+        else value
+        for each, value in zip(by, count.common, strict=True)
+    }
+
+
+def iso(milliseconds: int, *, seconds: bool = False) -> str:
+    """Return a time as people and programs read it; absurd ones as numbers."""
+    try:
+        time = _EPOCH + timedelta(milliseconds=milliseconds)
+    except OverflowError:
+        return f"{milliseconds} ms"
+    if seconds:
+        return time.strftime("%Y-%m-%d %H:%M:%S")
+    return time.isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
+def clean(text: str) -> str:
+    """Return text that does nothing to a terminal: it may come from anybody."""
+    return "".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in text)
+
+
+def plain(text: str) -> Text:
+    """Return text for a table, without what a terminal or its markup would obey."""
+    return Text(clean(text))
+
+
+def _place(entry: Entry) -> str:
+    if entry.at == entry.origin:
+        return str(entry.origin)
+    return f"{entry.origin} (at {entry.at})"
+
+
+def _about(entry: Entry) -> str:
+    # Identifiers that programs use are left to JSON.
+    named = {n: v for n, v in entry.row.objects.items() if not n.endswith("_id")}
+    return ", ".join(f"{name} {value}" for name, value in named.items())
+
+
+def _reason(entry: Entry) -> str:
+    row = entry.row
+    if row.error_class and row.text:
+        return f"{row.error_class}: {row.text}"
+    return row.error_class or row.text
+
+
+def _shortened(text: str) -> str:
+    return text if len(text) <= 200 else text[:199] + "…"

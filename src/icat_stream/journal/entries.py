@@ -1,0 +1,376 @@
+"""Finding rows of the journal, as people ask for them."""
+
+import json
+from collections.abc import Callable, Generator, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Any
+
+from sqlalchemy import (
+    ColumnElement,
+    Connection,
+    Select,
+    Text,
+    and_,
+    cast,
+    exists,
+    func,
+    literal_column,
+    or_,
+    select,
+)
+
+from icat_stream.records import Coordinates
+
+from .rows import JournalRow, RowKey
+from .tables import outcomes
+
+# Rows at a time from the database: memory stays flat however many there are.
+_AT_ONCE = 500
+_DAY_MS = 86_400_000
+_LIKE = str.maketrans({"\\": r"\\", "%": r"\%", "_": r"\_", "*": "%"})
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Search:
+    """What rows are wanted; what is left out does not matter.
+
+    Parameters
+    ----------
+    since, until
+        Of the record's time at its origin, milliseconds; the end is not included.
+    groups, topics, outcomes
+        Any of these.  A topic is that of the origin.
+    message
+        Where the message was first published, or any of its retries stood.
+    investigation
+        Its name, or name and visit as ``name/visit``.  As all names, it may have
+        ``*`` for anything.
+    dataset, file, key, error_class, message_type
+        As the row has them.
+    sha256, trace_id
+        As the row has them, or their beginning.
+    text
+        Stands somewhere in the reason.
+    state
+        ``pending`` or ``committed``.
+    last
+        Only the last row of each message: what became of it in the end.
+    """
+
+    since: int | None = None
+    until: int | None = None
+    groups: Sequence[str] = ()
+    topics: Sequence[str] = ()
+    outcomes: Sequence[str] = ()
+    message: Coordinates | None = None
+    investigation: str | None = None
+    dataset: str | None = None
+    file: str | None = None
+    key: str | None = None
+    error_class: str | None = None
+    message_type: str | None = None
+    sha256: str | None = None
+    trace_id: str | None = None
+    text: str | None = None
+    state: str | None = None
+    last: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """A row as it stands in the journal.
+
+    Parameters
+    ----------
+    row
+        What it says.
+    state
+        ``pending`` or ``committed``.
+    written_at
+        When, milliseconds.
+    """
+
+    row: JournalRow
+    state: str
+    written_at: int
+
+    @property
+    def at(self) -> Coordinates:
+        """Where the record stands."""
+        return Coordinates(self.row.at.topic, self.row.at.partition, self.row.at.offset)
+
+    @property
+    def origin(self) -> Coordinates:
+        """Where the message was first published."""
+        row = self.row
+        return Coordinates(row.origin_topic, row.origin_partition, row.origin_offset)
+
+
+class By(StrEnum):
+    """What rows can be counted by."""
+
+    GROUP = "group"
+    TOPIC = "topic"
+    OUTCOME = "outcome"
+    ERROR_CLASS = "error_class"
+    MESSAGE_TYPE = "message_type"
+    VERSION = "version"
+    DAY = "day"
+
+
+@dataclass(frozen=True, slots=True)
+class Count:
+    """How many rows have something in common.
+
+    Parameters
+    ----------
+    common
+        What they have in common, in the order that was asked for.
+    rows, size
+        How many they are, and the bytes of their values.
+    first, last
+        Of their times, milliseconds.
+    """
+
+    common: tuple[str | int | None, ...]
+    rows: int
+    size: int
+    first: int
+    last: int
+
+
+class Entries:
+    """The rows that are there; reading them keeps nobody from writing.
+
+    Its methods raise as those of :class:`~icat_stream.journal.Journal`, of which it
+    is a part.
+
+    Parameters
+    ----------
+    read
+        Begins a transaction that only reads.
+    """
+
+    def __init__(self, read: Callable[[], AbstractContextManager[Connection]]) -> None:
+        self._read = read
+
+    def find(
+        self, search: Search, *, limit: int | None = None, newest_first: bool = False
+    ) -> Generator[Entry, None, None]:
+        """Find rows, in the order of their records' times.
+
+        Parameters
+        ----------
+        search
+            Which.
+        limit
+            At most so many.
+        newest_first
+            Turn the order around.
+
+        Returns
+        -------
+        :
+            One after the other, as the database finds them.
+        """
+        time, written = outcomes.c.time, outcomes.c.written_at
+        # What comes back within one millisecond is told apart by when it was written.
+        order = [time, written, outcomes.c.topic, outcomes.c.partition]
+        order.append(outcomes.c.offset)
+        if newest_first:
+            order = [column.desc() for column in order]  # type: ignore[misc]
+        with self._read() as connection:
+            query = _that(search, select(outcomes), connection).order_by(*order)
+            if limit is not None:
+                query = query.limit(limit)
+            found = connection.execution_options(yield_per=_AT_ONCE).execute(query)
+            for row in found:
+                yield _entry(row)
+
+    def way(self, message: Coordinates, group: str | None = None) -> list[Entry]:
+        """Return all rows of one message, from its origin to its end.
+
+        Parameters
+        ----------
+        message
+            Where it was first published, or any of its retries stood.
+        group
+            For one group only.
+        """
+        found = list(
+            self.find(Search(message=message, groups=() if group is None else (group,)))
+        )
+        origins = {entry.origin for entry in found} - {message}
+        for origin in origins:
+            # A retry was named: its message has more rows.
+            groups = {entry.row.at.group for entry in found if entry.origin == origin}
+            found += self.find(Search(message=origin, groups=sorted(groups)))
+        unique = {entry.row.at: entry for entry in found}
+        return sorted(
+            unique.values(), key=lambda e: (e.row.at.group, e.row.at.time, e.written_at)
+        )
+
+    def count(self, search: Search, by: Sequence[By] = ()) -> list[Count]:
+        """Count rows, the most frequent first.
+
+        Parameters
+        ----------
+        search
+            Which.
+        by
+            Those that have these in common are counted together.
+        """
+        columns = [_common(each) for each in by]
+        size, time = outcomes.c.size, outcomes.c.time
+        what = select(
+            *columns, func.count(), func.sum(size), func.min(time), func.max(time)
+        )
+        with self._read() as connection:
+            query = _that(search, what, connection)
+            if columns:
+                places: list[Any] = [
+                    literal_column(str(n + 1)) for n in range(len(columns))
+                ]
+                query = query.group_by(*places)
+            found = connection.execute(query.order_by(func.count().desc())).all()
+        return [
+            Count(tuple(row[:-4]), row[-4], int(row[-3]), row[-2], row[-1])
+            for row in found
+            if row[-4]
+        ]
+
+
+def _common(by: By) -> ColumnElement[Any]:
+    if by is By.TOPIC:
+        return outcomes.c.origin_topic.label("topic")
+    if by is By.DAY:
+        # Written out: a bound value would not be the same expression in GROUP BY.
+        day: ColumnElement[int] = literal_column(f"outcomes.time / {_DAY_MS}")
+        return day.label("day")
+    return outcomes.c[by.value]
+
+
+def _that(search: Search, query: Select[Any], connection: Connection) -> Select[Any]:
+    found: list[ColumnElement[bool]] = []
+    if search.since is not None:
+        found.append(outcomes.c.time >= search.since)
+    if search.until is not None:
+        found.append(outcomes.c.origin_time < search.until)
+    if search.since is not None:
+        found.append(outcomes.c.origin_time >= search.since)
+    groups = search.groups
+    if search.message is not None:
+        found.append(_of(search.message))
+        # The primary key begins with the group.
+        groups = groups or _groups(connection)
+    if groups:
+        found.append(outcomes.c.group.in_(groups))
+    if search.topics:
+        found.append(outcomes.c.origin_topic.in_(search.topics))
+    if search.outcomes:
+        found.append(outcomes.c.outcome.in_(search.outcomes))
+    if search.investigation is not None:
+        found.append(_investigation(search.investigation))
+    for name in ("dataset", "file"):
+        value = getattr(search, name)
+        if value is not None:
+            found.append(_named(name, value))
+    for name in ("key", "error_class", "message_type"):
+        value = getattr(search, name)
+        if value is not None:
+            found.append(_like(outcomes.c[name], value))
+    for name in ("sha256", "trace_id"):
+        value = getattr(search, name)
+        if value is not None:
+            found.append(outcomes.c[name].between(value, value + "g"))
+    if search.text is not None:
+        found.append(outcomes.c.text.contains(search.text, autoescape=True))
+    if search.state is not None:
+        found.append(outcomes.c.state == search.state)
+    if search.last:
+        found.append(~_has_later())
+    return query.where(*found)
+
+
+def _of(message: Coordinates) -> ColumnElement[bool]:
+    c = outcomes.c
+    return or_(
+        and_(
+            c.topic == message.topic,
+            c.partition == message.partition,
+            c.offset == message.offset,
+        ),
+        and_(
+            # As the partial index has it.
+            c.origin_topic != c.topic,
+            c.origin_topic == message.topic,
+            c.origin_partition == message.partition,
+            c.origin_offset == message.offset,
+        ),
+    )
+
+
+def _has_later() -> ColumnElement[bool]:
+    later, c = outcomes.alias("later"), outcomes.c
+    return exists().where(
+        # What comes after the first row comes from a retry topic.
+        later.c.origin_topic != later.c.topic,
+        later.c.origin_topic == c.origin_topic,
+        later.c.origin_partition == c.origin_partition,
+        later.c.origin_offset == c.origin_offset,
+        later.c.origin_time == c.origin_time,
+        later.c.group == c.group,
+        or_(
+            later.c.written_at > c.written_at,
+            and_(later.c.written_at == c.written_at, later.c.time > c.time),
+        ),
+    )
+
+
+def _groups(connection: Connection) -> list[str]:
+    # From one to the next in the index: DISTINCT would read all of it.
+    found: list[str] = []
+    while True:
+        query = select(func.min(outcomes.c.group))
+        if found:
+            query = query.where(outcomes.c.group > found[-1])
+        name = connection.scalar(query)
+        if name is None:
+            return found
+        found.append(name)
+
+
+def _investigation(name: str) -> ColumnElement[bool]:
+    if "/" in name or "*" in name:
+        return _named("investigation", name)
+    # All visits.
+    return or_(_named("investigation", name), _named("investigation", f"{name}/*"))
+
+
+def _named(kind: str, value: str) -> ColumnElement[bool]:
+    objects = outcomes.c.objects
+    # Of several names it is one; as JSON has it.
+    needle = json.dumps(value)[:-1].replace("*", "") if value.endswith("*") else None
+    several = cast(objects[kind], Text).contains(
+        needle or json.dumps(value), autoescape=True
+    )
+    return or_(_like(objects[kind].as_string(), value), several)
+
+
+def _like(column: ColumnElement[Any], value: str) -> ColumnElement[bool]:
+    if "*" not in value:
+        return column == value
+    return cast(column, Text).like(value.translate(_LIKE), escape="\\")
+
+
+def _entry(found: Any) -> Entry:
+    values = {name: getattr(found, name) for name in _FIELDS}
+    at = RowKey(*(getattr(found, name) for name in RowKey._fields))
+    return Entry(JournalRow(at=at, **values), found.state, found.written_at)
+
+
+_FIELDS = tuple(
+    name for name in JournalRow.__dataclass_fields__ if name in outcomes.columns
+)

@@ -1,0 +1,159 @@
+"""``icat_stream journal``, as operators type it."""
+
+import json
+import os
+import pty
+import sqlite3
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import yaml
+from typer.testing import CliRunner
+
+from icat_stream.cli.tools import app
+from icat_stream.config import JournalSettings
+from icat_stream.journal import Journal, JournalRow, RowKey
+
+BIN = Path(sys.executable).parent / "icat_stream"
+
+
+def row(offset, *, topic="filewriter", origin=None, **fields):
+    place = origin or (topic, 0, offset, 1_700_000_000_000 + offset)
+    names = ("origin_topic", "origin_partition", "origin_offset", "origin_time")
+    values = dict(zip(names, place, strict=True))
+    values |= {"outcome": "ingested", "size": 3, "sha256": "0" * 64}
+    at = RowKey("g.files", topic, 0, offset, 1_700_000_000_000 + offset)
+    return JournalRow(at=at, **(values | fields))
+
+
+@pytest.fixture
+def config(tmp_path):
+    file = tmp_path / "config.yaml"
+    file.write_text(
+        yaml.safe_dump(
+            {
+                "facility": "TEST",
+                "journal": {"url": "sqlite:///journal.db"},
+                "files": {"roots": [str(tmp_path)]},
+                "consumers": {"files": {"handler": "x", "topics": ["filewriter"]}},
+            }
+        )
+    )
+    journal = Journal(JournalSettings(url=f"sqlite:///{tmp_path}/journal.db"))
+    journal.create()
+    rows = [
+        row(1, objects={"investigation": "A/1", "dataset": "d 1"}),
+        row(2, outcome="deferred", error_class="dependency", text="no B/1"),
+        row(3, text="\x1b[31mred\x07 \ud800", objects={"dataset": "[bold]x"}),
+        row(
+            9,
+            topic="g.files.retry.0",
+            origin=("filewriter", 0, 2, 1_700_000_000_002),
+            objects={"investigation": "B/1"},
+        ),
+    ]
+    journal.pending(rows)
+    journal.committed(rows)
+    journal.close()
+    return file
+
+
+def run(*words, code=0):
+    done = CliRunner().invoke(app, ["journal", *map(str, words)])
+    assert done.exit_code == code, done.output
+    return done.stdout, done.stderr
+
+
+def lines(*words):
+    return [json.loads(line) for line in run(*words)[0].splitlines()]
+
+
+def test_rows_are_json_where_no_person_looks(config):
+    newest, *_ = lines("list", "-c", config, "--limit", "1")
+    assert newest["origin"]["offset"] == 2
+    assert (newest["topic"], newest["offset"]) == ("g.files.retry.0", 9)
+    (first,) = lines("export", "-c", config, "--investigation", "A")
+    assert first["objects"]["dataset"] == "d 1"
+    assert first["time"] == "2023-11-14T22:13:20.001Z"
+    assert first["state"] == "committed"
+
+
+def test_more_than_the_limit_is_said(config):
+    assert "--limit" in run("list", "-c", config, "--limit", "2")[1]
+    assert run("list", "-c", config)[1] == ""
+    assert "nothing" in run("list", "-c", config, "--dataset", "none")[1]
+
+
+def test_the_way_of_a_message(config):
+    for place in ("filewriter[0]@2", "g.files.retry.0:0:9"):
+        found = lines("show", "-c", config, place)
+        assert [each["outcome"] for each in found] == ["deferred", "ingested"]
+    assert (
+        "filewriter[0]@77" in run("show", "-c", config, "filewriter[0]@77", code=2)[1]
+    )
+
+
+def test_counts(config):
+    found = lines("stats", "-c", config, "--by", "outcome", "--by", "day")
+    assert {(each["outcome"], each["day"]): each["rows"] for each in found} == {
+        ("ingested", "2023-11-14"): 3,
+        ("deferred", "2023-11-14"): 1,
+    }
+    ends = lines("stats", "-c", config, "--last")
+    assert [(each["outcome"], each["rows"]) for each in ends] == [("ingested", 3)]
+
+
+def test_a_terminal_gets_a_table_that_no_message_can_disturb(config):
+    master, slave = pty.openpty()
+    done = subprocess.Popen([BIN, "journal", "list", "-c", config], stdout=slave)
+    assert done.wait(60) == 0
+    os.close(slave)
+    shown = b""
+    try:
+        while piece := os.read(master, 65536):
+            shown += piece
+    except OSError:
+        pass
+    os.close(master)
+    assert b"published" in shown
+    assert b"[bold]x" in shown
+    assert b"\x07" not in shown
+    assert b"\x1b[31mred" not in shown
+    table = run("show", "-c", config, "filewriter[0]@3", "--output", "table")[0]
+    assert "\x07" not in table
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["list", "--since", "yesterday"], "yesterday"),
+        (["list", "--sha256", "xyz"], "hexadecimal"),
+        (["list", "--message", "filewriter"], "topic:partition:offset"),
+        (["show", "x[1]"], "topic:partition:offset"),
+    ],
+)
+def test_what_makes_no_sense_is_bad_usage(config, words, said):
+    command, *rest = words
+    assert said in run(command, "-c", config, *rest, code=2)[1]
+
+
+def test_a_journal_that_is_not_there_is_not_made(config, tmp_path):
+    (tmp_path / "journal.db").rename(tmp_path / "other.db")
+    assert "journal.url" in run("list", "-c", config, code=2)[1]
+    assert not (tmp_path / "journal.db").exists()
+
+
+def test_tables_of_another_version_are_left_to_the_daemon(config, tmp_path):
+    connection = sqlite3.connect(tmp_path / "journal.db")
+    connection.execute("UPDATE alembic_version SET version_num = '0000'")
+    connection.commit()
+    connection.close()
+    assert "daemon" in run("list", "-c", config, code=2)[1]
+
+
+def test_who_has_seen_enough_may_leave(config):
+    command = f"{BIN} journal export -c {config} | true; exit ${{PIPESTATUS[0]}}"
+    done = subprocess.run(["bash", "-c", command], capture_output=True, timeout=60)
+    assert (done.returncode, done.stderr) == (0, b"")
