@@ -1,7 +1,6 @@
 """Snapshots sent in any order, and a daemon that is killed: the newest ones stay.
 
-``INVESTIGATIONS`` and ``KILLS`` make it larger; ``JOURNAL`` may name a PostgreSQL
-database for the run that is killed.
+``INVESTIGATIONS`` and ``KILLS`` make it larger.
 """
 
 import json
@@ -62,9 +61,7 @@ class Run:
             },
             "ids": {"url": None},
             "files": {"roots": [str(self.folder)]},
-            "journal": {
-                "url": os.environ.get("JOURNAL", f"sqlite:///{self.folder}/journal.db")
-            },
+            "journal": {"url": f"sqlite:///{self.folder}/journal.db"},
             "events": {"topic": f"{name}-events"},
             "dead_letters": {"topic": f"{name}-dead-letters"},
             "policies": {"removed_members": "delete"},
