@@ -356,10 +356,12 @@ def _engine(settings: JournalSettings, *, lazy: bool = False) -> Engine:
             url = url.set(drivername="postgresql+psycopg")
         # Asks a connection whether it still lives before it is used: a database that
         # was restarted costs no record its journal row.
-        arguments: dict[str, Any] = {"connect_timeout": 10}
+        engine = create_engine(
+            url, pool_pre_ping=True, connect_args={"connect_timeout": 10}
+        )
         if lazy:
-            arguments["options"] = "-c synchronous_commit=off"
-        return create_engine(url, pool_pre_ping=True, connect_args=arguments)
+            event.listen(engine, "begin", _begin_lazily)
+        return engine
     raise ValueError(
         f"journal.url: {backend} is not supported; expected sqlite or postgresql"
     )
@@ -404,3 +406,8 @@ def _begin_sqlite(connection: Connection) -> None:
     # stays a reader is in nobody's way.
     reads = connection.get_execution_options().keys() >= _READS.keys()
     connection.exec_driver_sql("BEGIN" if reads else "BEGIN IMMEDIATE")
+
+
+def _begin_lazily(connection: Connection) -> None:
+    # Of the transaction, not of the connection: that may be a pooler's.
+    connection.exec_driver_sql("SET LOCAL synchronous_commit TO OFF")
