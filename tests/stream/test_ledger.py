@@ -24,17 +24,17 @@ def ledger(partition):
     return ledger
 
 
-def slot(partition, offset, wait=None, size=1):
+def slot(partition, offset, wait=None, size=1, key=None, origin=None):
     at = Coordinates(partition.topic, partition.number, offset)
     record = Record(
         at=at,
         timestamp=0,
         key=None,
         value=b"x" * size,
-        origin=at,
+        origin=at if origin is None else Coordinates("source", 0, origin),
         origin_timestamp=0,
     )
-    return Slot(record, f"k{offset}", partition, wait or Delay())
+    return Slot(record, key or f"k{offset}", partition, wait or Delay())
 
 
 def commit_all(ledger):
@@ -76,3 +76,31 @@ def test_a_full_index_turns_over_until_there_is_room(ledger, partition, count, s
         if not ledger.is_congested(partition):
             break
     assert not ledger.is_congested(partition)
+
+
+def test_what_is_found_waits_for_those_of_its_key_that_move(ledger, partition):
+    x, y = (Delay(not_before=FAR, missing=(name,)) for name in "XY")
+    first, other, last = (
+        slot(partition, 0, x, key="x", origin=1),
+        slot(partition, 1, y, key="y", origin=2),
+        slot(partition, 2, x, key="x", origin=3),
+    )
+    ledger.accept([first, other, last], 0)
+    ledger.found(["Y"])
+    (released,) = ledger.due(0)
+    ledger.start(released)
+    ledger.finish(released, FINISHED)
+    # The first moves behind the last: until both are read again, neither goes.
+    commit_all(ledger)
+    ledger.found(["X"])
+    assert ledger.due(0) == []
+    again = [
+        slot(partition, 4, x, key="x", origin=3),
+        slot(partition, 5, x, key="x", origin=1),
+    ]
+    ledger.accept(again[:1], 0)
+    ledger.found(["X"])
+    assert ledger.due(0) == []
+    ledger.accept(again[1:], 0)
+    ledger.found(["X"])
+    assert [s.record.origin.offset for s in ledger.due(0)] == [1, 3]

@@ -10,7 +10,7 @@ from icat_stream.records import Outcome, OutcomeKind
 
 from .offsets import SlotState
 from .slots import Finished, Ownership, Partition, Slot, Way
-from .waiting import WaitingRoom
+from .waiting import PARTITION_RECORDS, WaitingRoom
 
 # 100 to 1,000 records a transaction make no difference, and a transaction must be
 # over within its timeout.
@@ -115,8 +115,7 @@ class Ledger:
                 partition = slot.partition
                 partition.tracker.add(slot)
                 partition.position = slot.record.at.offset + 1
-                if partition.moving:
-                    _arrived(slot)
+                partition.moving.pop(slot.record.origin, None)
                 if slot.wait.not_before > now:
                     self._room.add(slot)
                 else:
@@ -412,8 +411,7 @@ class Ledger:
                 for slot in taken:
                     if slot.state is SlotState.WAITING:
                         self._room.leave(slot)
-                        origins = partition.moving.setdefault(slot.key, set())
-                        origins.add(slot.record.origin)
+                        _leaves(slot)
                         # Its time must not make it rise again from the heap.
                         slot.state = SlotState.DONE
                         slot.finished = _moved(slot)
@@ -436,7 +434,9 @@ class Ledger:
         def is_moving(slot: Slot) -> bool:
             partition = slot.partition
             if partition not in keys:
-                keys[partition] = partition.tracker.moving().union(partition.moving)
+                keys[partition] = partition.tracker.moving().union(
+                    partition.moving.values()
+                )
             if slot.key not in keys[partition]:
                 return False
             at = (partition, slot.key)
@@ -457,12 +457,12 @@ class Ledger:
             self._work.notify()
 
 
-def _arrived(slot: Slot) -> None:
+def _leaves(slot: Slot) -> None:
     moving = slot.partition.moving
-    if slot.key in moving:
-        moving[slot.key].discard(slot.record.origin)
-        if not moving[slot.key]:
-            del moving[slot.key]
+    if len(moving) >= PARTITION_RECORDS:
+        # More wait than are kept in memory: their order is not known as a whole.
+        moving.clear()
+    moving[slot.record.origin] = slot.key
 
 
 def _counts(slot: Slot) -> bool:

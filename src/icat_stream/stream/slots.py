@@ -85,8 +85,8 @@ class Partition:
     committing: int = 0
     waiting: int = 0
     moved_at: float = 0.0
-    # Origins of those that were sent to the tail and not read again, by key.
-    moving: dict[str, set[Coordinates]] = field(default_factory=dict)
+    # Keys by the origins of those that were sent to the tail and not read again.
+    moving: dict[Coordinates, str] = field(default_factory=dict)
 
     def __str__(self) -> str:
         return f"{self.topic}[{self.number}]"
