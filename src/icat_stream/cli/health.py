@@ -104,6 +104,8 @@ def _lines(report: dict[str, Any]) -> list[str]:
     verdict = "healthy" if report["healthy"] else "UNHEALTHY"
     if not report["started"]:
         verdict += ", starting"
+    elif report["problems"] and report["healthy"]:
+        verdict += ", but"
     lines = [f"{verdict} (icat-stream {report['version']})"]
     for problem in report["problems"]:
         lines += [f"  ! {problem['text']}", f"    see {problem['page']}"]

@@ -95,9 +95,9 @@ class Alerter:
     def _judge(self, what: str, state: _State, now: float) -> None:
         settings = self._settings
         if state.seen < now:
-            if state.told is None:
-                del self._states[what]
-            elif now - state.seen >= settings.hold and self._send(state, "resolved"):
+            # A system that comes and goes is one problem, not many short ones.
+            gone = now - state.seen >= settings.hold
+            if gone and (state.told is None or self._send(state, "resolved")):
                 del self._states[what]
             return
         due = (

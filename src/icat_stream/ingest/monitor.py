@@ -290,8 +290,15 @@ class Monitor:
         for status in statuses:
             for system, reason in status.down.items():
                 down[system] = f"{reason} ({status.name} is paused)"
+        limit = self._settings.alerts.disk_free
+        full = {name for name, free in self._disks.items() if free < limit}
         return [
-            Problem(what=f"{system} down", text=f"{system}: {text}", page="icat-down")
+            Problem(
+                what=f"{system} down",
+                text=f"{system}: {text}",
+                # A full disk still answers, and then takes nothing.
+                page="disk-full" if system in full else "icat-down",
+            )
             for system, text in down.items()
         ]
 

@@ -57,6 +57,7 @@ class Watch:
         self._names = names
         self._clients: dict[str, Any] = {}
         self._reader: Any = None
+        self._places = 0
         self._letters: set[tuple[int, int]] = set()
         self._done: set[tuple[int, int]] = set()
 
@@ -114,18 +115,20 @@ class Watch:
         markers = f"{topic}.state"
         if self._reader is None:
             self._reader = self._client(f"{self._settings.kafka.group_id}.watch")
-            known = self._reader.list_topics(timeout=_TIMEOUT_S).topics
-            places = [
-                TopicPartition(name, number, 0)
-                for name in (topic, markers)
-                if name in known
-                for number in known[name].partitions
-            ]
-            if not places:
-                self._reader.close()
-                self._reader = None
-                return
+        known = self._reader.list_topics(timeout=_TIMEOUT_S).topics
+        places = [
+            TopicPartition(name, number, 0)
+            for name in (topic, markers)
+            if name in known
+            for number in known[name].partitions
+        ]
+        if len(places) != self._places:
+            # The first marker makes its topic: all is read anew, once.
+            self._places = len(places)
+            self._letters.clear()
             self._reader.assign(places)
+        if not places:
+            return
         groups = {
             topics.group_of(self._settings, name).encode()
             for name in self._settings.consumers
