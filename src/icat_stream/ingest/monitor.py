@@ -4,7 +4,6 @@ import json
 import shutil
 import threading
 import time
-from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -15,7 +14,7 @@ from sqlalchemy import make_url
 from icat_stream import __version__
 from icat_stream.catalogue import Lane
 from icat_stream.config import Settings
-from icat_stream.records import Outcome, Record
+from icat_stream.records import Outcome, OutcomeKind, Record
 from icat_stream.stream import Depths, Loop, LoopStatus, Watch
 from icat_stream.telemetry import Page, Sample, render, sample
 
@@ -38,16 +37,20 @@ class Meter:
 
     def __init__(self, told: Callable[[Record, Outcome], None]) -> None:
         self._told = told
-        self.outcomes: Counter[str] = Counter()
-        self.seconds: defaultdict[str, float] = defaultdict(float)
-        self.steps: Counter[str] = Counter()
+        self.outcomes: dict[str, int] = {kind.value: 0 for kind in OutcomeKind}
+        # How many, and their seconds.
+        self.steps: dict[str, list[float]] = {}
 
     def __call__(self, record: Record, outcome: Outcome) -> None:
         """Count an outcome."""
+        # Once a record: what is added here costs each of them.
         self.outcomes[outcome.kind.value] += 1
         for name, seconds in outcome.steps.items():
-            self.seconds[name] += seconds
-            self.steps[name] += 1
+            step = self.steps.get(name)
+            if step is None:
+                step = self.steps[name] = [0, 0.0]
+            step[0] += 1
+            step[1] += seconds
         self._told(record, outcome)
 
 
@@ -242,11 +245,11 @@ class Monitor:
         for part, seconds in status.time.items():
             yield sample("loop_seconds_total", seconds, consumer=name, part=part)
         meter = self._meters[name]
-        for kind, count in dict(meter.outcomes).items():
+        for kind, count in meter.outcomes.items():
             yield sample("records_total", count, consumer=name, outcome=kind)
-        for step, seconds in dict(meter.seconds).items():
+        for step, (times, seconds) in list(meter.steps.items()):
             yield sample("step_seconds_total", seconds, consumer=name, step=step)
-            yield sample("steps_total", meter.steps[step], consumer=name, step=step)
+            yield sample("steps_total", times, consumer=name, step=step)
 
     def _loop(self, status: LoopStatus) -> dict[str, Any]:
         found = _rounded(asdict(status))
@@ -258,7 +261,8 @@ class Monitor:
             for (name, topic), lag in self._depths.lag.items()
             if name == status.name
         }
-        found["outcomes"] = dict(self._meters[status.name].outcomes)
+        outcomes = self._meters[status.name].outcomes
+        found["outcomes"] = {kind: count for kind, count in outcomes.items() if count}
         return found
 
     def _stuck(self, statuses: Sequence[LoopStatus]) -> list[Problem]:

@@ -1,0 +1,83 @@
+"""What waits in Kafka, seen from beside the loop."""
+
+import pytest
+from confluent_kafka import Consumer, Producer, TopicPartition
+from confluent_kafka.admin import AdminClient, NewTopic
+
+from icat_stream.config import Settings
+from icat_stream.records import SystemUnavailable
+from icat_stream.stream import Watch
+
+pytestmark = pytest.mark.kafka
+
+
+def settings(bootstrap, prefix, **kafka):
+    return Settings(
+        facility="EXAMPLE",
+        kafka={"bootstrap_servers": bootstrap, "group_id": prefix, **kafka},
+        dead_letters={"topic": f"{prefix}.dead"},
+        consumers={"one": {"handler": "file_written", "topics": [f"{prefix}.source"]}},
+    )
+
+
+def create(bootstrap, *topics):
+    admin = AdminClient({"bootstrap.servers": bootstrap})
+    for future in admin.create_topics(
+        [NewTopic(t, num_partitions=2, replication_factor=1) for t in topics]
+    ).values():
+        future.result(60)
+
+
+def send(bootstrap, topic, *records, partition=0):
+    producer = Producer({"bootstrap.servers": bootstrap})
+    for key, value, headers in records:
+        producer.produce(
+            topic, key=key, value=value, headers=headers, partition=partition
+        )
+    assert producer.flush(60) == 0
+
+
+def test_lag_is_what_is_not_committed(kafka_broker, topic_prefix):
+    bootstrap = kafka_broker.bootstrap
+    source = f"{topic_prefix}.source"
+    create(bootstrap, source)
+    send(bootstrap, source, *[(None, b"x", [])] * 7)
+    send(bootstrap, source, *[(None, b"x", [])] * 3, partition=1)
+    watch = Watch(settings(bootstrap, topic_prefix), ["one"])
+    assert watch.measure().lag == {("one", source): 10}
+    member = Consumer(
+        {"bootstrap.servers": bootstrap, "group.id": f"{topic_prefix}.one"}
+    )
+    member.commit(offsets=[TopicPartition(source, 0, 5)], asynchronous=False)
+    member.close()
+    assert watch.measure().lag == {("one", source): 5}
+    watch.close()
+    # Without an offset it begins at the end: nothing waits for it.
+    other = Watch(settings(bootstrap, f"{topic_prefix}.x", start="latest"), ["one"])
+    assert other.measure().lag == {}
+    other.close()
+
+
+def test_dead_letters_until_somebody_deals_with_them(kafka_broker, topic_prefix):
+    bootstrap = kafka_broker.bootstrap
+    dead = f"{topic_prefix}.dead"
+    create(bootstrap, dead)
+    ours = [("icat-stream.group", f"{topic_prefix}.one".encode())]
+    foreign = [("icat-stream.group", b"somebody.else")]
+    watch = Watch(settings(bootstrap, topic_prefix), ["one"])
+    assert watch.measure().dead_letters == 0
+    send(bootstrap, dead, *[(None, b"x", ours)] * 3, (None, b"x", foreign))
+    assert watch.measure().dead_letters == 3
+    # The topic of the markers comes with the first of them.
+    create(bootstrap, f"{dead}.state")
+    marker = (f"{dead}[0]@1".encode(), b'{"action": "replayed"}', [])
+    send(bootstrap, f"{dead}.state", marker, partition=1)
+    assert watch.measure().dead_letters == 2
+    watch.close()
+
+
+def test_no_kafka_is_said():
+    watch = Watch(settings("127.0.0.1:9", "nobody"), ["one"])
+    with pytest.raises(SystemUnavailable, match=r"Kafka at 127\.0\.0\.1:9"):
+        watch.measure()
+    watch.close()
