@@ -7,7 +7,7 @@ BIN := $(VENV)/bin
 KAFKA ?= embedded
 STAMP := $(VENV)/.installed
 
-.PHONY: help setup demo test python-icat lint clean
+.PHONY: help setup demo test python-icat bench soak fuzz lint clean
 help:  ## say what there is
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
 
@@ -28,6 +28,15 @@ test: $(STAMP)  ## run all tests
 
 python-icat: $(STAMP)  ## run python-icat's own test suite on embedded facilities, one-level and two-level
 	$(BIN)/python tests/python_icat/run
+
+bench: $(STAMP)  ## measure against named baselines; writes benchmarks/RESULTS.md
+	$(BIN)/python benchmarks $(ARGS)
+
+soak: $(STAMP)  ## disturb the daemon for an hour and check that nothing is lost
+	PYTHONPATH=tests $(BIN)/python -u -m faults.soak $(ARGS)
+
+fuzz: $(STAMP)  ## ten million mutated messages and a thousand hostile files
+	PYTHONPATH=tests $(BIN)/python -u -m faults.fuzz $(ARGS)
 
 lint: $(STAMP)  ## ruff, mypy and the import contracts
 	$(BIN)/ruff check .

@@ -2,6 +2,7 @@
 
 import argparse
 import json
+import signal
 import statistics
 import subprocess
 import sys
@@ -70,6 +71,8 @@ def show(results: list[Result]) -> None:
 def run(description: str | None, measure: Callable[[bool], list[Result]]) -> None:
     """Be the ``main`` of a benchmark: measure and print."""
     parser = argparse.ArgumentParser(description=(description or "").splitlines()[0])
+    # What was started must be ended, also by who is told to stop.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))
     parser.add_argument("--quick", action="store_true", help="a minute or two")
     show(measure(parser.parse_args().quick))
 
@@ -101,6 +104,14 @@ def child(module: str, **options: Any) -> dict[str, Any]:
         check=True,
     )
     return dict(json.loads(done.stdout.splitlines()[-1]))
+
+
+def resident(pid: int) -> float:
+    """Return a process's memory in MB."""
+    for line in Path(f"/proc/{pid}/status").read_text().splitlines():
+        if line.startswith("VmRSS"):
+            return int(line.split()[1]) / 1024
+    raise SystemExit(f"process {pid} has ended")
 
 
 @contextmanager

@@ -503,6 +503,7 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=int(time.time()))
     parser.add_argument("--keep", type=Path, help="leave everything in this folder")
     options = parser.parse_args()
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))
     print(f"seed {options.seed}", flush=True)
     folder = options.keep or Path(tempfile.mkdtemp(prefix="soak-"))
     wrong = soak(
