@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 from confluent_kafka import Consumer, KafkaException, Message, Producer, TopicPartition
-from confluent_kafka.admin import AdminClient, NewTopic
+from confluent_kafka.admin import AdminClient, NewPartitions, NewTopic
 
 from icat_stream.config import Settings
 from icat_stream.journal import Journal
@@ -66,6 +66,13 @@ class Stage:
         topic = NewTopic(name, partitions, 1, config=config)
         admin = AdminClient(self._client)
         for future in admin.create_topics([topic]).values():
+            future.result()
+
+    def add_partition(self) -> None:
+        admin = AdminClient(self._client)
+        known = admin.list_topics(self.source, timeout=PATIENCE).topics[self.source]
+        more = NewPartitions(self.source, len(known.partitions) + 1)
+        for future in admin.create_partitions([more]).values():
             future.result()
 
     def send(

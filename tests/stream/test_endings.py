@@ -85,6 +85,18 @@ def test_a_new_group_begins_where_it_is_told(stage, start, seen):
 
 
 @kafka
+def test_latest_skips_nothing_of_a_partition_that_is_added(stage):
+    stage.create(partitions=1)
+    stage.send(message(0))
+    stage.run(kafka={"start": "latest"})
+    stage.add_partition()
+    stage.send(message(1), partition=1)
+    stage.send(message(2), partition=0)
+    stage.run(kafka={"start": "latest"})
+    assert sorted(stage.events()) == ["1", "2"]
+
+
+@kafka
 def test_a_new_group_may_be_an_error(stage):
     stage.create(partitions=1)
     result = stage.run(kafka={"start": "error"})

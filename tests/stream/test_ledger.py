@@ -5,7 +5,7 @@ import pytest
 from icat_stream.records import Coordinates, Outcome, OutcomeKind, Record
 from icat_stream.stream.headers import Delay
 from icat_stream.stream.ledger import Ledger
-from icat_stream.stream.slots import Finished, Partition, Slot
+from icat_stream.stream.slots import Finished, Partition, Slot, Way
 
 FINISHED = Finished(outcome=Outcome(kind=OutcomeKind.INGESTED))
 FAR = 10**15
@@ -54,6 +54,18 @@ def test_what_moved_to_the_tail_does_not_rise_again(ledger, partition):
     assert ledger.due(2000) == []
     assert (ledger.space(), partition.waiting) == (100, 0)
     assert ledger.is_idle()
+
+
+def test_what_is_buried_on_its_way_to_the_tail_frees_no_room(ledger, partition):
+    waiting = slot(partition, 0, Delay(not_before=1000))
+    (ready,) = ledger.accept([waiting, slot(partition, 1)], now=0)
+    ledger.start(ready)
+    ledger.finish(ready, FINISHED)
+    batch = ledger.collect(0)
+    # The broker refused it for its size.
+    batch.slots[0].finished = FINISHED._replace(way=Way.DEAD_LETTER)
+    ledger.committed(batch.slots)
+    assert ledger.space() == 100
 
 
 def test_found_and_due_at_once_is_released_once(ledger, partition):

@@ -131,3 +131,15 @@ def test_it_pauses_while_its_journal_is_locked_away_and_goes_on(stage):
     stage.wait(lambda: stage.events() == ["1", "2"])
     stage.stop(loop)
     assert [row["state"] for row in stage.rows()] == ["committed"] * 2
+
+
+def test_a_run_until_the_end_asks_for_all_that_is_missing(stage):
+    stage.create()
+    count = 1_100
+    stage.send(*(message(n, f"k{n}", f"need:x{n}") for n in range(count)))
+    settings = {"retries": {"delays": ["1h"]}}
+    assert stage.run(**settings).counts[OutcomeKind.DEFERRED] == count
+    for n in range(count):
+        stage.switch(f"have-x{n}")
+    result = stage.run(**settings)
+    assert result.counts[OutcomeKind.INGESTED] == count

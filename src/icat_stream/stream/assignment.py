@@ -26,6 +26,11 @@ _log = logging.getLogger(__name__)
 _COMMITTED_S = 240.0
 _CALL_S = 2.0
 _SLICE_S = 0.05
+_JOINED = (
+    KafkaError.UNKNOWN_MEMBER_ID,
+    KafkaError.ILLEGAL_GENERATION,
+    KafkaError.REBALANCE_IN_PROGRESS,
+)
 
 
 class Assignment:
@@ -87,6 +92,8 @@ class Assignment:
 
     def subscribe(self, topics: list[str]) -> None:
         """Join the group."""
+        if self._settings.start == "latest":
+            self._begin_at_the_end()
         self._client.subscribe(
             topics,
             on_assign=self._guarded(self._assigned),
@@ -198,25 +205,37 @@ class Assignment:
             ", ".join(f"{p} from {p.position}" for p in partitions),
         )
 
+    def _begin_at_the_end(self) -> None:
+        """Fix where a group that never was begins, for all partitions at once."""
+        known = self._client.list_topics(timeout=_CALL_S).topics
+        for topic in self._sources:
+            places = [TopicPartition(topic, n) for n in known[topic].partitions]
+            committed = self._committed(places, _COMMITTED_S) or {}
+            if not committed or any(offset >= 0 for offset in committed.values()):
+                continue
+            for place in places:
+                _, place.offset = self._watermarks(place)
+            try:
+                self._client.commit(offsets=places, asynchronous=False)
+            except KafkaException as error:
+                if error.args[0].code() not in _JOINED:
+                    raise
+                # Only a group without members takes that from us: another instance
+                # was first, and has done it.
+
     def _start(self, place: TopicPartition) -> int:
         """Return where a group without an offset begins, as an absolute offset."""
-        low, high = self._watermarks(place)
-        if place.topic not in self._sources or self._settings.start == "earliest":
+        low, _ = self._watermarks(place)
+        if place.topic not in self._sources or self._settings.start != "error":
+            # With "latest" the group's place was fixed before it was joined: this
+            # partition came later, and nothing of it was to be skipped.
             return low
-        if self._settings.start == "error":
-            raise Halt(
-                CONFIGURATION,
-                f"group {self._group} has no offset for {place.topic}"
-                f"[{place.partition}], and kafka.start is error: set its offsets with"
-                " kafka-consumer-groups, or kafka.start to earliest or latest",
-            )
-        # Committed at once: what comes before the first transaction would be skipped
-        # by the next start.
-        self._client.commit(
-            offsets=[TopicPartition(place.topic, place.partition, high)],
-            asynchronous=False,
+        raise Halt(
+            CONFIGURATION,
+            f"group {self._group} has no offset for {place.topic}"
+            f"[{place.partition}], and kafka.start is error: set its offsets with"
+            " kafka-consumer-groups, or kafka.start to earliest or latest",
         )
-        return high
 
     def _revoked(self, client: Consumer, taken: list[TopicPartition]) -> None:
         self.changed_at = time.monotonic()
@@ -255,6 +274,9 @@ class Assignment:
                     reason = error.args[0].str()
                     _log.info("%s: no committed offsets yet: %s", self._group, reason)
                     said = True
+                # What is owned already goes on being committed meanwhile.
+                if self._ledger.wants_metadata():
+                    self._ledger.set_metadata(self._client.consumer_group_metadata())
                 time.sleep(_SLICE_S)
 
     def _watermarks(self, place: TopicPartition) -> tuple[int, int]:

@@ -2,6 +2,7 @@
 
 import logging
 import random
+import sys
 import threading
 import time
 from collections.abc import Callable
@@ -153,7 +154,7 @@ class Assistant:
                     again = now - up_at < 2 * delay
                     delay = min(delay * 2, _LAST_PROBE_S) if again else _FIRST_PROBE_S
                     probe_at = now + delay
-                if self._wanted > self._answered:
+                if self._wanted > self._answered and not self._down:
                     ask_at = now
                 until = min(ask_at, probe_at) if self._down else ask_at
                 if not self._closed and until > now:
@@ -209,9 +210,12 @@ class Assistant:
 
     def _ask(self) -> None:
         ticket = self._wanted
-        names = self._ledger.missing(_NAMES)
-        if names and isinstance(self._consumer, Parking):
-            self._ask_for(self._consumer, names)
+        # Who hurries wants to know of all of them, not of the next ones in turn.
+        limit = _NAMES if ticket == self._answered else sys.maxsize
+        names = self._ledger.missing(limit)
+        if isinstance(self._consumer, Parking):
+            for start in range(0, len(names), _NAMES):
+                self._ask_for(self._consumer, names[start : start + _NAMES])
         self._answered = ticket
 
     def _ask_for(self, consumer: Parking, names: list[str]) -> None:

@@ -122,6 +122,7 @@ class Ledger:
                     if not partition.handed_out:
                         partition.moved_at = time.monotonic()
                     partition.handed_out += 1
+                    slot.handed_out = True
                     self._in_flight += 1
                     ready.append(slot)
         return ready
@@ -133,6 +134,7 @@ class Ledger:
             for slot in slots:
                 self._room.leave(slot)
                 slot.state = SlotState.READY
+                slot.handed_out = True
                 slot.partition.handed_out += 1
             self._in_flight += len(slots)
         return slots
@@ -387,7 +389,7 @@ class Ledger:
                 partition = slot.partition
                 partition.moved_at = now
                 partition.committing -= 1
-                if _counts(slot) and partition.ownership is not Ownership.CLOSED:
+                if slot.handed_out and partition.ownership is not Ownership.CLOSED:
                     partition.handed_out -= 1
                     self._in_flight -= 1
             self._change.notify_all()
@@ -463,11 +465,6 @@ def _leaves(slot: Slot) -> None:
         # More wait than are kept in memory: their order is not known as a whole.
         moving.clear()
     moving[slot.record.origin] = slot.key
-
-
-def _counts(slot: Slot) -> bool:
-    # A record that only moves to the tail was never handed out.
-    return slot.finished is None or slot.finished.way is not Way.TAIL
 
 
 def _moved(slot: Slot) -> Finished:

@@ -117,6 +117,7 @@ class Slot:
     finished: Finished | None = None
     tries: int = 0
     first_handled: float = 0.0
+    handed_out: bool = False
     waits_for: AbstractSet[str] = frozenset()
 
     @property
