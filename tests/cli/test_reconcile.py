@@ -6,6 +6,8 @@ import time
 
 import pytest
 
+from icat_stream.ingest.reconciling import outermost
+
 from .conftest import eventually
 
 COMMAND = ("icat_stream", "reconcile")
@@ -137,6 +139,12 @@ def test_what_is_missing_is_announced_again(facility, run, start, config, tmp_pa
     assert (done.code, done.out) == (0, "")
     daemon.terminate()
     assert daemon.wait(30) == 0
+
+
+def test_folders_within_others_are_looked_at_once():
+    folders = ["/d/a/x", "/d/a", "/d/a-b", "/d/a/x/y", "/d/ab", "/d/a"]
+    assert outermost(folders) == ["/d/a", "/d/a-b", "/d/ab"]
+    assert outermost(["/d", "/", "/e"]) == ["/"]
 
 
 def test_locations_that_tell_no_path(facility, run):

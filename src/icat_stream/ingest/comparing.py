@@ -122,14 +122,14 @@ class Comparison:
         )
 
     def folders(self) -> Iterator[str]:
-        """Yield the folders of all entries' locations, each once."""
+        """Yield the folders of all entries' locations, some of them repeatedly."""
         self._flush()
         last = None
         for (location,) in self._database.execute(
             "SELECT location FROM entries ORDER BY location"
         ):
             folder = location.rpartition("/")[0]
-            if folder != last and (last is None or not folder.startswith(f"{last}/")):
+            if folder != last:
                 last = folder
                 yield folder
 

@@ -270,6 +270,8 @@ class Monitor:
         found = []
         for status in statuses:
             name = status.name
+            if status.ended == "":
+                continue
             if status.ended is not None:
                 text = f"{name}: the loop has ended: {status.ended}"
                 found.append(_stuck(f"ended {name}", text))

@@ -188,7 +188,7 @@ class Reconciliation:
     def _read_files(self) -> None:
         count = 0
         wanted = self._wanted
-        for folder in list(self._folders()):
+        for folder in outermost(self._folders()):
             for page in self._line.files.walk(folder):
                 for reason in page.unusable:
                     self._unusable.append(
@@ -360,6 +360,15 @@ class Places:
     def beginning(self, folder: str) -> str:
         """Return how the locations of files below a folder begin."""
         return self.location(f"{folder.rstrip('/')}/x").removesuffix(f"x{self._after}")
+
+
+def outermost(folders: Iterable[str]) -> list[str]:
+    """Return those folders that lie in none of the others."""
+    found: list[str] = []
+    for folder in sorted(set(folders), key=lambda each: each.split("/")):
+        if not found or not f"{folder}/".startswith(f"{found[-1].rstrip('/')}/"):
+            found.append(folder)
+    return found
 
 
 def announce(settings: Settings, named: Named, paths: Iterable[str]) -> int:

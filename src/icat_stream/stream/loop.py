@@ -148,7 +148,7 @@ class Loop:
         except Exception as error:
             _log.exception("%s: the core is broken", self.name)
             code, reason = BUG, f"{type(error).__name__}: {error}"
-        self._ended = reason or "it was asked to"
+        self._ended = reason
         return RunResult(
             name=self.name, exit_code=code, reason=reason, counts=self._counts.result()
         )

@@ -37,7 +37,7 @@ class LoopStatus:
     joined
         Whether the group has given it its partitions, be it none.
     ended
-        Why it ended; ``None`` while it has not.
+        Why it ended, nothing if it was asked to; ``None`` while it has not.
     lanes
         All of them.
     committing
