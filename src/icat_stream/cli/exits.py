@@ -4,6 +4,7 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from enum import IntEnum
+from typing import NoReturn
 
 
 class Exit(IntEnum):
@@ -49,7 +50,7 @@ def exit_codes() -> Iterator[None]:
         leave(Exit.USAGE, str(error))
 
 
-def leave(code: Exit, message: str) -> None:
+def leave(code: Exit, message: str) -> NoReturn:
     """Say why on standard error, and exit."""
     sys.stderr.write(f"{message}\n")
     raise SystemExit(int(code))

@@ -6,6 +6,7 @@ from typing import Annotated
 import typer
 
 from .dataservice import app as dataservice
+from .dead_letters import app as dead_letters
 from .health import health
 from .journal import app as journal
 from .reconcile import reconcile
@@ -17,6 +18,7 @@ app = typer.Typer(
 config = typer.Typer(no_args_is_help=True)
 app.add_typer(sandbox, name="sandbox", help="The embedded facility.")
 app.add_typer(dataservice, name="dataservice", help="An ICAT Data Service.")
+app.add_typer(dead_letters, name="dead-letters", help="What was rejected.")
 app.add_typer(config, name="config", help="The configuration.")
 app.add_typer(journal, name="journal", help="What became of each message.")
 app.command()(health)

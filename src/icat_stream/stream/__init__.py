@@ -11,27 +11,42 @@ nothing here.  :func:`dry_run` only looks.
 
 from .collector import relax_collector
 from .consumer import Consumer, LaneScoped, Parking, Probing, Secretive
+from .dead_letters import DeadLetter, DeadLetters, Selection
 from .dryrun import dry_run
 from .loop import Loop
-from .results import RunResult
+from .markers import Action
+from .replay import Replay
+from .resending import Fenced, Sender, Undecided, prepare, retry_output
+from .results import Halt, RunResult
 from .sending import announce_again, send_events
 from .status import LaneStatus, LoopStatus
 from .watching import Depths, Watch
 
 __all__ = [
+    "Action",
     "Consumer",
+    "DeadLetter",
+    "DeadLetters",
     "Depths",
+    "Fenced",
+    "Halt",
     "LaneScoped",
     "LaneStatus",
     "Loop",
     "LoopStatus",
     "Parking",
     "Probing",
+    "Replay",
     "RunResult",
     "Secretive",
+    "Selection",
+    "Sender",
+    "Undecided",
     "Watch",
     "announce_again",
     "dry_run",
+    "prepare",
     "relax_collector",
+    "retry_output",
     "send_events",
 ]

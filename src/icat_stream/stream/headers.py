@@ -1,8 +1,9 @@
 """Headers of retries and dead letters: a contract with those who read them."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from icat_stream.records import Coordinates
 
@@ -18,6 +19,8 @@ ERROR_CLASS = PREFIX + "error-class"
 ERROR_MESSAGE = PREFIX + "error-message"
 ATTEMPTS = PREFIX + "attempts"
 VERSION = PREFIX + "version"
+# What it is about, as JSON: where it has to be found again.
+OBJECTS = PREFIX + "objects"
 # Of a record whose value is not kept.
 PAYLOAD = PREFIX + "payload"
 SIZE = PREFIX + "size"
@@ -65,6 +68,24 @@ def message(text: str) -> bytes:
     if len(value) <= _MESSAGE_BYTES:
         return value
     return value[:_MESSAGE_BYTES].decode(errors="ignore").encode() + "…".encode()
+
+
+def of_objects(given: Mapping[str, Any]) -> list[tuple[str, bytes | None]]:
+    """Return the header that :func:`objects` reads, if there is something to say."""
+    texts = {name: text for name, text in given.items() if isinstance(text, str)}
+    value = json.dumps(texts, separators=(",", ":")).encode()
+    if not texts or len(value) > _MESSAGE_BYTES:
+        return []
+    return [(OBJECTS, value)]
+
+
+def objects(headers: Headers) -> Mapping[str, Any]:
+    """Return what a dead letter is about; nothing if unreadable."""
+    try:
+        found = json.loads(_text(dict(headers).get(OBJECTS, b"{}")))
+    except (ValueError, RecursionError):
+        return {}
+    return found if isinstance(found, dict) else {}
 
 
 def foreign(headers: Headers) -> list[tuple[str, bytes | None]]:

@@ -28,6 +28,26 @@ class Output(NamedTuple):
     partition: int = -1
 
 
+def without_secrets(record: Record, redact: Redact | None) -> bytes | None:
+    """Return a record's value without secrets; ``None`` if that cannot be told.
+
+    Parameters
+    ----------
+    record
+        With its value.
+    redact
+        Of the consumer; absent where there are no secrets.
+    """
+    if redact is None or record.value is None:
+        return record.value
+    try:
+        return redact(record)
+    except Exception:
+        # Better no payload than a secret in it.
+        _log.exception("%s: its secrets cannot be removed", record.at)
+        return None
+
+
 class Outputs:
     """Makes the outputs of one loop.
 
@@ -89,14 +109,7 @@ class Outputs:
 
     def redacted(self, record: Record) -> bytes | None:
         """Return a record's value without secrets; ``None`` if that cannot be told."""
-        if self._redact is None or record.value is None:
-            return record.value
-        try:
-            return self._redact(record)
-        except Exception:
-            # Better no payload than a secret in it.
-            _log.exception("%s: its secrets cannot be removed", record.at)
-            return None
+        return without_secrets(record, self._redact)
 
     def _sent_events(self, record: Record, finished: Finished) -> list[Output]:
         events = finished.outcome.events
@@ -122,6 +135,7 @@ class Outputs:
 
     def _dead_letter(self, record: Record, finished: Finished) -> Output:
         headers = self._headers(record, finished)
+        headers += h.of_objects(finished.outcome.objects)
         value = None if finished.omitted else self.redacted(record)
         if value is None and record.value is not None:
             headers += [

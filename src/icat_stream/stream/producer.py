@@ -166,7 +166,7 @@ class Transactor:
         outputs
             To be produced.
         offsets
-            Next offset by topic and partition.
+            Next offset by topic and partition; empty for a tool without a group.
         metadata
             Of the group.
         alone
@@ -191,10 +191,13 @@ class Transactor:
             producer.begin_transaction()
             self._produce(outputs, alone)
             fault_point("produced")
-            self._again(
-                _OFFSETS_S,
-                lambda s: producer.send_offsets_to_transaction(positions, metadata, s),
-            )
+            if positions:
+                self._again(
+                    _OFFSETS_S,
+                    lambda s: producer.send_offsets_to_transaction(
+                        positions, metadata, s
+                    ),
+                )
             fault_point("offsets")
             self._again(_COMMIT_S, producer.commit_transaction)
             self._is_watching = False

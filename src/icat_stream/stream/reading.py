@@ -43,6 +43,16 @@ def record_of(message: Any, at: Coordinates, *, retry: bool) -> Record:
     )
 
 
+def ordering_key(key: Callable[[Record], str], record: Record) -> str:
+    """Return the ordering key of a record, also where the consumer's own fails."""
+    try:
+        ordering = key(record)
+    except Exception:
+        # It is handle's to say what is wrong with it.
+        return str(record.origin)
+    return ordering if isinstance(ordering, str) else str(record.origin)
+
+
 def slot_of(record: Record, partition: Partition, key: Callable[[Record], str]) -> Slot:
     """Return a record on its way.
 
@@ -55,13 +65,7 @@ def slot_of(record: Record, partition: Partition, key: Callable[[Record], str]) 
     key
         Of the consumer.
     """
-    try:
-        ordering = key(record)
-    except Exception:
-        # It is handle's to say what is wrong with it.
-        ordering = str(record.origin)
-    if not isinstance(ordering, str):
-        ordering = str(record.origin)
+    ordering = ordering_key(key, record)
     if not partition.retry:
         return Slot(record, ordering, partition)
     return Slot(record, ordering, partition, h.delay(record.headers))

@@ -176,7 +176,10 @@ def with_sources(
 
 
 def create(
-    settings: Settings, missing: Sequence[str], retries: Sequence[str] = ()
+    settings: Settings,
+    missing: Sequence[str],
+    retries: Sequence[str] = (),
+    compacted: Sequence[str] = (),
 ) -> None:
     """Create topics of ours; one that somebody else has just created is as good.
 
@@ -188,6 +191,8 @@ def create(
         Names.
     retries
         Those among them that are retry topics, which are kept for longer.
+    compacted
+        Those among them of which the last record of each key is kept for ever.
 
     Raises
     ------
@@ -204,7 +209,11 @@ def create(
                 topic,
                 num_partitions=kafka.partitions,
                 replication_factor=kafka.replication_factor,
-                config=retention if topic in retries else {},
+                config=retention
+                if topic in retries
+                else {"cleanup.policy": "compact"}
+                if topic in compacted
+                else {},
             )
             for topic in missing
         ],

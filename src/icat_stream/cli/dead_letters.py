@@ -1,0 +1,484 @@
+"""``icat_stream dead-letters``: what was rejected, and what to do about it."""
+
+import json
+import re
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import closing, contextmanager
+from datetime import UTC, datetime
+from enum import StrEnum
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, NoReturn
+
+import typer
+
+from .terminal import on_terminal, print_table, printable, printable_bytes, utc
+
+if TYPE_CHECKING:
+    from icat_stream.config import Settings
+    from icat_stream.records import Coordinates
+    from icat_stream.stream import Action, Consumer, DeadLetter, Selection
+
+app = typer.Typer(no_args_is_help=True)
+
+_SHOWN = 10
+_LONGEST = 10_000
+_PLACE = re.compile(r"([\w.-]+)\[(\d{1,9})\]@(\d{1,18})", re.ASCII)
+_SHORT = re.compile(r"(\d{1,9})@(\d{1,18})", re.ASCII)
+_AGO = re.compile(r"(\d+(?:\.\d+)?)\s*(s|m|h|d)")
+_SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
+
+
+class Output(StrEnum):
+    """How the answer is printed."""
+
+    TEXT = "text"
+    JSON = "json"
+
+
+ConfigOption = Annotated[
+    Path, typer.Option("-c", "--config", metavar="FILE", help="The daemon's.")
+]
+OutputOption = Annotated[
+    Output | None,
+    typer.Option("--output", help="By default text on a terminal, else JSON lines."),
+]
+PlacesArgument = Annotated[
+    list[str] | None,
+    typer.Argument(
+        metavar="[PARTITION@OFFSET]...",
+        help="Of dead letters; or TOPIC[PARTITION]@OFFSET of rejected records.",
+        show_default=False,
+    ),
+]
+ClassOption = Annotated[
+    str | None,
+    typer.Option("--class", help="permanent, transient, dependency, bug, …"),
+]
+ReasonOption = Annotated[
+    str | None, typer.Option("--reason", metavar="TEXT", help="Found in the reason.")
+]
+SinceOption = Annotated[
+    str | None,
+    typer.Option(
+        metavar="TIME",
+        help="Rejected at that time (ISO, UTC if it has no zone), or 2h.",
+    ),
+]
+UntilOption = Annotated[
+    str | None, typer.Option(metavar="TIME", help="Rejected before that time.")
+]
+InvestigationOption = Annotated[
+    str | None, typer.Option(metavar="NAME", help="NAME or NAME/VISIT.")
+]
+ConsumerOption = Annotated[
+    str | None, typer.Option("--consumer", metavar="NAME", help="Rejected by it.")
+]
+YesOption = Annotated[bool, typer.Option("--yes", help="Do not ask.")]
+
+
+@app.command("list")
+def list_(
+    config: ConfigOption,
+    places: PlacesArgument = None,
+    error_class: ClassOption = None,
+    reason: ReasonOption = None,
+    since: SinceOption = None,
+    until: UntilOption = None,
+    investigation: InvestigationOption = None,
+    consumer: ConsumerOption = None,
+    everything: Annotated[
+        bool, typer.Option("--all", help="Also those that are done.")
+    ] = False,
+    output: OutputOption = None,
+) -> None:
+    """List the dead letters that wait.
+
+    Exit codes: 0 done; 2 bad usage or configuration; 5 Kafka is unavailable.
+    """
+    with _tool(config) as settings:
+        from icat_stream.stream import DeadLetters
+
+        selection = _selection(
+            settings, places, error_class, reason, since, until, investigation, consumer
+        )
+        if everything:
+            from dataclasses import replace
+
+            selection = replace(selection, done=True)
+        with DeadLetters(settings) as letters:
+            found = letters.read(selection)
+            if _as_json(output):
+                for letter in found:
+                    sys.stdout.write(json.dumps(_summary(letter)) + "\n")
+            else:
+                count = _table(found)
+                sys.stdout.write(f"{count} dead letters\n")
+            _tell_foreign(letters.foreign)
+
+
+@app.command()
+def show(
+    config: ConfigOption,
+    place: Annotated[
+        str,
+        typer.Argument(
+            metavar="PARTITION@OFFSET",
+            help="Of a dead letter; or TOPIC[PARTITION]@OFFSET of a rejected record.",
+        ),
+    ],
+    save: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="Write the payload there, as it is."),
+    ] = None,
+    output: OutputOption = None,
+) -> None:
+    """Show one dead letter with its headers and payload.
+
+    Exit codes: 0 done; 2 bad usage or configuration; 5 Kafka is unavailable.
+    """
+    with _tool(config) as settings:
+        from icat_stream.stream import DeadLetters
+
+        at = _place(settings, place)
+        with DeadLetters(settings) as letters:
+            letter = letters.find(at)
+        if letter is None:
+            _leave_usage(
+                f"{at}: no dead letter of this configuration's consumers is there, and"
+                " none comes from there; `icat_stream dead-letters list --all` says"
+                " which there are"
+            )
+        if save is not None:
+            if letter.omitted:
+                _leave_usage(f"{letter.at}: its payload was not kept")
+            save.write_bytes(letter.record.value or b"")
+        if _as_json(output):
+            sys.stdout.write(json.dumps(_details(letter)) + "\n")
+        else:
+            sys.stdout.write("\n".join(_lines(letter)) + "\n")
+
+
+@app.command()
+def replay(
+    config: ConfigOption,
+    places: PlacesArgument = None,
+    error_class: ClassOption = None,
+    reason: ReasonOption = None,
+    since: SinceOption = None,
+    until: UntilOption = None,
+    investigation: InvestigationOption = None,
+    consumer: ConsumerOption = None,
+    yes: YesOption = False,
+    output: OutputOption = None,
+) -> None:
+    """Have dead letters handled again by the consumers that rejected them.
+
+    Exit codes: 0 done; 2 bad usage or configuration; 3 some cannot be replayed; 5
+    Kafka is unavailable, or somebody else began to do the same.
+    """
+    with _tool(config) as settings:
+        from icat_stream.ingest.assembly import Line
+        from icat_stream.stream import Action
+
+        selection = _selection(
+            settings, places, error_class, reason, since, until, investigation, consumer
+        )
+        # Nothing is opened for it: keys and secrets are told from the record alone.
+        with Line(settings, dry_run=True) as line:
+            made: dict[str, Consumer] = {}
+
+            def consumer_of(name: str) -> "Consumer":
+                if name not in made:
+                    made[name] = line.consumers([name])[0].consumer
+                return made[name]
+
+            _deal(Action.REPLAYED, settings, selection, consumer_of, yes, output)
+
+
+@app.command()
+def discard(
+    config: ConfigOption,
+    places: PlacesArgument = None,
+    error_class: ClassOption = None,
+    reason: ReasonOption = None,
+    since: SinceOption = None,
+    until: UntilOption = None,
+    investigation: InvestigationOption = None,
+    consumer: ConsumerOption = None,
+    yes: YesOption = False,
+    output: OutputOption = None,
+) -> None:
+    """Mark dead letters as done without doing anything about them.
+
+    Exit codes: 0 done; 2 bad usage or configuration; 5 Kafka is unavailable, or
+    somebody else began to do the same.
+    """
+    with _tool(config) as settings:
+        from icat_stream.stream import Action
+
+        selection = _selection(
+            settings, places, error_class, reason, since, until, investigation, consumer
+        )
+
+        def consumer_of(name: str) -> "Consumer":
+            raise AssertionError(f"{name} is not needed for discarding")
+
+        _deal(Action.DISCARDED, settings, selection, consumer_of, yes, output)
+
+
+def _deal(
+    action: "Action",
+    settings: "Settings",
+    selection: "Selection",
+    consumer_of: "Callable[[str], Consumer]",
+    yes: bool,
+    output: Output | None,
+) -> None:
+    from icat_stream.cli.exits import Exit
+    from icat_stream.stream import Replay
+
+    verb = {"replayed": "replay", "discarded": "discard"}[action.value]
+    as_json = _as_json(output)
+    ends, count = _preview(settings, selection, as_json)
+    if count and not yes:
+        if not sys.stdin.isatty():
+            _leave_usage(
+                f"{count} dead letters would be {action.value}: nobody is there to ask,"
+                " so say --yes"
+            )
+        typer.confirm(
+            f"{verb.capitalize()} {count} dead letters?", abort=True, err=True
+        )
+    done = problems = 0
+
+    def tell_done(number: int) -> None:
+        nonlocal done
+        done += number
+        sys.stderr.write(f"{action.value} {done} of {count}\n")
+
+    def tell_problem(letter: "DeadLetter", problem: str) -> None:
+        nonlocal problems
+        problems += 1
+        if as_json:
+            line = json.dumps({"at": _json_place(letter.at), "problem": problem})
+            sys.stdout.write(line + "\n")
+        else:
+            sys.stderr.write(printable(f"{letter.at}: not {action.value}: {problem}"))
+            sys.stderr.write("\n")
+
+    if count:
+        with closing(
+            Replay(
+                settings,
+                consumer_of=consumer_of,
+                on_done=tell_done,
+                on_problem=tell_problem,
+            )
+        ) as tool:
+            tool.run(action, selection, ends)
+    if as_json:
+        summary = {action.value: done, "problems": problems}
+        sys.stdout.write(json.dumps(summary) + "\n")
+    else:
+        sys.stdout.write(f"{done} dead letters {action.value}\n")
+    if problems:
+        raise SystemExit(int(Exit.REJECTED))
+
+
+def _preview(
+    settings: "Settings", selection: "Selection", as_json: bool
+) -> tuple[dict[int, int], int]:
+    """Show what is meant; return the ends it was read to, and how much it is."""
+    from icat_stream.stream import DeadLetters
+
+    with DeadLetters(settings) as letters:
+        ends = letters.ends()
+        found = letters.read(selection, ends)
+        shown = []
+        for letter in found:
+            shown.append(letter)
+            if len(shown) == _SHOWN:
+                break
+        count = len(shown) + sum(1 for _ in found)
+        foreign = letters.foreign
+    if not as_json:
+        _table(iter(shown))
+        if count > len(shown):
+            sys.stdout.write(f"… and {count - len(shown)} more\n")
+    _tell_foreign(foreign)
+    return ends, count
+
+
+@contextmanager
+def _tool(config: Path) -> "Iterator[Settings]":
+    """Load the configuration; turn foreseen failures into exit codes."""
+    from icat_stream.cli.exits import Exit, exit_codes, leave
+
+    with exit_codes():
+        from icat_stream.config import load
+        from icat_stream.stream import Halt
+
+        try:
+            yield load(config)
+        except Halt as halt:
+            leave(Exit(halt.code), halt.reason)
+
+
+def _selection(
+    settings: "Settings",
+    places: list[str] | None,
+    error_class: str | None,
+    reason: str | None,
+    since: str | None,
+    until: str | None,
+    investigation: str | None,
+    consumer: str | None,
+) -> "Selection":
+    from icat_stream.stream import Selection
+
+    if consumer is not None and consumer not in settings.consumers:
+        _leave_usage(
+            f"--consumer {consumer} is none of the consumers in the configuration:"
+            f" {', '.join(settings.consumers)}"
+        )
+    return Selection(
+        error_class=error_class,
+        text=reason,
+        since=None if since is None else _time("--since", since),
+        until=None if until is None else _time("--until", until),
+        investigation=investigation,
+        consumer=consumer,
+        places=frozenset(_place(settings, text) for text in places or ()),
+    )
+
+
+def _place(settings: "Settings", text: str) -> "Coordinates":
+    from icat_stream.records import Coordinates
+
+    if short := _SHORT.fullmatch(text):
+        return Coordinates(settings.dead_letters.topic, int(short[1]), int(short[2]))
+    found = _PLACE.fullmatch(text)
+    if found is None:
+        _leave_usage(
+            f"{text!r}: expected PARTITION@OFFSET of a dead letter, such as 0@7, or"
+            " TOPIC[PARTITION]@OFFSET of the record that was rejected, such as"
+            " 'filewriter[0]@7' (quote it: brackets mean something to a shell)"
+        )
+    return Coordinates(found[1], int(found[2]), int(found[3]))
+
+
+def _time(option: str, text: str) -> int:
+    if ago := _AGO.fullmatch(text.strip()):
+        return int((time.time() - float(ago[1]) * _SECONDS[ago[2]]) * 1000)
+    try:
+        moment = datetime.fromisoformat(text.strip())
+    except ValueError:
+        _leave_usage(
+            f"{option} {text!r}: expected a time such as 2026-11-21T08:00, or a while"
+            " ago such as 30m, 2h or 7d"
+        )
+    if moment.tzinfo is None:
+        moment = moment.replace(tzinfo=UTC)
+    return int(moment.timestamp() * 1000)
+
+
+def _leave_usage(message: str) -> NoReturn:
+    from icat_stream.cli.exits import Exit, leave
+
+    leave(Exit.USAGE, printable(message))
+
+
+def _as_json(output: Output | None) -> bool:
+    return not on_terminal() if output is None else output is Output.JSON
+
+
+def _tell_foreign(number: int) -> None:
+    if number:
+        sys.stderr.write(f"{number} dead letters of other groups are not shown\n")
+
+
+def _table(letters: "Iterator[DeadLetter]") -> int:
+    columns = ("letter", "rejected (UTC)", "consumer", "class", "reason", "")
+    return print_table(
+        columns,
+        (
+            (
+                f"{letter.at.partition}@{letter.at.offset}",
+                utc(letter.record.timestamp),
+                letter.consumer or "",
+                letter.error_class,
+                letter.message,
+                letter.done or ("no payload" if letter.omitted else ""),
+            )
+            for letter in letters
+        ),
+        wide="reason",
+    )
+
+
+def _json_place(at: "Coordinates") -> dict[str, Any]:
+    return {"topic": at.topic, "partition": at.partition, "offset": at.offset}
+
+
+def _summary(letter: "DeadLetter") -> dict[str, Any]:
+    record = letter.record
+    return {
+        "at": _json_place(letter.at),
+        "rejected": record.timestamp,
+        "origin": _json_place(record.origin),
+        "published": record.origin_timestamp,
+        "consumer": letter.consumer,
+        "class": letter.error_class,
+        "reason": letter.message,
+        "attempts": record.attempts,
+        "objects": dict(letter.objects),
+        "key": None if record.key is None else printable_bytes(record.key),
+        "size": letter.size,
+        "payload": "omitted" if letter.omitted else "kept",
+        "state": letter.done or "waiting",
+    }
+
+
+def _details(letter: "DeadLetter") -> dict[str, Any]:
+    value = letter.record.value
+    return _summary(letter) | {
+        "version": letter.version,
+        "headers": [
+            [name, None if content is None else printable_bytes(content)]
+            for name, content in letter.record.headers
+        ],
+        "value": None if value is None else value.decode(errors="backslashreplace"),
+    }
+
+
+def _lines(letter: "DeadLetter") -> list[str]:
+    record = letter.record
+    lines = [
+        f"dead letter  {letter.at}, {letter.done or 'waiting'}",
+        f"rejected     {utc(record.timestamp)} UTC by {letter.consumer}"
+        f" (icat-stream {letter.version}), attempts: {record.attempts}",
+        f"origin       {record.origin}, published {utc(record.origin_timestamp)} UTC",
+        f"class        {letter.error_class}",
+        f"reason       {letter.message}",
+        *(f"{name:<12} {text}" for name, text in letter.objects.items()),
+        f"key          {printable_bytes(record.key)}",
+    ]
+    lines += [
+        f"header       {name}: {printable_bytes(content)}"
+        for name, content in record.headers
+        if not name.startswith("icat-stream.")
+    ]
+    if letter.omitted:
+        lines.append(
+            f"payload      {letter.size} bytes, not kept; sha256 {letter.sha256};"
+            f" `replay` reads {record.origin} again"
+        )
+        return [printable(line) for line in lines]
+    lines.append(f"payload      {letter.size} bytes")
+    text = (record.value or b"")[:_LONGEST].decode(errors="backslashreplace")
+    lines += text.replace("\t", "    ").replace("\r\n", "\n").split("\n")
+    if letter.size > _LONGEST:
+        lines.append(f"… (its first {_LONGEST} bytes; --save FILE writes all)")
+    return [printable(line) for line in lines]

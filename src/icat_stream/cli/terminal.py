@@ -1,0 +1,70 @@
+"""Tables of what others wrote, none of which can take over a terminal."""
+
+import sys
+from collections.abc import Iterable, Sequence
+from datetime import UTC, datetime
+from itertools import islice
+
+# Rows of which the widths of columns are made; a table is printed in such pieces, so
+# that a long one takes no memory.
+_PIECE = 200
+
+
+def printable(text: str) -> str:
+    """Return a text with everything escaped that is not seen, but may act."""
+    if text.isprintable():
+        return text
+    return "".join(
+        each if each.isprintable() else each.encode("unicode_escape").decode()
+        for each in text
+    )
+
+
+def printable_bytes(value: bytes | None) -> str:
+    """Return bytes as text, escaped where they are none."""
+    return printable((value or b"").decode(errors="backslashreplace"))
+
+
+def utc(milliseconds: int) -> str:
+    """Return a time, given in milliseconds since the epoch, to the second."""
+    try:
+        return f"{datetime.fromtimestamp(milliseconds / 1000, UTC):%Y-%m-%d %H:%M:%S}"
+    except (ValueError, OverflowError, OSError):
+        return str(milliseconds)
+
+
+def print_table(
+    columns: Sequence[str], rows: Iterable[Sequence[str]], *, wide: str
+) -> int:
+    """Print a table; return how many rows it had.
+
+    Parameters
+    ----------
+    columns
+        Headings.
+    rows
+        Cells; what is not printable in them is escaped.
+    wide
+        The column that has what is left of the line, folded.
+    """
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
+    console = Console()
+    left = iter(rows)
+    count = 0
+    while piece := list(islice(left, _PIECE)):
+        table = Table(box=None, show_header=count == 0, pad_edge=False)
+        for column in columns:
+            table.add_column(column, overflow="fold", no_wrap=column != wide)
+        for row in piece:
+            table.add_row(*(Text(printable(cell)) for cell in row))
+        console.print(table)
+        count += len(piece)
+    return count
+
+
+def on_terminal() -> bool:
+    """Whether standard output is read by a person."""
+    return sys.stdout.isatty()
