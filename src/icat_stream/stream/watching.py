@@ -1,7 +1,6 @@
 """What Kafka itself says: lag, and dead letters that nobody has dealt with yet."""
 
 import logging
-import re
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -13,6 +12,7 @@ from icat_stream.config import Settings
 from icat_stream.records import SystemUnavailable
 
 from . import topics
+from .markers import marked, state_topic
 
 _log = logging.getLogger("icat_stream.stream.librdkafka.watch")
 _log.addFilter(lambda _: False)
@@ -20,8 +20,6 @@ _TIMEOUT_S = 10.0
 _BATCH = 1_000
 # Nobody deals with more than that one by one; beyond, it is "at least".
 _REMEMBERED = 100_000
-# A marker's key names its dead letter: the topic, the partition, the offset.
-_MARKED = re.compile(rb"(\d+)\D+(\d+)\D*$")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -112,7 +110,7 @@ class Watch:
 
     def _read_dead_letters(self) -> None:
         topic = self._settings.dead_letters.topic
-        markers = f"{topic}.state"
+        markers = state_topic(self._settings)
         if self._reader is None:
             self._reader = self._client(f"{self._settings.kafka.group_id}.watch")
         known = self._reader.list_topics(timeout=_TIMEOUT_S).topics
@@ -143,9 +141,9 @@ class Watch:
 
     def _note(self, message: Any, topic: str, groups: set[bytes]) -> None:
         if message.topic() != topic:
-            found = _MARKED.search(message.key() or b"")
-            if found is not None and message.value() is not None:
-                self._done.add((int(found[1]), int(found[2])))
+            at = marked(message.key())
+            if at is not None and message.value() is not None:
+                self._done.add((at.partition, at.offset))
         elif len(self._letters) < _REMEMBERED:
             headers = dict(message.headers() or ())
             if headers.get("icat-stream.group") in groups:
