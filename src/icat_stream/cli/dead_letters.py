@@ -3,17 +3,16 @@
 import json
 import re
 import sys
-import time
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
-from datetime import UTC, datetime
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 
 import typer
 
-from .terminal import on_terminal, print_table, printable, printable_bytes, utc
+from .searching import coordinates, moment
+from .terminal import on_terminal, print_table, printable, printable_bytes
 
 if TYPE_CHECKING:
     from icat_stream.config import Settings
@@ -24,10 +23,7 @@ app = typer.Typer(no_args_is_help=True)
 
 _SHOWN = 10
 _LONGEST = 10_000
-_PLACE = re.compile(r"([\w.-]+)\[(\d{1,9})\]@(\d{1,18})", re.ASCII)
 _SHORT = re.compile(r"(\d{1,9})@(\d{1,18})", re.ASCII)
-_AGO = re.compile(r"(\d+(?:\.\d+)?)\s*(s|m|h|d)")
-_SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
 
 
 class Output(StrEnum):
@@ -346,8 +342,8 @@ def _selection(
     return Selection(
         error_class=error_class,
         text=reason,
-        since=None if since is None else _time("--since", since),
-        until=None if until is None else _time("--until", until),
+        since=None if since is None else moment(since),
+        until=None if until is None else moment(until),
         investigation=investigation,
         consumer=consumer,
         places=frozenset(_place(settings, text) for text in places or ()),
@@ -359,29 +355,13 @@ def _place(settings: "Settings", text: str) -> "Coordinates":
 
     if short := _SHORT.fullmatch(text):
         return Coordinates(settings.dead_letters.topic, int(short[1]), int(short[2]))
-    found = _PLACE.fullmatch(text)
-    if found is None:
-        _leave_usage(
-            f"{text!r}: expected PARTITION@OFFSET of a dead letter, such as 0@7, or"
-            " TOPIC[PARTITION]@OFFSET of the record that was rejected, such as"
-            " 'filewriter[0]@7' (quote it: brackets mean something to a shell)"
-        )
-    return Coordinates(found[1], int(found[2]), int(found[3]))
+    return coordinates(text)
 
 
-def _time(option: str, text: str) -> int:
-    if ago := _AGO.fullmatch(text.strip()):
-        return int((time.time() - float(ago[1]) * _SECONDS[ago[2]]) * 1000)
-    try:
-        moment = datetime.fromisoformat(text.strip())
-    except ValueError:
-        _leave_usage(
-            f"{option} {text!r}: expected a time such as 2026-11-21T08:00, or a while"
-            " ago such as 30m, 2h or 7d"
-        )
-    if moment.tzinfo is None:
-        moment = moment.replace(tzinfo=UTC)
-    return int(moment.timestamp() * 1000)
+def _utc(milliseconds: int) -> str:
+    from .journal_output import iso
+
+    return iso(milliseconds, seconds=True)
 
 
 def _leave_usage(message: str) -> NoReturn:
@@ -406,7 +386,7 @@ def _table(letters: "Iterator[DeadLetter]") -> int:
         (
             (
                 f"{letter.at.partition}@{letter.at.offset}",
-                utc(letter.record.timestamp),
+                _utc(letter.record.timestamp),
                 letter.consumer or "",
                 letter.error_class,
                 letter.message,
@@ -457,9 +437,9 @@ def _lines(letter: "DeadLetter") -> list[str]:
     record = letter.record
     lines = [
         f"dead letter  {letter.at}, {letter.done or 'waiting'}",
-        f"rejected     {utc(record.timestamp)} UTC by {letter.consumer}"
+        f"rejected     {_utc(record.timestamp)} UTC by {letter.consumer}"
         f" (icat-stream {letter.version}), attempts: {record.attempts}",
-        f"origin       {record.origin}, published {utc(record.origin_timestamp)} UTC",
+        f"origin       {record.origin}, published {_utc(record.origin_timestamp)} UTC",
         f"class        {letter.error_class}",
         f"reason       {letter.message}",
         *(f"{name:<12} {text}" for name, text in letter.objects.items()),

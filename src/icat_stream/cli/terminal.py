@@ -2,7 +2,6 @@
 
 import sys
 from collections.abc import Iterable, Sequence
-from datetime import UTC, datetime
 from itertools import islice
 
 # Rows of which the widths of columns are made; a table is printed in such pieces, so
@@ -23,14 +22,6 @@ def printable(text: str) -> str:
 def printable_bytes(value: bytes | None) -> str:
     """Return bytes as text, escaped where they are none."""
     return printable((value or b"").decode(errors="backslashreplace"))
-
-
-def utc(milliseconds: int) -> str:
-    """Return a time, given in milliseconds since the epoch, to the second."""
-    try:
-        return f"{datetime.fromtimestamp(milliseconds / 1000, UTC):%Y-%m-%d %H:%M:%S}"
-    except (ValueError, OverflowError, OSError):
-        return str(milliseconds)
 
 
 def print_table(

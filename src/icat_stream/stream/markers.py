@@ -12,7 +12,7 @@ from icat_stream import __version__
 from icat_stream.config import Settings
 from icat_stream.records import Coordinates
 
-_KEY = re.compile(rb"([\w.-]+)/(\d{1,10})/(\d{1,19})", re.ASCII)
+_KEY = re.compile(rb"([\w.-]+)\[(\d{1,9})\]@(\d{1,18})")
 _ACTION, _TIMESTAMP = "action", "timestamp"
 
 
@@ -49,8 +49,7 @@ def marker(at: Coordinates, timestamp: int, action: Action) -> tuple[bytes, byte
         "time": time.time_ns() // 1_000_000,
         "version": __version__,
     }
-    key = f"{at.topic}/{at.partition}/{at.offset}"
-    return key.encode(), json.dumps(body, separators=(",", ":")).encode()
+    return str(at).encode(), json.dumps(body, separators=(",", ":")).encode()
 
 
 def marked(key: bytes | None) -> Coordinates | None:
