@@ -91,20 +91,16 @@ class Run:
         return json.loads(out.strip().splitlines()[-1])
 
     def kill_while_it_works(self, after):
-        """Kill a daemon when it has written so much; return whether it had to be."""
+        """Kill a daemon when it has written so much."""
         daemon = self.start()
         enough = self.writes() + after
-        idle, last = time.monotonic(), 0
-        while (now := self.writes()) < enough:
-            assert daemon.poll() is None
-            if now != last:
-                idle, last = time.monotonic(), now
-            if time.monotonic() - idle > 10:
-                break
+        deadline = time.monotonic() + 300
+        while self.writes() < enough:
+            assert daemon.poll() is None, "the daemon ended by itself"
+            assert time.monotonic() < deadline, "it does not write"
             time.sleep(0.005)
         daemon.kill()
         daemon.wait(30)
-        return now >= enough
 
     def writes(self):
         calls = self.server.calls()
@@ -211,7 +207,7 @@ def test_the_newest_of_each(kafka_broker, topic_prefix, tmp_path):
     producer = Producer({"bootstrap.servers": bootstrap})
     now = time.time_ns() // 10**6
     chance = random.Random(7)
-    killed, took = 0, Counter()
+    took = Counter()
     with (
         running(tmp_path / "calm", topic, bootstrap) as calm,
         running(tmp_path / "killed", topic, bootstrap) as harried,
@@ -233,17 +229,16 @@ def test_the_newest_of_each(kafka_broker, topic_prefix, tmp_path):
             share = KILLS * (wave + 1) // VERSIONS - KILLS * wave // VERSIONS
             for _ in range(share):
                 most = max(2, INVESTIGATIONS // (2 * share))
-                killed += harried.kill_while_it_works(chance.randrange(1, most))
+                harried.kill_while_it_works(chance.randrange(1, most))
             summary = harried.run_until_end()
             assert summary["rejected"] == summary["deferred"] == 0
         undisturbed, disturbed = calm.writes(), harried.writes()
         print(
-            f"{INVESTIGATIONS} investigations, killed {killed} times:"
+            f"{INVESTIGATIONS} investigations, killed {KILLS} times:"
             f" {disturbed} writing calls, {undisturbed} undisturbed"
             f" ({disturbed / undisturbed:.3f}); undisturbed in {took['calm']:.0f} s;"
             f" calls {harried.server.calls()}"
         )
         assert calm.investigations() == expected()
         assert harried.investigations() == expected()
-    assert killed >= min(KILLS, 2)
     assert disturbed <= 1.2 * undisturbed
