@@ -1,14 +1,21 @@
 """The journal, on SQLite and on PostgreSQL."""
 
+import re
 import threading
+import time
+import zlib
+from datetime import UTC, datetime
+from pathlib import Path
 
 import pytest
+from alembic import command
 from alembic.autogenerate import compare_metadata
+from alembic.config import Config
 from alembic.migration import MigrationContext
-from sqlalchemy import create_engine, text
+from sqlalchemy import create_engine, inspect, text
 
 from icat_stream.config import ConfigError, JournalSettings
-from icat_stream.journal import Journal, JournalRow, RowKey
+from icat_stream.journal import Journal, JournalRow, RowKey, migrations
 from icat_stream.journal.tables import metadata
 from icat_stream.records import SystemUnavailable
 
@@ -132,9 +139,16 @@ def test_creating_twice_and_at_the_same_time_is_fine(url):
 
 def test_tables_from_before_their_revisions_were_kept_are_taken_over(url):
     engine = create_engine(url.replace("postgresql://", "postgresql+psycopg://"))
-    metadata.create_all(engine)
     with engine.begin() as connection:
-        connection.execute(text("INSERT INTO jobs VALUES ('j', 'nickel', NULL, 1)"))
+        config = Config()
+        config.set_main_option("script_location", str(Path(migrations.__file__).parent))
+        config.set_main_option("path_separator", "os")
+        config.attributes["connection"] = connection
+        command.upgrade(config, "0001")
+        connection.execute(text("DROP TABLE alembic_version"))
+        connection.execute(
+            text("INSERT INTO jobs VALUES ('j', 'nickel', NULL, 4102444800000)")
+        )
     engine.dispose()
     journal = Journal(JournalSettings(url=url))
     journal.create()
@@ -144,7 +158,12 @@ def test_tables_from_before_their_revisions_were_kept_are_taken_over(url):
 
 def test_the_steps_end_in_what_the_program_works_with(journal):
     with journal._begin() as connection:
-        context = MigrationContext.configure(connection)
+        # Months are not in the metadata.
+        def is_ours(name, kind, _):
+            return kind != "table" or not name.startswith("outcomes_")
+
+        options = {"include_name": is_ours}
+        context = MigrationContext.configure(connection, opts=options)
         assert compare_metadata(context, metadata) == []
 
 
@@ -194,3 +213,63 @@ def test_values_that_a_database_refuses_are_no_reason_to_stop(journal, fields):
     journal.pending([row(1, **fields), row(2)])
     journal.committed([row(1, **fields), row(2)])
     assert [each[1] for each in stored(journal)] == ["committed", "committed"]
+
+
+@pytest.mark.parametrize(
+    ("limits", "kept"),
+    [({}, b"x" * 10), ({"payload": False}, None), ({"payload_limit": 9}, None)],
+)
+def test_a_payload_is_kept_as_far_as_it_shall_be(url, limits, kept):
+    journal = Journal(JournalSettings(url=url, **limits))
+    journal.create()
+    journal.pending([row(1, payload=b"x" * 10, record_key=b"k")])
+    ((payload,),) = stored(journal, "payload")
+    assert (payload and zlib.decompress(payload)) == kept
+    journal.close()
+
+
+DAY = 86_400_000
+
+
+def test_old_rows_are_dropped_and_others_stay(url):
+    now = time.time_ns() // 1_000_000
+    journal = Journal(JournalSettings(url=url))
+    journal.create()
+    # Of a time that no clock shows now, but written just now: kept.
+    journal.pending([row(1, time=-1), row(2, time=2**62)])
+    for n, age in enumerate((400, 200, 100, 10, 0)):
+        journal.pending([row(10 + n, time=now - age * DAY)])
+    with journal._begin() as connection:
+        sql = f"UPDATE outcomes SET written_at = time WHERE time > 0 AND time < {now}"
+        connection.execute(text(sql))
+    journal.close()
+    shorter = Journal(JournalSettings(url=url, retention="150d"))
+    shorter.create()
+    assert sorted(n for n, *_ in stored(shorter)) == [1, 2, 12, 13, 14]
+    shorter.close()
+
+
+@pytest.mark.postgres
+def test_months_are_partitions_and_rows_of_the_future_come_into_theirs(postgres):
+    engine = create_engine(postgres.replace("postgresql://", "postgresql+psycopg://"))
+    with engine.begin() as connection:
+        connection.execute(text("DROP SCHEMA public CASCADE"))
+        connection.execute(text("CREATE SCHEMA public"))
+    journal = Journal(JournalSettings(url=postgres))
+    journal.create()
+    ahead = max(n for n in inspect(engine).get_table_names() if n < "outcomes_d")
+    journal.pending([row(1, time=time.time_ns() // 1_000_000), row(2, time=2**62)])
+    with engine.begin() as connection:
+        # As if the month were still to be made.
+        sql = "SELECT pg_get_expr(relpartbound, oid) FROM pg_class WHERE relname = :n"
+        bound = connection.scalar(text(sql), {"n": ahead})
+        begin = int(re.search(r"\d{10,}", bound)[0])
+        connection.execute(text(f"DROP TABLE {ahead}"))
+    journal.pending([row(3, time=begin + 1)])
+    journal.upkeep()
+    with engine.begin() as connection:
+        sql = 'SELECT tableoid::regclass::text FROM outcomes ORDER BY "offset"'
+        homes = [each for (each,) in connection.execute(text(sql))]
+    engine.dispose()
+    journal.close()
+    assert homes == [f"{datetime.now(UTC):outcomes_%Y_%m}", "outcomes_default", ahead]

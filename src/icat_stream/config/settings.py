@@ -320,6 +320,22 @@ class JournalSettings(Section):
         None, description="File with the database's password."
     )
 
+    required: bool = Field(
+        True,
+        description="false: while the journal is down, go on without it (users and"
+        " investigations wait for it all the same).",
+    )
+    payload: bool = Field(
+        True, description="Keep what the records say, compressed, without secrets."
+    )
+    payload_limit: Size = Field(2**20, description="Larger ones are not kept.")
+    retention: Duration | None = Field(
+        None,
+        description="Rows of older records are dropped, a month at a time in"
+        " PostgreSQL; null: never.",
+        json_schema_extra={"sample": "730d"},
+    )
+
     @field_validator("url")
     @classmethod
     def _usable(cls, url: str) -> str:

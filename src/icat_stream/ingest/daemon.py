@@ -25,6 +25,7 @@ from .assembly import Line, Named
 from .monitor import Meter, Monitor
 from .output import outcome_line, outcome_text, summary_line
 from .stopping import StopFlag
+from .upkeep import Upkeep
 
 _log = logging.getLogger(__name__)
 _MINUTE_S = 60.0
@@ -213,6 +214,8 @@ def _run(
         for loop, named in zip(loops, consumers, strict=True)
     ]
     monitor.attach(loops, meters)
+    upkeep = Upkeep(line.journal)
+    upkeep.start()
     for thread in threads:
         thread.start()
     while any(thread.is_alive() for thread in threads):
@@ -220,6 +223,7 @@ def _run(
         if stopping.wait(0.2):
             break
         told.say_each_minute()
+    upkeep.stop()
     for loop in loops:
         loop.stop()
     for thread in threads:

@@ -97,7 +97,7 @@ def run_one_shot(
             sys.stdout.write(text(record, outcome) + "\n")
             sys.stdout.flush()
             if not dry_run:
-                row = _row(record, outcome, trace_id)
+                row = _row(record, outcome, trace_id, named.consumer.redact(record))
                 line.journal.pending([row])
                 if event and outcome.events:
                     _tell(settings, outcome)
@@ -198,7 +198,9 @@ def _failed(failure: Failure) -> Outcome:
     )
 
 
-def _row(record: Record, outcome: Outcome, trace_id: str) -> JournalRow:
+def _row(
+    record: Record, outcome: Outcome, trace_id: str, payload: bytes | None
+) -> JournalRow:
     from icat_stream import __version__
 
     at = record.at
@@ -221,6 +223,7 @@ def _row(record: Record, outcome: Outcome, trace_id: str) -> JournalRow:
         steps=outcome.steps,
         trace_id=trace_id,
         version=__version__,
+        payload=payload,
     )
 
 

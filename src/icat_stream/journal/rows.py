@@ -47,6 +47,10 @@ class JournalRow:
         32 hexadecimal digits, if it was traced.
     version
         Of this program.
+    payload
+        The record's value without its secrets; ``None``: not to be kept.
+    record_key, headers
+        Of the record, kept with its payload.
     """
 
     at: RowKey
@@ -67,3 +71,6 @@ class JournalRow:
     steps: Mapping[str, float] = field(default_factory=dict)
     trace_id: str | None = None
     version: str = ""
+    payload: bytes | None = None
+    record_key: bytes | None = None
+    headers: tuple[tuple[str, bytes | None], ...] = ()

@@ -6,6 +6,7 @@ from sqlalchemy import (
     Column,
     Index,
     Integer,
+    LargeBinary,
     MetaData,
     String,
     Table,
@@ -15,6 +16,11 @@ from sqlalchemy import (
 
 metadata = MetaData()
 
+# Compared byte by byte, so that names with one beginning are one range.
+_NAME = String(255).with_variant(String(255, collation="C"), "postgresql")
+
+SEVERAL = "*"
+"""Stands for more names than one: they are in ``objects``."""
 PENDING = "pending"
 COMMITTED = "committed"
 
@@ -48,6 +54,17 @@ outcomes = Table(
     # Which process wrote the row: another one's late write is noticed by it.
     Column("writer", String(32), nullable=False),
     Column("written_at", BigInteger, nullable=False),
+    Column("investigation", _NAME),
+    Column("dataset", _NAME),
+    Column("file", _NAME),
+    # The record itself, compressed, without its secrets; absent where it is not kept.
+    Column("payload", LargeBinary),
+    Column("record_key", LargeBinary),
+    Column("headers", JSON(none_as_null=True)),
+)
+# Without the record itself, which may be large.
+TOLD = tuple(
+    c for c in outcomes.columns if c.name not in ("payload", "record_key", "headers")
 )
 # Few rows are pending at a time; without this, settling would read whole partitions.
 Index(
@@ -69,6 +86,17 @@ Index(
     postgresql_where=text("origin_topic <> topic"),
 )
 
+Index("outcomes_time", outcomes.c.time)
+Index("outcomes_outcome", outcomes.c.outcome, outcomes.c.time)
+Index("outcomes_sha256", outcomes.c.sha256)
+for _name in ("investigation", "dataset", "file"):
+    Index(
+        f"outcomes_{_name}",
+        outcomes.c[_name],
+        sqlite_where=text(f"{_name} IS NOT NULL"),
+        postgresql_where=text(f"{_name} IS NOT NULL"),
+    )
+
 jobs = Table(
     "jobs",
     metadata,
@@ -77,6 +105,7 @@ jobs = Table(
     Column("proposal", Text),
     Column("remembered_at", BigInteger, nullable=False),
 )
+Index("jobs_remembered_at", jobs.c.remembered_at)
 
 # The newest snapshot of each user and investigation, as far as this program knows.
 newest = Table(

@@ -33,6 +33,7 @@ _FENCINGS = 2
 _FENCING_S = 60.0
 _IDLE_S = 0.5
 _FRESH_S = 2.0
+_WITHOUT_S = 10.0
 _ANSWER_S = 30.0
 _BACKOFF_S = (0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0)
 
@@ -54,6 +55,8 @@ class Committer:
         Makes what they send; set before the thread starts.
     journal
         ``None`` for none.
+    required
+        Whether nothing is committed while the journal is down.
     tracing
         Makes spans.
     counts
@@ -75,6 +78,7 @@ class Committer:
         ledger: Ledger,
         outputs: Outputs,
         journal: Journal | None,
+        required: bool,
         tracing: Tracing,
         counts: Counts,
         on_outcome: OnOutcome | None,
@@ -86,6 +90,8 @@ class Committer:
         self._ledger = ledger
         self._outputs = outputs
         self._journal = journal
+        self._required = required
+        self._without_until = 0.0
         self._tracing = tracing
         self._counts = counts
         self._on_outcome = on_outcome
@@ -194,16 +200,17 @@ class Committer:
         rows = [] if self._journal is None else [self._row(s) for s in batch.slots]
         if self._journal is not None:
             if self._unmarked:
-                self._journal.committed(self._unmarked)
-                self._unmarked = []
+                unmarked = self._unmarked
+                if self._write(lambda journal: journal.committed(unmarked)):
+                    self._unmarked = []
             fault_point("pending")
             fresh = [
                 row
                 for row, slot in zip(rows, batch.slots, strict=True)
                 if slot not in written
             ]
-            self._journal.pending(fresh)
-            written.update(batch.slots)
+            if self._write(lambda journal: journal.pending(fresh)):
+                written.update(batch.slots)
             fault_point("journalled")
         outputs = [output for slot in batch.slots for output in self._outputs.of(slot)]
         offsets = {(p.topic, p.number): o for p, o in batch.offsets().items()}
@@ -220,10 +227,32 @@ class Committer:
         fault_point("committed")
         self._done(batch.slots, rows)
 
+    def _write(self, write: Callable[[Journal], None]) -> bool:
+        """Write to the journal; return whether it was, where it may be left out."""
+        if self._journal is None:
+            return False
+        if time.monotonic() < self._without_until:
+            return False
+        try:
+            write(self._journal)
+        except SystemUnavailable as error:
+            if self._required:
+                raise
+            # A database that hangs shall not cost every batch its timeout.
+            self._without_until = time.monotonic() + _WITHOUT_S
+            _log.error(
+                "%s: going on WITHOUT the journal, as journal.required says: what is"
+                " handled meanwhile will not be in it: %s",
+                self._group,
+                error,
+            )
+            return False
+        return True
+
     def _done(self, slots: list[Slot], rows: list[JournalRow]) -> None:
         if self._journal is not None:
             try:
-                self._journal.committed(rows)
+                self._write(lambda journal: journal.committed(rows))
             except SystemUnavailable as error:
                 # What Kafka has committed is done; the next batch marks these first.
                 self._unmarked = rows
@@ -319,7 +348,8 @@ class Committer:
                 if marked := self._journal.settle(self._group, topic, number, below):
                     _log.info("%s[%d]: %d rows settled", topic, number, marked)
             except SystemUnavailable as error:
-                self._unavailable(error)
+                if self._required:
+                    self._unavailable(error)
                 return
             self._settles.popleft()
 
@@ -348,7 +378,19 @@ class Committer:
             steps=outcome.steps,
             trace_id=trace_id(finished.trace, record),
             version=__version__,
+            payload=self._kept(record),
+            record_key=record.key,
+            headers=record.headers,
         )
+
+    def _kept(self, record: Record) -> bytes | None:
+        # A record that comes again is kept with its first reading.
+        again = record.at != record.origin
+        if self._journal is None or again or record.value is None:
+            return None
+        if not self._journal.keeps(len(record.value)):
+            return None
+        return self._outputs.redacted(record)
 
 
 def shared_identity(identity: str) -> str:

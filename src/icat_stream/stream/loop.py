@@ -215,6 +215,7 @@ class Loop:
             ledger=ledger,
             outputs=outputs,
             journal=self._journal,
+            required=settings.journal.required,
             tracing=tracing,
             counts=self._counts,
             on_outcome=self._on_outcome,
