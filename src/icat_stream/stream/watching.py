@@ -1,12 +1,13 @@
 """What Kafka itself says: lag, and dead letters that nobody has dealt with yet."""
 
 import logging
+import time
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from confluent_kafka import Consumer, KafkaException, TopicPartition
+from confluent_kafka import Consumer, KafkaError, KafkaException, TopicPartition
 
 from icat_stream.config import Settings
 from icat_stream.records import SystemUnavailable
@@ -17,6 +18,13 @@ from .markers import marked, state_topic
 _log = logging.getLogger("icat_stream.stream.librdkafka.watch")
 _log.addFilter(lambda _: False)
 _TIMEOUT_S = 10.0
+_BETWEEN_S = 0.2
+# A coordinator that moves, or that a new cluster has not made yet, is no outage.
+_MOVING = (
+    KafkaError.NOT_COORDINATOR,
+    KafkaError.COORDINATOR_NOT_AVAILABLE,
+    KafkaError.COORDINATOR_LOAD_IN_PROGRESS,
+)
 _BATCH = 1_000
 # Nobody deals with more than that one by one; beyond, it is "at least".
 _REMEMBERED = 100_000
@@ -101,7 +109,7 @@ class Watch:
         ]
         if not places:
             return
-        for place in client.committed(places, timeout=_TIMEOUT_S):
+        for place in _committed(client, places):
             low, high = client.get_watermark_offsets(place, timeout=_TIMEOUT_S)
             begin = place.offset if place.offset >= 0 else low
             if place.offset < 0 and self._settings.kafka.start == "latest":
@@ -162,3 +170,18 @@ class Watch:
             },
             logger=_log,
         )
+
+
+def _committed(client: Any, places: list[TopicPartition]) -> list[TopicPartition]:
+    end = time.monotonic() + _TIMEOUT_S
+    while True:
+        try:
+            found: list[TopicPartition] = client.committed(places, timeout=_TIMEOUT_S)
+            for place in found:
+                if place.error is not None:
+                    raise KafkaException(place.error)
+            return found
+        except KafkaException as error:
+            if error.args[0].code() not in _MOVING or time.monotonic() > end:
+                raise
+            time.sleep(_BETWEEN_S)
