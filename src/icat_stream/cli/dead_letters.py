@@ -7,12 +7,12 @@ from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
 from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, NoReturn
+from typing import TYPE_CHECKING, Annotated, NoReturn
 
 import typer
 
 from .searching import coordinates, moment
-from .terminal import on_terminal, print_table, printable, printable_bytes
+from .terminal import on_terminal, printable
 
 if TYPE_CHECKING:
     from icat_stream.config import Settings
@@ -22,7 +22,6 @@ if TYPE_CHECKING:
 app = typer.Typer(no_args_is_help=True)
 
 _SHOWN = 10
-_LONGEST = 10_000
 _SHORT = re.compile(r"(\d{1,9})@(\d{1,18})", re.ASCII)
 
 
@@ -94,6 +93,7 @@ def list_(
     Exit codes: 0 done; 2 bad usage or configuration; 5 Kafka is unavailable.
     """
     with _tool(config) as settings:
+        from icat_stream.cli.dead_letters_output import letter_values, print_letters
         from icat_stream.stream import DeadLetters
 
         selection = _selection(
@@ -107,10 +107,9 @@ def list_(
             found = letters.read(selection)
             if _as_json(output):
                 for letter in found:
-                    sys.stdout.write(json.dumps(_summary(letter)) + "\n")
+                    sys.stdout.write(json.dumps(letter_values(letter)) + "\n")
             else:
-                count = _table(found)
-                sys.stdout.write(f"{count} dead letters\n")
+                sys.stdout.write(f"dead letters: {print_letters(found)}\n")
             _tell_foreign(letters.foreign)
 
 
@@ -135,6 +134,7 @@ def show(
     Exit codes: 0 done; 2 bad usage or configuration; 5 Kafka is unavailable.
     """
     with _tool(config) as settings:
+        from icat_stream.cli.dead_letters_output import all_values, text_lines
         from icat_stream.stream import DeadLetters
 
         at = _place(settings, place)
@@ -151,9 +151,9 @@ def show(
                 _leave_usage(f"{letter.at}: its payload was not kept")
             save.write_bytes(letter.record.value or b"")
         if _as_json(output):
-            sys.stdout.write(json.dumps(_details(letter)) + "\n")
+            sys.stdout.write(json.dumps(all_values(letter)) + "\n")
         else:
-            sys.stdout.write("\n".join(_lines(letter)) + "\n")
+            sys.stdout.write("\n".join(text_lines(letter)) + "\n")
 
 
 @app.command()
@@ -232,6 +232,7 @@ def _deal(
     yes: bool,
     output: Output | None,
 ) -> None:
+    from icat_stream.cli.dead_letters_output import place_values
     from icat_stream.cli.exits import Exit
     from icat_stream.stream import Replay
 
@@ -258,7 +259,7 @@ def _deal(
         nonlocal problems
         problems += 1
         if as_json:
-            line = json.dumps({"at": _json_place(letter.at), "problem": problem})
+            line = json.dumps({"at": place_values(letter.at), "problem": problem})
             sys.stdout.write(line + "\n")
         else:
             sys.stderr.write(printable(f"{letter.at}: not {action.value}: {problem}"))
@@ -278,7 +279,7 @@ def _deal(
         summary = {action.value: done, "problems": problems}
         sys.stdout.write(json.dumps(summary) + "\n")
     else:
-        sys.stdout.write(f"{done} dead letters {action.value}\n")
+        sys.stdout.write(f"{action.value}: {done}\n")
     if problems:
         raise SystemExit(int(Exit.REJECTED))
 
@@ -287,6 +288,7 @@ def _preview(
     settings: "Settings", selection: "Selection", as_json: bool
 ) -> tuple[dict[int, int], int]:
     """Show what is meant; return the ends it was read to, and how much it is."""
+    from icat_stream.cli.dead_letters_output import print_letters
     from icat_stream.stream import DeadLetters
 
     with DeadLetters(settings) as letters:
@@ -300,7 +302,7 @@ def _preview(
         count = len(shown) + sum(1 for _ in found)
         foreign = letters.foreign
     if not as_json:
-        _table(iter(shown))
+        print_letters(iter(shown))
         if count > len(shown):
             sys.stdout.write(f"… and {count - len(shown)} more\n")
     _tell_foreign(foreign)
@@ -358,12 +360,6 @@ def _place(settings: "Settings", text: str) -> "Coordinates":
     return coordinates(text)
 
 
-def _utc(milliseconds: int) -> str:
-    from .journal_output import iso
-
-    return iso(milliseconds, seconds=True)
-
-
 def _leave_usage(message: str) -> NoReturn:
     from icat_stream.cli.exits import Exit, leave
 
@@ -377,88 +373,3 @@ def _as_json(output: Output | None) -> bool:
 def _tell_foreign(number: int) -> None:
     if number:
         sys.stderr.write(f"{number} dead letters of other groups are not shown\n")
-
-
-def _table(letters: "Iterator[DeadLetter]") -> int:
-    columns = ("letter", "rejected (UTC)", "consumer", "class", "reason", "")
-    return print_table(
-        columns,
-        (
-            (
-                f"{letter.at.partition}@{letter.at.offset}",
-                _utc(letter.record.timestamp),
-                letter.consumer or "",
-                letter.error_class,
-                letter.message,
-                letter.done or ("no payload" if letter.omitted else ""),
-            )
-            for letter in letters
-        ),
-        wide="reason",
-    )
-
-
-def _json_place(at: "Coordinates") -> dict[str, Any]:
-    return {"topic": at.topic, "partition": at.partition, "offset": at.offset}
-
-
-def _summary(letter: "DeadLetter") -> dict[str, Any]:
-    record = letter.record
-    return {
-        "at": _json_place(letter.at),
-        "rejected": record.timestamp,
-        "origin": _json_place(record.origin),
-        "published": record.origin_timestamp,
-        "consumer": letter.consumer,
-        "class": letter.error_class,
-        "reason": letter.message,
-        "attempts": record.attempts,
-        "objects": dict(letter.objects),
-        "key": None if record.key is None else printable_bytes(record.key),
-        "size": letter.size,
-        "payload": "omitted" if letter.omitted else "kept",
-        "state": letter.done or "waiting",
-    }
-
-
-def _details(letter: "DeadLetter") -> dict[str, Any]:
-    value = letter.record.value
-    return _summary(letter) | {
-        "version": letter.version,
-        "headers": [
-            [name, None if content is None else printable_bytes(content)]
-            for name, content in letter.record.headers
-        ],
-        "value": None if value is None else value.decode(errors="backslashreplace"),
-    }
-
-
-def _lines(letter: "DeadLetter") -> list[str]:
-    record = letter.record
-    lines = [
-        f"dead letter  {letter.at}, {letter.done or 'waiting'}",
-        f"rejected     {_utc(record.timestamp)} UTC by {letter.consumer}"
-        f" (icat-stream {letter.version}), attempts: {record.attempts}",
-        f"origin       {record.origin}, published {_utc(record.origin_timestamp)} UTC",
-        f"class        {letter.error_class}",
-        f"reason       {letter.message}",
-        *(f"{name:<12} {text}" for name, text in letter.objects.items()),
-        f"key          {printable_bytes(record.key)}",
-    ]
-    lines += [
-        f"header       {name}: {printable_bytes(content)}"
-        for name, content in record.headers
-        if not name.startswith("icat-stream.")
-    ]
-    if letter.omitted:
-        lines.append(
-            f"payload      {letter.size} bytes, not kept; sha256 {letter.sha256};"
-            f" `replay` reads {record.origin} again"
-        )
-        return [printable(line) for line in lines]
-    lines.append(f"payload      {letter.size} bytes")
-    text = (record.value or b"")[:_LONGEST].decode(errors="backslashreplace")
-    lines += text.replace("\t", "    ").replace("\r\n", "\n").split("\n")
-    if letter.size > _LONGEST:
-        lines.append(f"… (its first {_LONGEST} bytes; --save FILE writes all)")
-    return [printable(line) for line in lines]
