@@ -157,3 +157,16 @@ def test_who_has_seen_enough_may_leave(config):
     command = f"{BIN} journal export -c {config} | true; exit ${{PIPESTATUS[0]}}"
     done = subprocess.run(["bash", "-c", command], capture_output=True, timeout=60)
     assert (done.returncode, done.stderr) == (0, b"")
+
+
+def test_nothing_is_handled_again_unless_it_was_said_which_and_yes(config):
+    assert "which" in run("reingest", "-c", config, "--yes", code=2)[1]
+    said = run("reingest", "-c", config, "--investigation", "A", code=2)[1]
+    assert "1 messages" in said
+    assert "--yes" in said
+    assert "d 1" in said
+    nothing = run("reingest", "-c", config, "--dataset", "none", "--yes")
+    assert "nothing" in nothing[1]
+    # What waits is left alone; of the others, what came of them in the end counts.
+    waits = run("reingest", "-c", config, "--error-class", "dependency")
+    assert "nothing" in waits[1]

@@ -14,9 +14,13 @@ from .searching import coordinates, searching
 
 if TYPE_CHECKING:
     from icat_stream.config import Settings
-    from icat_stream.journal import Journal, Search
+    from icat_stream.journal import Entry, Journal, Search
+    from icat_stream.stream import Consumer
 
 app = typer.Typer(no_args_is_help=True)
+
+# Of what is about to be done.
+_SHOWN = 10
 
 
 class Output(StrEnum):
@@ -155,6 +159,120 @@ def export(config: ConfigOption, *, search: "Search") -> None:
 
         with closing(journal.entries.find(search)) as found:
             print_lines(entry_values(entry) for entry in found)
+
+
+@app.command()
+@searching
+def reingest(
+    config: ConfigOption,
+    *,
+    search: "Search",
+    yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
+    output: OutputOption = None,
+) -> None:
+    """Have messages handled again by the consumers that handled them before.
+
+    Of each message what became of it in the end must match; those that still wait are
+    left alone unless --outcome deferred is given.
+
+    Exit codes: 0 done; 2 bad usage or configuration; 3 some cannot be sent; 5 a system
+    is unavailable, or somebody else began to do the same.
+    """
+    from icat_stream.cli.exits import Exit, leave
+
+    with _journal(config) as (settings, journal):
+        from icat_stream.ingest.assembly import Line
+        from icat_stream.ingest.reingest import Reingest, again
+        from icat_stream.journal import Search
+        from icat_stream.stream import Halt
+
+        if search in (Search(), Search(last=True)):
+            leave(Exit.USAGE, "say which messages; all of them: --since 1970-01-01")
+        wanted = again(journal, search)
+        count = sum(each.rows for each in journal.entries.count(wanted))
+        _preview(journal, wanted, count)
+        if not count:
+            return
+        if not yes:
+            if not sys.stdin.isatty():
+                leave(
+                    Exit.USAGE,
+                    f"{count} messages would be handled again: nobody is there to ask,"
+                    " so say --yes",
+                )
+            typer.confirm(f"Handle {count} messages again?", abort=True, err=True)
+        told = _Told(count, as_json=not _is_table(output))
+        # Nothing is opened for it: keys and secrets are told from the record alone.
+        with Line(settings, dry_run=True) as line:
+            made: dict[str, Consumer] = {}
+
+            def consumer_of(name: str) -> "Consumer":
+                if name not in made:
+                    made[name] = line.consumers([name])[0].consumer
+                return made[name]
+
+            try:
+                with closing(
+                    Reingest(
+                        settings,
+                        journal,
+                        consumer_of=consumer_of,
+                        on_done=told.done,
+                        on_problem=told.problem,
+                    )
+                ) as tool:
+                    tool.run(wanted)
+            except Halt as halt:
+                leave(Exit(halt.code), halt.reason)
+        told.sum_up()
+        if told.problems:
+            raise SystemExit(int(Exit.REJECTED))
+
+
+class _Told:
+    """Tells how far a re-ingestion is."""
+
+    def __init__(self, count: int, *, as_json: bool) -> None:
+        self._count = count
+        self._as_json = as_json
+        self.sent = 0
+        self.problems = 0
+
+    def done(self, number: int) -> None:
+        self.sent += number
+        sys.stderr.write(f"sent {self.sent} of {self._count}\n")
+
+    def problem(self, entry: "Entry", problem: str) -> None:
+        from .journal_output import clean, print_lines
+
+        self.problems += 1
+        if self._as_json:
+            print_lines([{"message": str(entry.origin), "problem": problem}])
+        else:
+            sys.stderr.write(clean(f"{entry.origin}: not sent: {problem}") + "\n")
+
+    def sum_up(self) -> None:
+        from .journal_output import print_lines
+
+        if self._as_json:
+            print_lines([{"sent": self.sent, "problems": self.problems}])
+        else:
+            sys.stdout.write(f"{self.sent} messages sent to be handled again\n")
+
+
+def _preview(journal: "Journal", search: "Search", count: int) -> None:
+    from rich.console import Console
+
+    from .journal_output import print_entries
+
+    if not count:
+        sys.stderr.write("nothing is found\n")
+        return
+    print_entries(
+        Console(stderr=True), list(journal.entries.find(search, limit=_SHOWN))
+    )
+    if count > _SHOWN:
+        sys.stderr.write(f"… and {count - _SHOWN} more\n")
 
 
 def _is_table(output: Output | None) -> bool:

@@ -74,7 +74,7 @@ def print_entries(console: Console, entries: Sequence[Entry]) -> None:
             iso(entry.row.origin_time, seconds=True),
             plain(_place(entry)),
             Text(entry.row.outcome, style=_STYLES.get(entry.row.outcome, "")),
-            plain(_about(entry)),
+            Text("\n".join(_about(entry))),
             plain(_shortened(_reason(entry))),
         )
     console.print(table)
@@ -93,7 +93,7 @@ def print_way(console: Console, entries: Sequence[Entry]) -> None:
             "reason": plain(_reason(entry)),
             "read at": plain(f"{entry.at}, {iso(row.at.time)}"),
             "written": plain(iso(entry.written_at)),
-            "about": plain(_about(entry)),
+            "about": Text("\n".join(_about(entry))),
             "type": plain(f"{row.message_type or '?'} ({row.message_format or '?'})"),
             "key": plain(row.key or ""),
             "size": plain(f"{row.size} bytes, sha256 {row.sha256}"),
@@ -177,10 +177,10 @@ def _place(entry: Entry) -> str:
     return f"{entry.origin} (at {entry.at})"
 
 
-def _about(entry: Entry) -> str:
+def _about(entry: Entry) -> list[str]:
     # Identifiers that programs use are left to JSON.
     named = {n: v for n, v in entry.row.objects.items() if not n.endswith("_id")}
-    return ", ".join(f"{name} {value}" for name, value in named.items())
+    return [f"{name} {clean(str(value))}" for name, value in named.items()]
 
 
 def _reason(entry: Entry) -> str:

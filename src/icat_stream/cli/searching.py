@@ -155,9 +155,9 @@ def _search(
     return Search(
         since=None if since is None else moment(since),
         until=None if until is None else moment(until),
-        groups=group or (),
-        topics=topic or (),
-        outcomes=[each.value for each in outcome or ()],
+        groups=tuple(group or ()),
+        topics=tuple(topic or ()),
+        outcomes=tuple(each.value for each in outcome or ()),
         message=None if message is None else coordinates(message),
         investigation=investigation,
         dataset=dataset,

@@ -1,6 +1,7 @@
 """Finding rows of the journal, as people ask for them."""
 
 import json
+import zlib
 from collections.abc import Callable, Generator, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
@@ -24,7 +25,7 @@ from sqlalchemy import (
 from icat_stream.records import Coordinates
 
 from .rows import JournalRow, RowKey
-from .tables import outcomes
+from .tables import SEVERAL, outcomes
 
 # Rows at a time from the database: memory stays flat however many there are.
 _AT_ONCE = 500
@@ -108,6 +109,15 @@ class Entry:
         return Coordinates(row.origin_topic, row.origin_partition, row.origin_offset)
 
 
+@dataclass(frozen=True, slots=True)
+class Kept:
+    """A record that the journal has kept, without its secrets."""
+
+    key: bytes | None
+    value: bytes
+    headers: tuple[tuple[str, bytes | None], ...]
+
+
 class By(StrEnum):
     """What rows can be counted by."""
 
@@ -182,7 +192,7 @@ class Entries:
         if newest_first:
             order = [column.desc() for column in order]  # type: ignore[misc]
         with self._read() as connection:
-            query = _that(search, select(outcomes), connection).order_by(*order)
+            query = _that(search, select(*_SHOWN), connection).order_by(*order)
             if limit is not None:
                 query = query.limit(limit)
             found = connection.execution_options(yield_per=_AT_ONCE).execute(query)
@@ -210,6 +220,35 @@ class Entries:
         unique = {entry.row.at: entry for entry in found}
         return sorted(
             unique.values(), key=lambda e: (e.row.at.group, e.row.at.time, e.written_at)
+        )
+
+    def kept(self, entry: Entry) -> Kept | None:
+        """Return a message as it was first published; ``None`` if it was not kept.
+
+        Parameters
+        ----------
+        entry
+            Any of its rows.
+        """
+        c, row = outcomes.c, entry.row
+        query = select(c.payload, c.record_key, c.headers).where(
+            c.group == row.at.group,
+            c.topic == row.origin_topic,
+            c.partition == row.origin_partition,
+            c.offset == row.origin_offset,
+            c.time == row.origin_time,
+        )
+        with self._read() as connection:
+            found = connection.execute(query).one_or_none()
+        if found is None or found.payload is None:
+            return None
+        return Kept(
+            key=found.record_key,
+            value=zlib.decompress(found.payload),
+            headers=tuple(
+                (name, None if value is None else value.encode("latin-1"))
+                for name, value in found.headers or ()
+            ),
         )
 
     def count(self, search: Search, by: Sequence[By] = ()) -> list[Count]:
@@ -345,18 +384,22 @@ def _groups(connection: Connection) -> list[str]:
 def _investigation(name: str) -> ColumnElement[bool]:
     if "/" in name or "*" in name:
         return _named("investigation", name)
-    # All visits.
-    return or_(_named("investigation", name), _named("investigation", f"{name}/*"))
+    column = outcomes.c.investigation
+    return or_(
+        _named("investigation", name),
+        # All visits: "0" follows "/", so that it is one range of the index.
+        and_(column > f"{name}/", column < f"{name}0"),
+        and_(column == SEVERAL, _named("investigation", f"{name}/*")),
+    )
 
 
 def _named(kind: str, value: str) -> ColumnElement[bool]:
-    objects = outcomes.c.objects
-    # Of several names it is one; as JSON has it.
-    needle = json.dumps(value)[:-1].replace("*", "") if value.endswith("*") else None
-    several = cast(objects[kind], Text).contains(
-        needle or json.dumps(value), autoescape=True
-    )
-    return or_(_like(objects[kind].as_string(), value), several)
+    column, objects = outcomes.c[kind], outcomes.c.objects
+    whole = json.dumps(value)
+    # As JSON has it, and as its beginning has it.
+    needle = whole[:-1].replace("*", "") if value.endswith("*") else whole
+    several = cast(objects[kind], Text).contains(needle, autoescape=True)
+    return or_(_like(column, value), and_(column == SEVERAL, several))
 
 
 def _like(column: ColumnElement[Any], value: str) -> ColumnElement[bool]:
@@ -371,6 +414,12 @@ def _entry(found: Any) -> Entry:
     return Entry(JournalRow(at=at, **values), found.state, found.written_at)
 
 
+_KEPT = ("payload", "record_key", "headers")
 _FIELDS = tuple(
-    name for name in JournalRow.__dataclass_fields__ if name in outcomes.columns
+    name
+    for name in JournalRow.__dataclass_fields__
+    if name in outcomes.columns and name not in _KEPT
 )
+_SHOWN = [
+    outcomes.c[name] for name in (*RowKey._fields, *_FIELDS, "state", "written_at")
+]

@@ -11,15 +11,17 @@ nothing here.  :func:`dry_run` only looks.
 
 from .collector import relax_collector
 from .consumer import Consumer, LaneScoped, Parking, Probing, Secretive
-from .dead_letters import DeadLetter, DeadLetters, Selection
+from .dead_letters import DeadLetter, DeadLetters, Selection, reader
 from .dryrun import dry_run
 from .loop import Loop
 from .markers import Action
-from .replay import Replay
+from .outputs import Output
+from .replay import Replay, fetch
 from .resending import Fenced, Sender, Undecided, prepare, retry_output
 from .results import Halt, RunResult
 from .sending import announce_again, send_events
 from .status import LaneStatus, LoopStatus
+from .topics import group_of, retry_topics
 from .watching import Depths, Watch
 
 __all__ = [
@@ -34,6 +36,7 @@ __all__ = [
     "LaneStatus",
     "Loop",
     "LoopStatus",
+    "Output",
     "Parking",
     "Probing",
     "Replay",
@@ -45,8 +48,12 @@ __all__ = [
     "Watch",
     "announce_again",
     "dry_run",
+    "fetch",
+    "group_of",
     "prepare",
+    "reader",
     "relax_collector",
     "retry_output",
+    "retry_topics",
     "send_events",
 ]
