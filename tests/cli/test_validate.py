@@ -11,8 +11,10 @@ def test_valid(facility, run):
 def test_connect(facility, run):
     done = run("icat_validate_config", facility.config, "--connect")
     assert done.code == 0, done.out
-    for system in ("kafka", "icat", "ids", "journal", "files"):
+    for system in ("kafka", "icat", "ids", "files"):
         assert f"{system}: reached" in done.out
+    # Whether it is there depends on what ran before.
+    assert "journal: reached" in done.out or "journal: will be made" in done.out
 
 
 def test_connect_to_what_is_down(facility, run):
@@ -37,7 +39,8 @@ def test_unknown_handler(facility, run):
     )
     done = run("icat_validate_config", config)
     assert done.code == 2
-    assert "no handler 'fil_written': known are file_written" in done.err
+    assert "no handler 'fil_written': known are " in done.err
+    assert "file_written" in done.err
 
 
 def test_mistake_in_a_schema(facility, run, tmp_path):
