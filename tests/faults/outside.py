@@ -191,6 +191,18 @@ class Facility:
         connection.close()
         return rows
 
+    def done(self) -> int:
+        """Return how many records have an outcome in the journal."""
+        try:
+            return int(
+                self.journal("SELECT COUNT(*) FROM outcomes WHERE state = 'committed'")[
+                    0
+                ][0]
+            )
+        except sqlite3.OperationalError:
+            # Its tables are not there yet.
+            return 0
+
     def committed(self) -> dict[tuple[str, int], int]:
         """Return the group's committed offsets."""
         admin = AdminClient({"bootstrap.servers": self.endpoints["kafka"]})

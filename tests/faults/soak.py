@@ -43,6 +43,8 @@ STEPS = (
 # Longer than the session's timeout of 6 s: its partitions are somebody else's by then.
 FROZEN_S = 8.0
 QUIET_S = 120.0
+DRAIN_S = 900.0
+PROGRESS_S = 15.0
 BROKER = {
     "broker.session.timeout.ms": "2000",
     "broker.heartbeat.interval.ms": "500",
@@ -457,6 +459,7 @@ def _soak(
     writer.start()
     chance = random.Random(seed + 1)
     said = begun
+    done = 0
     try:
         while fleet.exits[-signal.SIGKILL] < kills:
             now = time.monotonic()
@@ -464,14 +467,16 @@ def _soak(
                 break
             fleet.look(disturber.fault)
             disturber.disturb()
+            # Whoever is killed before it has done anything proves nothing.
+            done = _wait_for_progress(facility, fleet, disturber, done)
             if now - said > 30:
                 said = now
                 print(
                     f"{now - begun:6.0f} s: {fleet.exits[-signal.SIGKILL]} kills,"
-                    f" {writer.announced.count} announced",
+                    f" {done} of {writer.announced.count} done",
                     flush=True,
                 )
-            time.sleep(chance.uniform(0.1, 1.2))
+            time.sleep(chance.uniform(0.0, 0.5))
     finally:
         announced = writer.stop()
         disturber.end()
@@ -479,7 +484,7 @@ def _soak(
     killed = fleet.exits[-signal.SIGKILL]
     # What was put off is due within 10 s; the second run finds what the first put off.
     end = time.monotonic() + QUIET_S
-    while facility.run_until_end()["deferred"] and time.monotonic() < end:
+    while facility.run_until_end(DRAIN_S)["deferred"] and time.monotonic() < end:
         time.sleep(2)
     wrong = check(facility, announced)
     took = time.monotonic() - begun
@@ -494,12 +499,25 @@ def _soak(
     return wrong
 
 
+def _wait_for_progress(
+    facility: Facility, fleet: Fleet, disturber: Disturber, before: int
+) -> int:
+    """Wait until more is done than before, though not for ever."""
+    end = time.monotonic() + PROGRESS_S
+    while True:
+        fleet.look(disturber.fault)
+        done = facility.done()
+        if done > before or time.monotonic() > end:
+            return done
+        time.sleep(0.1)
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--kills", type=int, default=1000)
     parser.add_argument("--minutes", type=float, default=90)
-    parser.add_argument("--rate", type=float, default=5, help="files a second")
-    parser.add_argument("--instances", type=int, default=3)
+    parser.add_argument("--rate", type=float, default=10, help="files a second")
+    parser.add_argument("--instances", type=int, default=2)
     parser.add_argument("--seed", type=int, default=int(time.time()))
     parser.add_argument("--keep", type=Path, help="leave everything in this folder")
     options = parser.parse_args()
