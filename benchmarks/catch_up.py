@@ -32,7 +32,7 @@ LIMIT = LANES / CALL_S
 
 def measure(quick: bool) -> list[Result]:
     """Return the rate, the memory, and what it costs that another one joins."""
-    few, many = (10_000, 100_000) if quick else (100_000, 1_000_000)
+    few, many = (50_000, 250_000) if quick else (100_000, 1_000_000)
     seconds = 20.0 if quick else 60.0
     with broker() as kafka:
         alone = _follow(kafka.bootstrap, fill(kafka.bootstrap, few), [0.0], seconds)

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import yaml
-from confluent_kafka import Consumer, Message, TopicPartition
+from confluent_kafka import Consumer, KafkaException, Message, TopicPartition
 
 from icat_stream.sandbox.announcer import Announcer, write_files
 from icat_stream.sandbox.samples import SampleFile
@@ -111,10 +111,16 @@ class Facility:
         known = self._counter.list_topics(timeout=30).topics
         if EVENTS not in known:
             return 0
-        return sum(
-            self._counter.get_watermark_offsets(TopicPartition(EVENTS, number), 30)[1]
-            for number in known[EVENTS].partitions
-        )
+        try:
+            return sum(
+                self._counter.get_watermark_offsets(TopicPartition(EVENTS, number), 30)[
+                    1
+                ]
+                for number in known[EVENTS].partitions
+            )
+        except KafkaException:
+            # A topic that was just made has no leader for a moment.
+            return 0
 
     def hurt(self, kind: str, **details: Any) -> None:
         """Put a fault of the catalogue in force, or ``clear`` them."""

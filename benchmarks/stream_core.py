@@ -85,7 +85,8 @@ def fill(bootstrap: str, records: int) -> str:
     """Make a topic with records in it."""
     topic = f"source-{uuid.uuid4().hex[:8]}"
     admin = AdminClient({"bootstrap.servers": bootstrap})
-    for name in (topic, "events", "dead-letters"):
+    known = admin.list_topics(timeout=30).topics
+    for name in {topic, "events", "dead-letters"} - set(known):
         new = NewTopic(name, PARTITIONS, 1)
         admin.create_topics([new])[name].result()
     producer = Producer({"bootstrap.servers": bootstrap, "linger.ms": 20})

@@ -3,7 +3,7 @@
     PYTHONPATH=tests python -m faults.fuzz --messages 10000000 --files 1000
 
 Anything but an answer or the readers' own exceptions is a finding, and so is an input
-that takes long, a child that has to be replaced, and memory that grows.
+that takes long; for messages and documents also memory that grows.
 """
 
 import argparse

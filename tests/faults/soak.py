@@ -42,7 +42,8 @@ STEPS = (
 )
 # Longer than the session's timeout of 6 s: its partitions are somebody else's by then.
 FROZEN_S = 8.0
-QUIET_S = 120.0
+# What was put off is looked at until it has ended, however busy the machine.
+QUIET_S = 900.0
 DRAIN_S = 900.0
 PROGRESS_S = 15.0
 BROKER = {
