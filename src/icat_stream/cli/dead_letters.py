@@ -11,8 +11,10 @@ from typing import TYPE_CHECKING, Annotated, NoReturn
 
 import typer
 
+from icat_stream.records import printable
+
 from .searching import coordinates, moment
-from .terminal import on_terminal, printable
+from .terminal import on_terminal
 
 if TYPE_CHECKING:
     from icat_stream.config import Settings

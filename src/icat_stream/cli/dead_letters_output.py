@@ -3,11 +3,11 @@
 from collections.abc import Iterable
 from typing import Any
 
-from icat_stream.records import Coordinates
+from icat_stream.records import Coordinates, printable
 from icat_stream.stream import DeadLetter
 
 from .journal_output import iso
-from .terminal import print_table, printable, printable_bytes
+from .terminal import print_table, printable_bytes
 
 _LONGEST = 10_000
 

@@ -4,19 +4,11 @@ import sys
 from collections.abc import Iterable, Sequence
 from itertools import islice
 
+from icat_stream.records import printable
+
 # Rows of which the widths of columns are made; a table is printed in such pieces, so
 # that a long one takes no memory.
 _PIECE = 200
-
-
-def printable(text: str) -> str:
-    """Return a text with everything escaped that is not seen, but may act."""
-    if text.isprintable():
-        return text
-    return "".join(
-        each if each.isprintable() else each.encode("unicode_escape").decode()
-        for each in text
-    )
 
 
 def printable_bytes(value: bytes | None) -> str:

@@ -15,6 +15,7 @@ from icat_stream.records import (
     OutcomeKind,
     Plan,
     Record,
+    printable,
 )
 
 # Of files, and of changes: a dataset may have tens of thousands.
@@ -55,7 +56,8 @@ def outcome_text(record: Record, outcome: Outcome) -> str:
     if outcome.plan is not None:
         lines += ["  " + text for text in plan_text(outcome.plan, outcome.diff)]
     lines += [f"  wrote {text}" for text in outcome.written]
-    return "\n".join(lines)
+    # Much of it is what others wrote.
+    return "\n".join(map(printable, lines))
 
 
 def plan_text(plan: Plan, diff: Diff | None) -> list[str]:

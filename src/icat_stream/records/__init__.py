@@ -52,6 +52,7 @@ from .plan import (
 )
 from .record import Coordinates, Record
 from .serialising import as_text, digest, from_text
+from .text import printable
 from .versions import is_higher
 
 __all__ = [
@@ -100,4 +101,5 @@ __all__ = [
     "explained",
     "from_text",
     "is_higher",
+    "printable",
 ]

@@ -9,6 +9,8 @@ from pathlib import Path
 
 from opentelemetry import trace
 
+from icat_stream.records import printable
+
 current_record: ContextVar[object] = ContextVar("current_record", default="-")
 """Coordinates of the record that this thread handles; as text only when logged."""
 
@@ -21,6 +23,13 @@ class _Context(logging.Filter):
         context = trace.get_current_span().get_span_context()
         record.trace = format(context.trace_id, "032x") if context.is_valid else "-"
         return True
+
+
+class _Text(logging.Formatter):
+    def formatMessage(self, record: logging.LogRecord) -> str:
+        # Names that others chose are in it: none shall move a terminal's cursor.
+        record.message = printable(record.message)
+        return super().formatMessage(record)
 
 
 class _Json(logging.Formatter):
@@ -60,7 +69,7 @@ def configure_logging(level: str, file: Path | None, *, as_json: bool = False) -
         if file is None
         else logging.FileHandler(file, encoding="utf-8")
     )
-    handler.setFormatter(_Json() if as_json else logging.Formatter(_FORMAT))
+    handler.setFormatter(_Json() if as_json else _Text(_FORMAT))
     handler.addFilter(_Context())
     root = logging.getLogger()
     for old in root.handlers[:]:
