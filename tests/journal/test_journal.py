@@ -15,7 +15,7 @@ from alembic.migration import MigrationContext
 from sqlalchemy import create_engine, inspect, text
 
 from icat_stream.config import ConfigError, JournalSettings
-from icat_stream.journal import Journal, JournalRow, RowKey, migrations
+from icat_stream.journal import Journal, JournalRow, RowKey, Search, migrations
 from icat_stream.journal.tables import metadata
 from icat_stream.records import SystemUnavailable
 
@@ -149,10 +149,40 @@ def test_tables_from_before_their_revisions_were_kept_are_taken_over(url):
         connection.execute(
             text("INSERT INTO jobs VALUES ('j', 'nickel', NULL, 4102444800000)")
         )
+        about = '{"investigation": "A/1", "dataset": ["d 1", "d 2"]}'
+        values = {
+            "group": "g",
+            "topic": "t",
+            "partition": 0,
+            "offset": 1,
+            "time": 1,
+            "origin_topic": "t",
+            "origin_partition": 0,
+            "origin_offset": 1,
+            "origin_time": 1,
+            "sha256": "",
+            "size": 0,
+            "objects": about,
+            "outcome": "ingested",
+            "text": "",
+            "attempts": 1,
+            "steps": "{}",
+            "version": "",
+            "state": "committed",
+            "writer": "",
+            "written_at": 1,
+        }
+        columns = ", ".join(f'"{name}"' for name in values)
+        places = ", ".join(f":{name}" for name in values)
+        connection.execute(
+            text(f"INSERT INTO outcomes ({columns}) VALUES ({places})"), values
+        )
     engine.dispose()
     journal = Journal(JournalSettings(url=url))
     journal.create()
     assert journal.sample_of_job("j") == "nickel"
+    for search in (Search(investigation="A"), Search(dataset="d 2")):
+        assert len(list(journal.entries.find(search))) == 1
     journal.close()
 
 

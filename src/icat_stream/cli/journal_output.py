@@ -2,7 +2,7 @@
 
 import json
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -18,6 +18,8 @@ _STYLES = {
     "deferred": "yellow",
     "rejected": "red",
 }
+# What a list has room for.
+_SEARCHED = ("investigation", "dataset", "file", "user")
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
@@ -72,9 +74,9 @@ def print_entries(console: Console, entries: Sequence[Entry]) -> None:
     for entry in entries:
         table.add_row(
             iso(entry.row.origin_time, seconds=True),
-            plain(_place(entry)),
+            plain(str(entry.origin)),
             Text(entry.row.outcome, style=_STYLES.get(entry.row.outcome, "")),
-            Text("\n".join(_about(entry))),
+            Text("\n".join(_about(entry, _SEARCHED))),
             plain(_shortened(_reason(entry))),
         )
     console.print(table)
@@ -171,16 +173,14 @@ def plain(text: str) -> Text:
     return Text(clean(text))
 
 
-def _place(entry: Entry) -> str:
-    if entry.at == entry.origin:
-        return str(entry.origin)
-    return f"{entry.origin} (at {entry.at})"
-
-
-def _about(entry: Entry) -> list[str]:
+def _about(entry: Entry, names: Collection[str] = ()) -> list[str]:
     # Identifiers that programs use are left to JSON.
     named = {n: v for n, v in entry.row.objects.items() if not n.endswith("_id")}
-    return [f"{name} {clean(str(value))}" for name, value in named.items()]
+    return [
+        f"{name} {clean(str(value))}"
+        for name, value in named.items()
+        if not names or name in names
+    ]
 
 
 def _reason(entry: Entry) -> str:

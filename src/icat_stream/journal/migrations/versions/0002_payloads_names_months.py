@@ -8,6 +8,13 @@ down_revision = "0001"
 branch_labels = None
 depends_on = None
 
+# An asterisk stands for a list of names, which is in the objects.
+_SQLITE = """UPDATE outcomes SET NAME = CASE json_type(objects, '$.NAME')
+ WHEN 'text' THEN substr(json_extract(objects, '$.NAME'), 1, 255)
+ WHEN 'array' THEN '*' END"""
+_POSTGRESQL = """UPDATE outcomes SET NAME = CASE json_typeof(objects->'NAME')
+ WHEN 'string' THEN left(objects->>'NAME', 255)
+ WHEN 'array' THEN '*' END"""
 _KEY = ("group", "topic", "partition", "offset", "time")
 
 
@@ -22,6 +29,10 @@ def upgrade() -> None:
     op.add_column("outcomes", sa.Column("payload", sa.LargeBinary))
     op.add_column("outcomes", sa.Column("record_key", sa.LargeBinary))
     op.add_column("outcomes", sa.Column("headers", sa.JSON))
+    # Rows from before are searched by their names as well.
+    told = _POSTGRESQL if is_postgresql else _SQLITE
+    for name in names:
+        op.execute(told.replace("NAME", name))
     if is_postgresql:
         _partition()
     op.create_index("outcomes_time", "outcomes", ["time"])
