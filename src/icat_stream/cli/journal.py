@@ -243,13 +243,15 @@ class _Told:
         sys.stderr.write(f"sent {self.sent} of {self._count}\n")
 
     def problem(self, entry: "Entry", problem: str) -> None:
-        from .journal_output import clean, print_lines
+        from icat_stream.records import printable
+
+        from .journal_output import print_lines
 
         self.problems += 1
         if self._as_json:
             print_lines([{"message": str(entry.origin), "problem": problem}])
         else:
-            sys.stderr.write(clean(f"{entry.origin}: not sent: {problem}") + "\n")
+            sys.stderr.write(printable(f"{entry.origin}: not sent: {problem}") + "\n")
 
     def sum_up(self) -> None:
         from .journal_output import print_lines

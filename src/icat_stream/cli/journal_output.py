@@ -11,6 +11,7 @@ from rich.table import Table
 from rich.text import Text
 
 from icat_stream.journal import By, Count, Entry
+from icat_stream.records import printable
 
 _STYLES = {
     "ingested": "green",
@@ -88,7 +89,9 @@ def print_way(console: Console, entries: Sequence[Entry]) -> None:
         row = entry.row
         if not number or row.at.group != entries[number - 1].row.at.group:
             origin = f"{entry.origin}, published {iso(row.origin_time)}"
-            console.print(Text(f"{origin}, for {clean(row.at.group)}", style="bold"))
+            console.print(
+                Text(f"{origin}, for {printable(row.at.group)}", style="bold")
+            )
         facts = {
             "outcome": Text(row.outcome, style=_STYLES.get(row.outcome, "")),
             "state": plain("" if entry.state == "committed" else entry.state),
@@ -163,21 +166,16 @@ def iso(milliseconds: int, *, seconds: bool = False) -> str:
     return time.isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
-def clean(text: str) -> str:
-    """Return text that does nothing to a terminal: it may come from anybody."""
-    return "".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in text)
-
-
 def plain(text: str) -> Text:
     """Return text for a table, without what a terminal or its markup would obey."""
-    return Text(clean(text))
+    return Text(printable(text))
 
 
 def _about(entry: Entry, names: Collection[str] = ()) -> list[str]:
     # Identifiers that programs use are left to JSON.
     named = {n: v for n, v in entry.row.objects.items() if not n.endswith("_id")}
     return [
-        f"{name} {clean(str(value))}"
+        f"{name} {printable(str(value))}"
         for name, value in named.items()
         if not names or name in names
     ]
