@@ -12,9 +12,9 @@ from confluent_kafka import Producer
 from icat_stream import __version__
 from icat_stream.journal import Journal, JournalRow, RowKey
 from icat_stream.records import Outcome, Record, SystemUnavailable
+from icat_stream.telemetry.faults import fault_point
 
 from .counting import Counts
-from .faults import fault_point
 from .handling import too_large
 from .ledger import Batch, Ledger
 from .outputs import Output, Outputs

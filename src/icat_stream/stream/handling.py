@@ -19,9 +19,9 @@ from icat_stream.records import (
     SystemUnavailable,
 )
 from icat_stream.telemetry import current_record
+from icat_stream.telemetry.faults import fault_point
 
 from .consumer import Consumer
-from .faults import fault_point
 from .ledger import Ledger
 from .policy import BUG, Again, DeadLetter, Pause, PutOff, Stop, decide
 from .slots import Finished, Slot, Way

@@ -13,8 +13,9 @@ from confluent_kafka import (
     TopicPartition,
 )
 
+from icat_stream.telemetry.faults import fault_point
+
 from .calling import Caller, HangingError
-from .faults import fault_point
 from .outputs import Output
 from .results import UNAVAILABLE, Halt
 

@@ -17,11 +17,11 @@ from confluent_kafka.admin import (  # type: ignore[attr-defined]
 
 from icat_stream.config import Settings
 from icat_stream.records import Coordinates, Record, SystemUnavailable
+from icat_stream.telemetry.faults import fault_point
 
 from . import topics
 from .consumer import Consumer
 from .dead_letters import DeadLetter, DeadLetters, Ends, Selection, answering, reader
-from .faults import fault_point
 from .markers import Action, marker, state_topic
 from .outputs import Output
 from .resending import Fenced, Sender, Undecided, prepare, retry_output
