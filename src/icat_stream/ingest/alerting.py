@@ -1,5 +1,6 @@
 """Telling people what is wrong, and when it is over, by a webhook."""
 
+import http.client
 import json
 import logging
 import socket
@@ -118,7 +119,7 @@ class Alerter:
             )
             with urllib.request.urlopen(request, timeout=_TIMEOUT_S) as answer:  # noqa: S310
                 answer.read(1)
-        except (OSError, ValueError) as error:
+        except (OSError, ValueError, http.client.HTTPException) as error:
             self._complain(error)
             return False
         _log.info("alert sent: %s: %s", status, state.problem.text)
