@@ -4,6 +4,7 @@ import re
 import threading
 import time
 import zlib
+from contextlib import closing
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -223,6 +224,15 @@ def test_a_password_is_never_shown(tmp_path):
     assert "127.0.0.1:1" in str(caught.value)
 
 
+def test_a_password_among_the_options_of_the_url_is_not_shown_either():
+    journal = Journal(
+        JournalSettings(url="postgresql://me@127.0.0.1:1/db?password=s3cret")
+    )
+    with pytest.raises(SystemUnavailable, match=r"127\.0\.0\.1:1/db") as caught:
+        journal.ping()
+    assert "s3cret" not in str(caught.value)
+
+
 @pytest.mark.parametrize("url", ["sqlite://", "mysql://x/y", "not a url"])
 def test_an_url_that_will_not_do_is_named(url):
     with pytest.raises(ValueError, match=r"journal|sqlite"):
@@ -236,6 +246,8 @@ def test_an_url_that_will_not_do_is_named(url):
         {"objects": {"size": float("nan")}},
         {"objects": {"text": "nul \0"}},
         {"message_type": "x" * 300, "error_class": "y" * 300},
+        {"objects": {"dataset": ["half \ud800", "nul \0"]}},
+        {"attempts": 2**40},
         {"origin_offset": 2**70, "origin_time": 2**70, "origin_partition": 2**40},
     ],
 )
@@ -243,6 +255,26 @@ def test_values_that_a_database_refuses_are_no_reason_to_stop(journal, fields):
     journal.pending([row(1, **fields), row(2)])
     journal.committed([row(1, **fields), row(2)])
     assert [each[1] for each in stored(journal)] == ["committed", "committed"]
+
+
+def test_names_in_a_list_stay_as_they_are_and_can_be_searched(journal):
+    names = ["C:\\u0000 run", "half \ud800", "nul \0"]
+    journal.pending([row(1, objects={"dataset": names}), row(2)])
+    found = list(journal.entries.find(Search(dataset="C:\\u0000 run")))
+    assert [entry.at.offset for entry in found] == [1]
+    assert found[0].row.objects["dataset"] == [names[0], "half ?", "nul �"]
+
+
+def test_newest_claims_are_on_the_disk_at_once_where_no_rows_follow(url):
+    asked = {"sqlite": "PRAGMA synchronous", "postgresql": "SHOW synchronous_commit"}
+    said = {}
+    for required in (True, False):
+        with closing(Journal(JournalSettings(url=url, required=required))) as journal:
+            journal.create()
+            with journal._begin(journal._lazy_engine) as connection:
+                question = asked[url.partition(":")[0]]
+                said[required] = str(connection.scalar(text(question)))
+    assert said in ({True: "1", False: "2"}, {True: "off", False: "on"})
 
 
 @pytest.mark.parametrize(

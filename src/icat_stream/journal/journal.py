@@ -86,8 +86,9 @@ class Journal:
             where=outcomes.c.state != COMMITTED,
         )
         # Its transactions need not be on disk before the rows of the same records
-        # are: whatever was written before those goes to the disk with them.
-        self._lazy_engine = _engine(settings, lazy=True)
+        # are: whatever was written before those goes to the disk with them.  Where
+        # rows may be left out, nothing would follow.
+        self._lazy_engine = _engine(settings, lazy=settings.required)
         self.newest = Newest(lambda: self._begin(self._lazy_engine), self._engine.name)
         self._reading = self._engine.execution_options(**_READS)
         self.entries = Entries(lambda: self._begin(self._reading))
@@ -317,7 +318,9 @@ class Journal:
         except SQLAlchemyError as error:
             # The driver's words only: SQLAlchemy's own would repeat all the values.
             words = error.orig if isinstance(error, StatementError) else error
-            where = self._engine.url.render_as_string(hide_password=True)
+            # Its options may hold a password as well, which nobody hides there.
+            url = self._engine.url.set(query={})
+            where = url.render_as_string(hide_password=True)
             raise SystemUnavailable(
                 f"the journal {where} fails: {words}", system="journal"
             ) from error
@@ -351,7 +354,7 @@ class Journal:
             "outcome": row.outcome,
             "error_class": _short(row.error_class, 32),
             "text": _clean(row.text),
-            "attempts": row.attempts,
+            "attempts": min(row.attempts, 2**31 - 1),
             "steps": dict(row.steps),
             "trace_id": row.trace_id,
             "version": row.version,
@@ -395,9 +398,20 @@ def _as_json(value: Mapping[str, Any]) -> Any:
     """Return something that can be stored, whatever a handler put together."""
     try:
         text = json.dumps(dict(value), default=str, allow_nan=False)
-        return json.loads(text.replace("\\u0000", ""))
+        return _cleaned(json.loads(text))
     except (TypeError, ValueError, RecursionError) as error:
         return {"not journalled": str(error)[:200]}
+
+
+def _cleaned(value: Any) -> Any:
+    match value:
+        case str():
+            return _clean(value)
+        case list():
+            return [_cleaned(each) for each in value]
+        case dict():
+            return {_clean(name): _cleaned(each) for name, each in value.items()}
+    return value
 
 
 def _settled(group: str, topic: str, partition: int) -> Any:
