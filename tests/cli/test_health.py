@@ -149,6 +149,26 @@ def test_without_an_address_it_says_what_to_set(facility, run):
     assert "health.listen" in done.err
 
 
+def test_something_else_on_the_port_is_no_daemon(run):
+    with socket.socket() as server:
+        server.bind(("127.0.0.1", 0))
+        server.listen()
+
+        def greet():
+            client, _ = server.accept()
+            with client:
+                client.recv(1000)
+                client.sendall(b"SSH-2.0-none\r\n")
+
+        thread = threading.Thread(target=greet)
+        thread.start()
+        url = f"http://127.0.0.1:{server.getsockname()[1]}"
+        done = run("icat_stream", "health", "--url", url)
+        thread.join(SLOW)
+    assert done.code == 5
+    assert "no daemon answers" in done.err
+
+
 HANGING = """
 import threading
 

@@ -1,5 +1,6 @@
 """``icat_stream health``: ask a running daemon how it is."""
 
+import http.client
 import json
 import sys
 import urllib.error
@@ -49,7 +50,7 @@ def health(
                 " (SIGSTOP), hangs, or its machine is overloaded; see"
                 " docs/night/stuck-daemon.md",
             )
-        except (OSError, ValueError) as error:
+        except (OSError, ValueError, http.client.HTTPException) as error:
             reason = getattr(error, "reason", error)
             leave(
                 Exit.UNAVAILABLE,
