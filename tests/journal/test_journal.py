@@ -328,6 +328,11 @@ def test_months_are_partitions_and_rows_of_the_future_come_into_theirs(postgres)
         begin = int(re.search(r"\d{10,}", bound)[0])
         connection.execute(text(f"DROP TABLE {ahead}"))
     journal.pending([row(3, time=begin + 1)])
+    with closing(journal.entries.find(Search())) as reading:
+        next(reading)
+        # Writers would wait behind it for as long as somebody reads.
+        with pytest.raises(SystemUnavailable, match="lock timeout"):
+            journal.upkeep()
     journal.upkeep()
     with engine.begin() as connection:
         sql = 'SELECT tableoid::regclass::text FROM outcomes ORDER BY "offset"'

@@ -195,9 +195,10 @@ class Entries:
             query = _that(search, select(*_SHOWN), connection).order_by(*order)
             if limit is not None:
                 query = query.limit(limit)
-            found = connection.execution_options(yield_per=_AT_ONCE).execute(query)
-            for row in found:
-                yield _entry(row)
+            connection = connection.execution_options(yield_per=_AT_ONCE)
+            with connection.execute(query) as found:
+                for row in found:
+                    yield _entry(row)
 
     def way(self, message: Coordinates, group: str | None = None) -> list[Entry]:
         """Return all rows of one message, from its origin to its end.

@@ -48,6 +48,9 @@ _BUSY_S = 10
 _PAGE = 2_000
 _READS = {"icat_stream_reads": True}
 _LOCK = "SELECT pg_advisory_xact_lock(1229144404)"
+# Who writes meanwhile waits behind us, and we behind who reads: an export may take
+# hours.
+_PATIENCE = "SET LOCAL lock_timeout = '2s'"
 _KEY = ("group", "topic", "partition", "offset", "time")
 _NAMES = ("investigation", "dataset", "file")
 _DATA = tuple(c.name for c in outcomes.columns if c.name not in _KEY)
@@ -127,6 +130,7 @@ class Journal:
         if self._engine.name == "postgresql":
             with self._begin() as connection:
                 connection.execute(text(_LOCK))
+                connection.execute(text(_PATIENCE))
                 make_months(connection, now, retention)
         with self._begin() as connection:
             delete_jobs(connection, now)
@@ -139,8 +143,7 @@ class Journal:
                 months = old_months(connection, limit)
             for month in months:
                 with self._begin() as connection:
-                    # Who writes meanwhile waits behind us, and we behind who reads.
-                    connection.execute(text("SET LOCAL lock_timeout = '2s'"))
+                    connection.execute(text(_PATIENCE))
                     connection.execute(text(_LOCK))
                     if month in old_months(connection, limit):
                         drop_month(connection, month)
