@@ -78,6 +78,7 @@ def _listens(config: Path | None) -> str:
                     field="health.listen",
                     expected="expected host:port, such as 127.0.0.1:8081, where the"
                     " daemon can be asked; or give --url",
+                    found=listen or "nothing",
                 )
             ]
         )
