@@ -13,6 +13,7 @@ from icat_stream.config import Settings
 from icat_stream.records import SystemUnavailable
 
 from . import topics
+from .dead_letters import spans
 from .markers import marked, state_topic
 
 _log = logging.getLogger("icat_stream.stream.librdkafka.watch")
@@ -66,6 +67,7 @@ class Watch:
         self._places = 0
         self._letters: set[tuple[int, int]] = set()
         self._done: set[tuple[int, int]] = set()
+        self._firsts: dict[int, int] = {}
 
     def measure(self) -> Depths:
         """Return how much waits.
@@ -145,7 +147,21 @@ class Watch:
                     self._note(message, topic, groups)
             self._letters -= self._done
             if len(messages) < _BATCH:
-                return
+                break
+        self._forget(spans(self._reader, topic))
+
+    def _forget(self, known: Mapping[int, tuple[int, int]]) -> None:
+        """Forget what the topic's retention has removed: nobody can deal with it."""
+        firsts = {number: low for number, (low, _) in known.items()}
+        if firsts == self._firsts:
+            return
+        self._firsts = firsts
+        for places in (self._letters, self._done):
+            places -= {
+                (number, offset)
+                for number, offset in places
+                if number not in firsts or offset < firsts[number]
+            }
 
     def _note(self, message: Any, topic: str, groups: set[bytes]) -> None:
         if message.topic() != topic:
