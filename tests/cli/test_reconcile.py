@@ -169,3 +169,12 @@ def test_text_for_people(facility, run, config):
     assert "1 no_entry" in done.err
     with pytest.raises(json.JSONDecodeError):
         json.loads(done.out)
+
+
+def test_a_name_cannot_act_on_the_terminal(facility, run, config):
+    place, _ = write(facility, "escaping", 0)
+    (place / "red\x1b[31m\nall is well.nxs").touch()
+    done = run(*COMMAND, "-c", config, "--folder", place, "--output", "text")
+    assert done.code == 3, done.err
+    assert "\x1b" not in done.out
+    assert len(done.out.splitlines()) == 1

@@ -113,6 +113,7 @@ def _compare(
 ) -> Counter[str]:
     """Print all findings; write the paths of files without an entry to a file."""
     from icat_stream.ingest.reconciling import Reconciliation
+    from icat_stream.records import printable
 
     counts: Counter[str] = Counter()
     with _progress() as progress, missing.open("w") as spool:
@@ -126,7 +127,8 @@ def _compare(
                     sys.stdout.write(json.dumps(asdict(finding)) + "\n")
                 else:
                     sys.stdout.write(
-                        f"{finding.kind:10} {finding.what}: {finding.text}\n"
+                        printable(f"{finding.kind:10} {finding.what}: {finding.text}")
+                        + "\n"
                     )
         finally:
             work.close()
