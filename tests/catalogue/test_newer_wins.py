@@ -1,5 +1,6 @@
 """Lanes that bring snapshots of one user at the same time, and crash on the way."""
 
+from datetime import UTC, datetime, timedelta
 from itertools import count
 
 import pytest
@@ -7,7 +8,15 @@ import pytest
 from icat_stream.config import JournalSettings
 from icat_stream.ingest.guard import Guard
 from icat_stream.journal import Journal
-from icat_stream.records import Coordinates, OutcomeKind, Plan, Record, User
+from icat_stream.records import (
+    Coordinates,
+    Investigation,
+    InvestigationKey,
+    OutcomeKind,
+    Plan,
+    Record,
+    User,
+)
 
 from .plans import FACILITY
 
@@ -114,3 +123,130 @@ def test_unchanged_is_said_without_a_call(lane, guard, snapshot, full_name):
     assert [s.id for s in again.snapshots] == [s.id for s in first.snapshots]
     assert guard.bring(*snapshot(6), no_call).superseded
     assert full_name() == ["Version 5"]
+
+
+FIRST = datetime(2026, 3, 1, 8, tzinfo=UTC)
+DAY = timedelta(days=1)
+
+
+@pytest.fixture
+def bring(guard, lane):
+    """Bring a statement about one investigation that was made at an age."""
+    key = InvestigationKey(name=f"moved{next(_NUMBERS)}", visit_id="1")
+
+    def bring(age, topic="investigations", apply=lane.apply, **said):
+        at = Coordinates(topic, age, 0)
+        record = Record(
+            at=at,
+            timestamp=1000 + age,
+            key=None,
+            value=b"",
+            origin=at,
+            origin_timestamp=1000 + age,
+        )
+        planned = Investigation(investigation=key, **said)
+        plan = Plan(facility=FACILITY, investigations=(planned,))
+        return guard.bring(plan, record, apply)
+
+    bring.name = key.name
+    return bring
+
+
+@pytest.fixture
+def snapshot_of(bring):
+    def snapshot_of(age, title="Old", start=FIRST, **changes):
+        said = {"title": title, "type": "experiment", "start": start}
+        return bring(age, **(said | {"end": FIRST + 2 * DAY} | changes))
+
+    return snapshot_of
+
+
+@pytest.fixture
+def held(client, bring):
+    def held():
+        query = f"SELECT i FROM Investigation i WHERE i.name = '{bring.name}'"
+        (found,) = client.search(query)
+        return found.title, found.startDate, found.endDate
+
+    return held
+
+
+def test_new_dates_change_nothing_else(bring, snapshot_of, held):
+    snapshot_of(1)
+    moved = bring(2, topic="datasets", start=FIRST + DAY)
+    assert moved.applied.kind is OutcomeKind.INGESTED
+    assert held() == ("Old", FIRST + DAY, FIRST + 2 * DAY)
+    again = bring(3, topic="datasets", start=FIRST + DAY)
+    assert again.applied.kind is OutcomeKind.UNCHANGED
+
+
+def test_a_late_snapshot_counts_but_for_the_dates_that_are_newer(
+    bring, snapshot_of, held
+):
+    snapshot_of(1)
+    bring(5, topic="datasets", start=FIRST + DAY)
+    late = snapshot_of(3, title="New", end=FIRST + 4 * DAY)
+    assert held() == ("New", FIRST + DAY, FIRST + 4 * DAY)
+    assert late.applied.kind is OutcomeKind.INGESTED
+    assert late.superseded == {
+        f"start of investigation {bring.name}/1": "datasets[5]@0"
+    }
+
+
+def test_late_dates_do_not_win_over_a_snapshot(bring, snapshot_of, held):
+    snapshot_of(5)
+    late = bring(3, topic="datasets", start=FIRST + DAY)
+    assert late.applied.snapshots == ()
+    assert held() == ("Old", FIRST, FIRST + 2 * DAY)
+
+
+def test_the_same_snapshot_again_brings_its_dates_back(bring, snapshot_of, held):
+    snapshot_of(1)
+    bring(2, topic="datasets", start=FIRST + DAY)
+    assert snapshot_of(3).applied.kind is OutcomeKind.INGESTED
+    assert held() == ("Old", FIRST, FIRST + 2 * DAY)
+
+
+def test_an_investigation_that_was_removed_comes_back_with_its_newest_dates(
+    client, bring, snapshot_of, held
+):
+    snapshot_of(1)
+    bring(2, topic="datasets", start=FIRST + DAY)
+    query = f"SELECT i FROM Investigation i WHERE i.name = '{bring.name}'"
+    client.deleteMany(client.search(query))
+    snapshot_of(1, title="New")
+    assert held() == ("New", FIRST + DAY, FIRST + 2 * DAY)
+
+
+def test_new_dates_that_come_while_a_snapshot_is_written(
+    lane, lane_with, bring, snapshot_of, held
+):
+    quick = lane_with()
+
+    def apply(plan):
+        if plan.investigations[0].title == "New":
+            bring(5, topic="datasets", apply=quick.apply, start=FIRST + DAY)
+        return lane.apply(plan)
+
+    snapshot_of(1)
+    written = snapshot_of(3, title="New", end=FIRST + 4 * DAY, apply=apply)
+    assert held() == ("New", FIRST + DAY, FIRST + 4 * DAY)
+    assert list(written.superseded.values()) == ["datasets[5]@0"]
+
+
+def test_a_snapshot_that_was_killed_leaves_newer_dates_when_it_comes_back(
+    lane, lane_with, bring, snapshot_of, held
+):
+    quick = lane_with()
+
+    def apply(plan):
+        bring(5, topic="datasets", apply=quick.apply, start=FIRST + DAY)
+        lane.apply(plan)
+        raise Killed
+
+    snapshot_of(1)
+    with pytest.raises(Killed):
+        snapshot_of(3, title="New", start=FIRST - DAY, apply=apply)
+    assert held()[1] == FIRST - DAY, "the newer one was written over"
+    snapshot_of(3, title="New", start=FIRST - DAY)
+    assert held() == ("New", FIRST + DAY, FIRST + 2 * DAY)

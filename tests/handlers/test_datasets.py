@@ -13,6 +13,7 @@ from icat_stream.records import (
     DatasetEntry,
     DependencyMissing,
     Failure,
+    Investigation,
     InvestigationEntry,
     InvestigationKey,
     NotReady,
@@ -385,12 +386,62 @@ def test_further_files_of_a_dataset(plan, catalogue, folder):
         plan(drop=["name", "location"], dataset_id=2)
 
 
-def test_a_rescheduled_investigation_is_ignored_with_the_reason(make, record):
-    handler = make()
-    value = b"<investigation><experiment>P1</experiment><x/></investigation>"
-    outcome = handler.plan(handler.decode(record(value)), None)
+@pytest.fixture
+def reschedule(make, record, catalogue):
+    def reschedule(content):
+        handler = make()
+        value = f"<investigation>{content}</investigation>".encode()
+        return handler.plan(handler.decode(record(value)), catalogue)
+
+    return reschedule
+
+
+NEW_START = "<experiment>P1</experiment><startDate>2026-07-15T08:00:00Z</startDate>"
+
+
+def test_a_reschedule_plans_dates_and_nothing_else(reschedule):
+    assert reschedule(NEW_START).investigations == (
+        Investigation(
+            investigation=InvestigationKey(name="P1", visit_id="1"),
+            start=datetime(2026, 7, 15, 8, tzinfo=UTC),
+        ),
+    )
+
+
+def test_a_reschedule_of_one_of_several_visits(reschedule, catalogue):
+    catalogue.visits = [entry("1", instruments=("bl01",)), entry("2")]
+    made = reschedule(f"{NEW_START}<instrument>{BEAMLINE}</instrument>")
+    assert [i.key for i in made.investigations] == ["P1/2"]
+    with pytest.raises(Rejection, match="has 2 visits"):
+        reschedule(NEW_START)
+    with pytest.raises(Rejection, match="has 0 visits with instrument bl99"):
+        reschedule(f"{NEW_START}<instrument>bl99</instrument>")
+
+
+def test_a_reschedule_waits_for_its_investigation(reschedule, catalogue):
+    catalogue.visits = []
+    with pytest.raises(DependencyMissing) as caught:
+        reschedule(NEW_START)
+    assert caught.value.missing == ("investigation:P1",)
+
+
+def test_a_reschedule_beyond_the_end_that_is_there(reschedule, catalogue):
+    catalogue.visits = [entry(end=datetime(2026, 7, 1, tzinfo=UTC))]
+    with pytest.raises(Rejection, match=r"would be before start_date.*state both"):
+        reschedule(NEW_START)
+
+
+@pytest.mark.parametrize(
+    ("content", "reason"),
+    [
+        ("<experiment>P1</experiment>", "no start_date and no end_date"),
+        ("<investigationId>7</investigationId>", "only the schedule's own id"),
+    ],
+)
+def test_a_reschedule_without_dates_is_ignored(reschedule, content, reason):
+    outcome = reschedule(content)
     assert outcome.kind is OutcomeKind.IGNORED
-    assert "needs the user office's schedule" in outcome.reason
+    assert reason in outcome.reason
 
 
 def test_operations_are_ignored_with_the_reason(plan):

@@ -123,7 +123,8 @@ class Said:
 class Datasets:
     """Handler of messages about datasets.
 
-    A new dataset, a parameter for datasets that are there, further files of one.
+    A new dataset, a parameter for datasets that are there, further files of one, new
+    dates of an investigation.
 
     Parameters
     ----------
@@ -182,18 +183,7 @@ class Datasets:
             case DatafileList() as message:
                 return self._changes.datafiles(message, lookups, notes)
             case Reschedule() as message:
-                return Outcome(
-                    kind=OutcomeKind.IGNORED,
-                    reason="; ".join(
-                        [
-                            "rescheduling an investigation needs the user office's"
-                            " schedule, and no integration asks for it; dates come"
-                            " with the investigation's own messages",
-                            *notes,
-                        ]
-                    ),
-                    objects=said.objects,
-                )
+                return self._changes.dates(message, lookups, notes)
         raise Rejection(f"a message of kind {said.message_type} is not for datasets")
 
 

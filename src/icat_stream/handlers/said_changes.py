@@ -1,19 +1,23 @@
-"""Messages about datasets that are there: a parameter, further files."""
+"""Messages about what is there: a parameter, further files, new dates."""
 
 from collections.abc import Sequence
 
 from icat_stream.config import Settings
-from icat_stream.messages import DatafileList, MetadataUpdate, SaidParameter
+from icat_stream.messages import DatafileList, MetadataUpdate, Reschedule, SaidParameter
 from icat_stream.records import (
     Dataset,
     DatasetEntry,
     DependencyMissing,
+    Investigation,
     InvestigationKey,
     Lookups,
+    Outcome,
+    OutcomeKind,
     Plan,
     Rejection,
 )
 
+from .references import References
 from .said_files import SaidFiles
 from .said_parameters import SaidParameters
 
@@ -21,7 +25,7 @@ _MOST_DATASETS = 1000
 
 
 class Changes:
-    """Makes plans of what is to be added to datasets that are there.
+    """Makes plans of what is to be changed of what is there.
 
     Parameters
     ----------
@@ -113,6 +117,58 @@ class Changes:
         )
         return Plan(
             facility=self._settings.facility, datasets=(dataset,), notes=tuple(notes)
+        )
+
+    def dates(
+        self, message: Reschedule, lookups: Lookups, notes: list[str]
+    ) -> Plan | Outcome:
+        """Return an investigation with new dates, and nothing else.
+
+        Raises
+        ------
+        DependencyMissing
+            The investigation is not there yet.
+        Rejection
+            The message is wrong, or does not say which visit is meant.
+        """
+        name = message.investigation
+        if name is None or (message.start is None and message.end is None):
+            reason = (
+                "no start_date and no end_date"
+                if name is not None
+                else "only the schedule's own id"
+            )
+            return Outcome(
+                kind=OutcomeKind.IGNORED,
+                reason="; ".join(
+                    [f"{reason}: no integration asks for the schedule", *notes]
+                ),
+                objects={} if name is None else {"investigation": name},
+            )
+        visits = References(lookups, self._settings.policies, notes).visits(name)
+        if len(visits) > 1 and message.instrument is not None:
+            visits = [v for v in visits if message.instrument in v.instruments]
+        if len(visits) != 1:
+            raise Rejection(
+                f"investigation {name}: has {len(visits)} visits with instrument"
+                f" {message.instrument or '(none stated)'}, expected one: send the"
+                " dates with a snapshot of the investigation"
+            )
+        visit = visits[0]
+        start, end = message.start or visit.start, message.end or visit.end
+        if start is not None and end is not None and end < start:
+            raise Rejection(
+                f"end_date: {end.isoformat()} would be before start_date:"
+                f" {start.isoformat()}; state both"
+            )
+        return Plan(
+            facility=self._settings.facility,
+            investigations=(
+                Investigation(
+                    investigation=visit.key, start=message.start, end=message.end
+                ),
+            ),
+            notes=tuple(notes),
         )
 
     def _dataset(self, message: DatafileList, lookups: Lookups) -> DatasetEntry:

@@ -167,7 +167,8 @@ class IngestConsumer:
             return Outcome(
                 kind=OutcomeKind.IGNORED,
                 reason=SUPERSEDED,
-                objects=_objects(plan) | {"newer": sorted(guarded.superseded.values())},
+                objects=_objects(plan)
+                | {"newer": sorted(set(guarded.superseded.values()))},
                 steps=steps,
             )
         notes = [

@@ -1,11 +1,12 @@
 """Newer wins: users and investigations come to their newest snapshot, and stay."""
 
 import logging
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime
 
 from icat_stream.catalogue import Applied, AppliedSnapshot
-from icat_stream.journal import Claim, Entity, Newest, Standing
+from icat_stream.journal import Claim, Decision, Entity, Newest, Standing
 from icat_stream.records import (
     DependencyMissing,
     Investigation,
@@ -25,6 +26,8 @@ SUPERSEDED = "superseded"
 
 Apply = Callable[[Plan], Applied]
 Snapshot = User | Investigation
+# Kinds of claims; the others are dates of investigations, which may be said alone.
+_WHOLE = ("user", "investigation")
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,38 +79,74 @@ class Guard:
             As ``apply``; or the journal is down.
         """
         snapshots: tuple[Snapshot, ...] = (*plan.users, *plan.investigations)
-        claims = [self._claim(snapshot, record) for snapshot in snapshots]
+        parts = [
+            [self._claim(kind, part, record) for kind, part in _parts(whole)]
+            for whole in snapshots
+        ]
+        claims = [claim for each in parts for claim in each]
+        decided = iter(zip(claims, self._newest.claim(claims), strict=True))
         done: list[Applied] = []
         superseded: dict[str, str] = {}
         missing: list[DependencyMissing] = []
-        decisions = self._newest.claim(claims)
-        for snapshot, claim, decision in zip(snapshots, claims, decisions, strict=True):
-            newer: Claim | None = None
-            if decision.standing is Standing.UNCHANGED:
-                done.append(_unchanged(snapshot, decision.object_id or 0))
-            elif decision.standing is Standing.WRITE:
-                try:
-                    applied = apply(_only(plan, snapshot))
-                except DependencyMissing as failure:
-                    # The other visits need not wait for it.
-                    missing.append(failure)
-                    continue
-                newer = self._newest.finish(claim, claim, applied.snapshots[0].id)
-                if newer is None:
-                    done.append(applied)
-            else:
-                superseded[_name(snapshot)] = str(decision.newest.at)
-                if decision.standing is Standing.REPAIR:
-                    newer = decision.newest
-            if newer is not None:
-                superseded[_name(snapshot)] = str(newer.at)
-                self._repair(claim, newer, apply)
+        for whole, mine in zip(snapshots, parts, strict=True):
+            claimed = [next(decided) for _ in mine]
+            try:
+                applied, newer = self._bring(whole, claimed, apply)
+            except DependencyMissing as failure:
+                # The other visits need not wait for it.
+                missing.append(failure)
+                continue
+            if applied is not None:
+                done.append(applied)
+            superseded |= newer
         if missing:
             raise DependencyMissing(
                 "; ".join(failure.reason for failure in missing),
                 dict.fromkeys(name for failure in missing for name in failure.missing),
             )
         return Guarded(_together(done), superseded)
+
+    def _bring(
+        self,
+        whole: Snapshot,
+        claimed: Sequence[tuple[Claim, Decision]],
+        apply: Apply,
+    ) -> tuple[Applied | None, dict[str, str]]:
+        """Bring one snapshot; return what was applied, and what newer ones passed."""
+        first, standing = claimed[0][0], claimed[0][1].standing
+        # What is created needs its dates at once, whoever said the newest ones.
+        everything = standing is Standing.WRITE and first.entity.kind in _WHOLE
+        applied: Applied | None = None
+        passed = {
+            claim: decision.newest
+            for claim, decision in claimed
+            if decision.standing in (Standing.SUPERSEDED, Standing.REPAIR)
+        }
+        writing = {
+            claim: decision.newest
+            for claim, decision in claimed
+            if everything or decision.standing is Standing.WRITE
+        }
+        behind = {
+            claim: decision.newest
+            for claim, decision in claimed
+            if decision.standing is Standing.REPAIR and claim not in writing
+        }
+        if writing:
+            applied = apply(self._plan(writing.values()))
+            number = applied.snapshots[0].id
+            for claim, wrote in writing.items():
+                newer = self._newest.finish(claim, wrote, number)
+                if newer is not None:
+                    passed[claim] = behind[claim] = newer
+        elif len(passed) < len(claimed):
+            ids = [d.object_id for _, d in claimed if d.standing is Standing.UNCHANGED]
+            applied = _unchanged(whole, ids[0] or 0)
+        for claim, newer in behind.items():
+            self._repair(claim, newer, apply)
+        if len(passed) == len(claimed):
+            applied = None
+        return applied, _told(passed)
 
     def _repair(self, claim: Claim, newer: Claim | None, apply: Apply) -> None:
         """Write what is newer than our claim, until it is the newest."""
@@ -120,30 +159,64 @@ class Guard:
             )
             number = None
             try:
-                number = apply(self._plan(newer)).snapshots[0].id
+                number = apply(self._plan([newer])).snapshots[0].id
             except (DependencyMissing, Rejection) as failure:
                 # All of it that can be written is; the rest is its own record's.
                 _log.info("%s: %s", newer.at, failure)
             newer = self._newest.finish(claim, newer, number)
 
-    def _claim(self, snapshot: Snapshot, record: Record) -> Claim:
-        kind = "user" if isinstance(snapshot, User) else "investigation"
-        text = as_text(snapshot)
+    def _claim(self, kind: str, part: Snapshot, record: Record) -> Claim:
+        text = as_text(part)
         return Claim(
-            entity=Entity(facility=self._facility, kind=kind, name=_identity(snapshot)),
+            entity=Entity(facility=self._facility, kind=kind, name=_identity(part)),
             at=record.origin,
             time=record.origin_timestamp,
             plan=text,
             sha256=digest(text),
         )
 
-    def _plan(self, claim: Claim) -> Plan:
-        if claim.entity.kind == "user":
-            return Plan(facility=self._facility, users=(from_text(User, claim.plan),))
-        return Plan(
-            facility=self._facility,
-            investigations=(from_text(Investigation, claim.plan),),
-        )
+    def _plan(self, claims: Iterable[Claim]) -> Plan:
+        """Return the plan of claims of one user, or of parts of one investigation."""
+        first, *others = claims
+        if first.entity.kind == "user":
+            return Plan(facility=self._facility, users=(from_text(User, first.plan),))
+        planned = from_text(Investigation, first.plan)
+        for claim in others:
+            part = from_text(Investigation, claim.plan)
+            planned = replace(
+                planned,
+                start=part.start or planned.start,
+                end=part.end or planned.end,
+                cleared=(*planned.cleared, *part.cleared),
+            )
+        return Plan(facility=self._facility, investigations=(planned,))
+
+
+def _parts(snapshot: Snapshot) -> list[tuple[str, Snapshot]]:
+    """Return what is claimed by itself: the snapshot, and each date that it states."""
+    if isinstance(snapshot, User):
+        return [("user", snapshot)]
+    key = snapshot.investigation
+    dates: list[tuple[str, Snapshot]] = []
+    for name in ("start", "end"):
+        value: datetime | None = getattr(snapshot, name)
+        if name in snapshot.cleared:
+            part = Investigation(investigation=key, cleared=(name,))
+        elif name == "start":
+            part = Investigation(investigation=key, start=value)
+        else:
+            part = Investigation(investigation=key, end=value)
+        if value is not None or part.cleared:
+            dates.append((name, part))
+    rest = replace(
+        snapshot,
+        start=None,
+        end=None,
+        cleared=tuple(n for n in snapshot.cleared if n not in ("start", "end")),
+    )
+    if dates and rest == Investigation(investigation=key):
+        return dates
+    return [("investigation", rest), *dates]
 
 
 def _identity(snapshot: Snapshot) -> str:
@@ -152,15 +225,16 @@ def _identity(snapshot: Snapshot) -> str:
     return snapshot.key
 
 
-def _name(snapshot: Snapshot) -> str:
-    kind = "user" if isinstance(snapshot, User) else "investigation"
-    return f"{kind} {snapshot.key}"
-
-
-def _only(plan: Plan, snapshot: Snapshot) -> Plan:
-    if isinstance(snapshot, User):
-        return Plan(facility=plan.facility, users=(snapshot,))
-    return Plan(facility=plan.facility, investigations=(snapshot,))
+def _told(passed: Mapping[Claim, Claim]) -> dict[str, str]:
+    """Return what was passed by which record; parts only where they differ."""
+    told: dict[str, str] = {}
+    for claim, newer in passed.items():
+        kind, name = claim.entity.kind, claim.entity.name
+        at = str(newer.at)
+        if at not in told.values():
+            what = kind if kind in _WHOLE else f"{kind} of investigation"
+            told[f"{what} {name}"] = at
+    return told
 
 
 def _unchanged(snapshot: Snapshot, number: int) -> Applied:

@@ -129,12 +129,14 @@ class DatafileList:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Reschedule:
-    """An investigation that is to be looked at again in its schedule.
+    """New dates of an investigation.
 
     Parameters
     ----------
     investigation_id
-        As the scheduling system counts; or `investigation` and `instrument`.
+        As the scheduling system counts, which is not ICAT's id.
+    instrument
+        Tells which visit is meant, where there are several.
     """
 
     investigation_id: int | None = None
