@@ -11,6 +11,7 @@ from .dataset_messages import create_topic
 
 _NUMBERS = count(1)
 HOUR = 3_600_000
+HANDLERS = ("users", "investigations", "datasets")
 
 
 @pytest.fixture(scope="module")
@@ -24,7 +25,7 @@ def client(facility):
 def office(facility, run, request):
     """Publish what a user office says, and let the daemon take it in."""
     name = request.node.name.replace("_", "-").partition("[")[0]
-    topics = {kind: f"{kind}-{name}" for kind in ("users", "investigations")}
+    topics = {kind: f"{kind}-{name}" for kind in HANDLERS}
     config = facility.variant(
         name,
         kafka={"group_id": name},
@@ -145,6 +146,23 @@ def test_old_news_change_nothing_and_no_news_cost_nothing(client, office):
     found = {line["outcome"]: line for line in lines}
     assert found["ignored"]["reason"] == "superseded"
     assert found["unchanged"]["written"] == []
+
+
+def test_a_reschedule_brings_new_dates_if_nothing_newer_is_there(client, office):
+    one = proposal()
+    office(("investigations", one))
+    outcomes = []
+    for hour, partition, age in ((20, 0, 0), (20, 0, 0), (10, 1, HOUR)):
+        moved = {"experiment": one["name"], "start_date": f"2026-03-01T{hour}:00:00"}
+        details = {"partition": partition, "age": age}
+        lines, _ = office(("datasets", {"investigation": moved}, details))
+        outcomes += [(line["outcome"], line["reason"]) for line in lines]
+    assert outcomes == [("ingested", ""), ("unchanged", ""), ("ignored", "superseded")]
+    found = investigation(client, one)
+    assert (found.startDate.hour, found.title) == (20, "Domains")
+    lines, _ = office(("investigations", one))
+    assert [line["outcome"] for line in lines] == ["ingested"]
+    assert investigation(client, one).startDate.hour == 8
 
 
 def test_what_is_bad_is_a_dead_letter_that_names_the_field(client, office):
