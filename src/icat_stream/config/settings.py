@@ -113,7 +113,9 @@ class KafkaSettings(Section):
     )
     group_protocol: Literal["classic", "consumer"] = Field(
         "classic",
-        description="`consumer` is KIP-848: its session timeout is the broker's.",
+        description="`consumer` is KIP-848: its session timeout is the broker's, and it"
+        " shares out each topic by itself. With `classic` an instance that joins later"
+        " may get retry partitions only, and be idle.",
     )
     create_topics: bool = Field(
         True, description="Create our own topics (events, retries, dead letters)."

@@ -54,6 +54,10 @@ def consumer(
     if settings.group_protocol == "classic":
         options["session.timeout.ms"] = _SESSION_MS
         options["heartbeat.interval.ms"] = _SESSION_MS // 4
+    elif member:
+        # The broker's default evens out the sum of all topics: an instance's share may
+        # be retry partitions only, which are idle.
+        options["group.remote.assignor"] = "range"
     options |= _given(settings)
     options |= {
         "group.id": group,
