@@ -86,7 +86,6 @@ def prepare(client: Any) -> None:
     ]
     for one in (
         new("Instrument", name=INSTRUMENT, facility=facility),
-        new("DatasetType", name="acquisition", facility=facility),
         new("SampleType", name="SAMPLE", molecularFormula="unknown", facility=facility),
         *types,
     ):

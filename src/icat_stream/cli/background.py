@@ -27,7 +27,11 @@ def run(
     ] = None,
     consumer: Annotated[
         str | None,
-        typer.Option("--consumer", metavar="NAME", help="Whose handler to use."),
+        typer.Option(
+            "--consumer",
+            metavar="NAME",
+            help="Whose handler to use; without it, the one of files, or the only one.",
+        ),
     ] = None,
     dry_run: Annotated[
         bool,

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from .ingestor import ConfigOption
+from .searching import moment
 
 if TYPE_CHECKING:
     from icat_stream.ingest.assembly import Line
@@ -41,11 +42,17 @@ def reconcile(
         Path | None, typer.Option("--folder", metavar="DIR", help="Only below it.")
     ] = None,
     since: Annotated[
-        datetime | None,
-        typer.Option("--since", help="Only what changed from then on, UTC."),
+        str | None,
+        typer.Option(
+            "--since",
+            metavar="TIME",
+            help="Only what changed from then on: 2026-11-21, 2026-11-21T08:30 (UTC),"
+            " or 12h for so long ago.",
+        ),
     ] = None,
     until: Annotated[
-        datetime | None, typer.Option("--until", help="Only what changed before, UTC.")
+        str | None,
+        typer.Option("--until", metavar="TIME", help="Only what changed before."),
     ] = None,
     suffix: Annotated[
         list[str] | None,
@@ -148,8 +155,8 @@ def _summary(counts: Counter[str]) -> str:
     return ", ".join(f"{count} {kind}" for kind, count in sorted(counts.items()))
 
 
-def _utc(when: datetime | None) -> datetime | None:
-    return None if when is None else when.replace(tzinfo=UTC)
+def _utc(text: str | None) -> datetime | None:
+    return None if text is None else datetime.fromtimestamp(moment(text) / 1000, UTC)
 
 
 @contextmanager

@@ -84,7 +84,7 @@ def run_one_shot(
     )
     try:
         with Line(settings, dry_run=dry_run, show_plans=True) as line:
-            (named,) = line.consumers([consumer or only_consumer(settings)])
+            (named,) = line.consumers([consumer or _meant(settings, file)])
             record = _record(named, file, message)
             line.open()
             with _tracer.start_as_current_span("one-shot") as span:
@@ -110,6 +110,8 @@ def run_one_shot(
 def only_consumer(settings: Settings) -> str:
     """Return the consumer that can only be meant, where none is named.
 
+    With several, it is the one of files.
+
     Raises
     ------
     ConfigError
@@ -121,7 +123,19 @@ def only_consumer(settings: Settings) -> str:
     files = [n for n in names if settings.consumers[n].handler == "file_written"]
     if len(files) == 1:
         return files[0]
-    raise ConfigError(
+    raise _several(settings)
+
+
+def _meant(settings: Settings, file: Path | None) -> str:
+    # A message alone does not say whose it is.
+    enabled = [name for name, s in settings.consumers.items() if s.enabled]
+    if file is None and len(enabled) > 1:
+        raise _several(settings)
+    return only_consumer(settings)
+
+
+def _several(settings: Settings) -> ConfigError:
+    return ConfigError(
         [
             Problem(
                 source="--consumer",

@@ -184,7 +184,8 @@ def _facility(client: Any, parameter_types: Iterable[ParameterKey]) -> Any:
         for name in ("experiment", "calibration")
     ]
     facility.datasetTypes = [
-        client.new("DatasetType", name=name) for name in ("raw", "processed")
+        client.new("DatasetType", name=name)
+        for name in ("raw", "processed", "acquisition")
     ]
     facility.datafileFormats = [
         client.new("DatafileFormat", name=name, version=version)
