@@ -48,10 +48,14 @@ class Facility:
         self.config = self.path / "config.yaml"
 
     def variant(self, name: str, **sections: Any) -> Path:
-        """Write another configuration beside the facility's own."""
+        """Write another configuration beside the facility's own.
+
+        Consumers take the place of the facility's: theirs would read what other tests
+        have announced.
+        """
         values = yaml.safe_load(self.config.read_text())
         for key, section in sections.items():
-            if isinstance(section, dict):
+            if isinstance(section, dict) and key != "consumers":
                 section = {**values.get(key, {}), **section}
             values[key] = section
         file = self.path / f"{name}.yaml"
