@@ -3,6 +3,7 @@
 import contextlib
 import ctypes
 import os
+import random
 import signal
 import socket
 import subprocess
@@ -20,6 +21,8 @@ from .jars import java, kafka_jars
 _JVM = ("-Xms128m", "-Xmx512m", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1")
 # From linux/prctl.h.
 _PR_SET_PDEATHSIG = 1
+# Below those that Linux and others give to outgoing connections.
+_PORTS = range(20_000, 32_000)
 _PROPERTIES = {
     "process.roles": "broker,controller",
     "node.id": "1",
@@ -254,11 +257,16 @@ def _tie() -> None:
 
 
 def _free_ports(count: int) -> list[int]:
-    with contextlib.ExitStack() as stack:
-        sockets = [stack.enter_context(socket.socket()) for _ in range(count)]
-        for each in sockets:
-            each.bind(("127.0.0.1", 0))
-        return [each.getsockname()[1] for each in sockets]
+    # The broker binds them seconds later, and again after a restart: a port that the
+    # system gives away by itself could be somebody's connection by then.
+    found: list[int] = []
+    for port in random.SystemRandom().sample(_PORTS, len(_PORTS)):
+        with socket.socket() as probe, contextlib.suppress(OSError):
+            probe.bind(("127.0.0.1", port))
+            found.append(port)
+        if len(found) == count:
+            return found
+    raise BrokerError(f"no free port from {_PORTS.start} to {_PORTS.stop - 1}")
 
 
 def _port_of(configuration: Path) -> int:
