@@ -4,7 +4,7 @@ A record's value is JSON: ``{"id": …, "key": …, "do": [step, …]}``.  Each 
 handled the next step is taken, the last one again and again; how far it is, is kept
 on disk, so that it goes on in another process.  Files in a folder are the switches:
 ``down`` (the catalogue is unavailable), ``refused``, ``have-<name>`` (exists),
-``slow`` (seconds).
+``slow`` (seconds), ``snapshots`` (it makes some, so it needs the journal).
 """
 
 import json
@@ -58,6 +58,10 @@ class Scripted:
     def probe(self, system: str) -> None:
         if (self._folder / "down").exists():
             raise SystemUnavailable("connection refused", system=system)
+
+    @property
+    def needs_journal(self) -> bool:
+        return (self._folder / "snapshots").exists()
 
     def leave_lane(self) -> None:
         self._note("left", threading.current_thread().name)

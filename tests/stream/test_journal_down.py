@@ -35,3 +35,18 @@ def test_where_it_may_be_missing_it_goes_on_and_says_so_loudly(stage, caplog):
     assert loop.run().exit_code == 0
     assert stage.events() == ["1"]
     assert "going on WITHOUT the journal" in caplog.text
+
+
+def test_a_consumer_of_snapshots_waits_for_it_whatever_is_configured(stage):
+    stage.create(1)
+    stage.switch("snapshots")
+    stage.loop()
+    rename(stage, "outcomes", "away")
+    stage.send({"id": 1, "key": 1})
+    loop = stage.start(journal={"required": False})
+    stage.wait(lambda: "journal" in loop.status().down)
+    assert stage.events() == []
+    rename(stage, "away", "outcomes")
+    stage.wait(lambda: stage.events() == ["1"])
+    stage.stop(loop)
+    assert [row["state"] for row in stage.rows()] == ["committed"]

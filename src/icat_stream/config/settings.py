@@ -324,8 +324,8 @@ class JournalSettings(Section):
 
     required: bool = Field(
         True,
-        description="false: while the journal is down, go on without it (users and"
-        " investigations wait for it all the same).",
+        description="false: while the journal is down, go on without it (consumers of"
+        " users and investigations wait for it all the same).",
     )
     payload: bool = Field(
         True, description="Keep what the records say, compressed, without secrets."

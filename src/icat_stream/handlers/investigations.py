@@ -121,6 +121,8 @@ class Investigations:
         The options or the field maps are wrong; all problems are named.
     """
 
+    makes_snapshots = True
+
     def __init__(self, context: HandlerContext) -> None:
         self._options = read_options(InvestigationOptions, context.options)
         self._maps = self._options.field_maps(KINDS, context.settings)

@@ -39,6 +39,9 @@ class Handler(Protocol):
     :class:`~icat_stream.config.ConfigError` with what is wrong with them; fields of its
     problems begin with ``options``.
 
+    One whose plans have users or investigations says so with an attribute
+    ``makes_snapshots = True``: its consumer never goes on without the journal.
+
     A handler is made once, with a :class:`HandlerContext`, and used by several
     threads at once.
     """

@@ -86,6 +86,8 @@ class Users:
         The options or the field maps are wrong; all problems are named.
     """
 
+    makes_snapshots = True
+
     def __init__(self, context: HandlerContext) -> None:
         self._options = read_options(UserOptions, context.options)
         self._maps = self._options.field_maps(KINDS, context.settings)

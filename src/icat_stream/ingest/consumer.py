@@ -65,6 +65,7 @@ class IngestConsumer:
         self._dry_run = dry_run
         self._show_plans = show_plans
         self._guard = Guard(journal.newest, facility)
+        self._guards = bool(getattr(handler, "makes_snapshots", False))
         self._threads = threading.local()
 
     def key(self, record: Record) -> str:
@@ -89,6 +90,15 @@ class IngestConsumer:
         """Return the value without what the handler names a secret."""
         redact = getattr(self.handler, "redact", None)
         return record.value if redact is None else redact(record)
+
+    @property
+    def needs_journal(self) -> bool:
+        """Whether it makes users or investigations.
+
+        Which snapshot is the newest is in the journal's database, so they wait for it
+        in any case; then their rows are not to be missing either.
+        """
+        return self._guards
 
     def present(self, missing: Collection[str]) -> Collection[str]:
         """Return which of the missing things the catalogue has by now."""
@@ -162,6 +172,8 @@ class IngestConsumer:
     ) -> Outcome:
         if plan.datasets or plan.jobs or plan.keep:
             raise TypeError("a plan has users and investigations, or something else")
+        # Before the claim, and so before any outcome that follows from it.
+        self._guards = True
         guarded = self._guard.bring(plan, record, lane.apply)
         if not guarded.applied.snapshots:
             return Outcome(

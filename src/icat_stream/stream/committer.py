@@ -56,7 +56,7 @@ class Committer:
     journal
         ``None`` for none.
     required
-        Whether nothing is committed while the journal is down.
+        Asked whether nothing is committed while the journal is down.
     tracing
         Makes spans.
     counts
@@ -78,7 +78,7 @@ class Committer:
         ledger: Ledger,
         outputs: Outputs,
         journal: Journal | None,
-        required: bool,
+        required: Callable[[], bool],
         tracing: Tracing,
         counts: Counts,
         on_outcome: OnOutcome | None,
@@ -231,12 +231,12 @@ class Committer:
         """Write to the journal; return whether it was, where it may be left out."""
         if self._journal is None:
             return False
-        if time.monotonic() < self._without_until:
+        if time.monotonic() < self._without_until and not self._required():
             return False
         try:
             write(self._journal)
         except SystemUnavailable as error:
-            if self._required:
+            if self._required():
                 raise
             # A database that hangs shall not cost every batch its timeout.
             self._without_until = time.monotonic() + _WITHOUT_S
@@ -348,7 +348,7 @@ class Committer:
                 if marked := self._journal.settle(self._group, topic, number, below):
                     _log.info("%s[%d]: %d rows settled", topic, number, marked)
             except SystemUnavailable as error:
-                if self._required:
+                if self._required():
                     self._unavailable(error)
                 return
             self._settles.popleft()

@@ -1,4 +1,4 @@
-"""What the stream core asks of a consumer: two methods, and four that it may have."""
+"""What the stream core asks of a consumer: two methods, and what else it may have."""
 
 from collections.abc import Collection
 from typing import Protocol, runtime_checkable
@@ -78,6 +78,19 @@ class LaneScoped(Protocol):
 
     def leave_lane(self) -> None:
         """Close it; called in that thread, when it ends."""
+        ...
+
+
+@runtime_checkable
+class Journalled(Protocol):
+    """A consumer whose records may need their journal rows."""
+
+    @property
+    def needs_journal(self) -> bool:
+        """Whether the core waits for the journal, whatever ``journal.required`` says.
+
+        Asked by the committer before it writes; may become true, never false.
+        """
         ...
 
 

@@ -20,7 +20,7 @@ from .assignment import Assignment, out_of_range
 from .assistant import Assistant, refusal
 from .calling import Caller, HangingError
 from .committer import Committer, OnOutcome, shared_identity
-from .consumer import Consumer, LaneScoped, Secretive
+from .consumer import Consumer, Journalled, LaneScoped, Secretive
 from .counting import Counts
 from .handling import Handling
 from .lanes import Lanes
@@ -215,7 +215,7 @@ class Loop:
             ledger=ledger,
             outputs=outputs,
             journal=self._journal,
-            required=settings.journal.required,
+            required=self._needs_journal,
             tracing=tracing,
             counts=self._counts,
             on_outcome=self._on_outcome,
@@ -424,6 +424,12 @@ class Loop:
         if instance is None:
             return f"transactional.id {self._transactional_id}"
         return f"kafka.instance_id {instance} (in group {self._group})"
+
+    def _needs_journal(self) -> bool:
+        consumer = self._consumer
+        return self._settings.journal.required or (
+            isinstance(consumer, Journalled) and consumer.needs_journal
+        )
 
     def _leave_lane(self) -> None:
         if isinstance(self._consumer, LaneScoped):
