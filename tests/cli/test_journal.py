@@ -1,11 +1,15 @@
 """``icat_stream journal``, as operators type it."""
 
+import fcntl
 import json
 import os
 import pty
+import re
 import sqlite3
+import struct
 import subprocess
 import sys
+import termios
 from pathlib import Path
 
 import pytest
@@ -105,10 +109,17 @@ def test_counts(config):
     assert [(each["outcome"], each["rows"]) for each in ends] == [("ingested", 3)]
 
 
-def test_a_terminal_gets_a_table_that_no_message_can_disturb(config):
+def on_a_terminal(columns, *words):
+    """Return what a command shows on a terminal of some width."""
     master, slave = pty.openpty()
-    done = subprocess.Popen([BIN, "journal", "list", "-c", config], stdout=slave)
-    assert done.wait(60) == 0
+    fcntl.ioctl(slave, termios.TIOCSWINSZ, struct.pack("HHHH", 25, columns, 0, 0))
+    size = {"COLUMNS", "LINES"}
+    done = subprocess.Popen(
+        [BIN, "journal", *words],
+        stdout=slave,
+        stderr=subprocess.DEVNULL,
+        env={k: v for k, v in os.environ.items() if k not in size} | {"TERM": "xterm"},
+    )
     os.close(slave)
     shown = b""
     try:
@@ -117,11 +128,60 @@ def test_a_terminal_gets_a_table_that_no_message_can_disturb(config):
     except OSError:
         pass
     os.close(master)
+    assert done.wait(60) == 0
+    return shown
+
+
+def seen(shown):
+    """Return the lines that a person sees: colours and ends of lines aside."""
+    text = re.sub(r"\x1b\[[0-9;]*m", "", shown.decode())
+    return [line.rstrip() for line in text.splitlines()]
+
+
+def test_a_terminal_of_80_columns_has_a_line_for_each_row(config, tmp_path):
+    journal = Journal(JournalSettings(url=f"sqlite:///{tmp_path}/journal.db"))
+    long = row(
+        1234567,
+        topic="facility.instrument.filewriter-announcements",
+        outcome="rejected",
+        error_class="permanent",
+        text="begins here " + "x" * 200 + " ends here",
+        objects={
+            "investigation": "B/1",
+            "dataset": "a-dataset-with-quite-a-long-name",
+            "file": "run_00001234.nxs",
+        },
+    )
+    journal.pending([long])
+    journal.committed([long])
+    journal.close()
+    found = seen(on_a_terminal(80, "list", "-c", config))
+    assert all(len(line) <= 80 for line in found)
+    heading, line, reason, *rest = found
+    assert heading.split() == ["published", "message", "outcome", "about"]
+    assert line.startswith(
+        "2023-11-14 22:33:54 facility.ins…ts[0]@1234567 rejected  B/1"
+    )
+    assert line.endswith("1234.nxs")
+    assert reason.startswith("  permanent: begins here xxx")
+    assert reason.endswith("xxx ends here")
+    # The other rows: one line each, and one more for each reason.
+    assert len(rest) == 6
+    wide = seen(on_a_terminal(200, "list", "-c", config))
+    assert wide[0].split() == ["published", "message", "outcome", "about", "reason"]
+    (whole,) = lines("list", "-c", config, "--limit", "1", "--output", "json")
+    assert whole["reason"] == long.text
+    assert whole["objects"] == long.objects
+
+
+@pytest.mark.parametrize("columns", [80, 200])
+def test_a_terminal_gets_a_table_that_no_message_can_disturb(config, columns):
+    shown = on_a_terminal(columns, "list", "-c", config)
     assert b"published" in shown
     assert b"[bold]x" in shown
     assert b"\x07" not in shown
     assert b"\x1b[31mred" not in shown
-    table = run("show", "-c", config, "filewriter[0]@3", "--output", "table")[0]
+    table = run("show", "-c", config, "filewriter[0]@3", "--output", "text")[0]
     assert "\x07" not in table
 
 

@@ -1,10 +1,15 @@
 """What others wrote cannot take over a terminal or forge a line of a log."""
 
+import json
 import logging
 
+import pytest
+from typer.testing import CliRunner
+
+from icat_stream.cli.tools import app
 from icat_stream.ingest.output import outcome_text
 from icat_stream.records import Coordinates, Outcome, OutcomeKind, Record
-from icat_stream.telemetry import configure_logging
+from icat_stream.telemetry import Page, configure_logging, health_endpoint
 
 HOSTILE = "run\x1b[2J\n2026-01-01 forged"
 
@@ -37,3 +42,44 @@ def test_a_log_line_stays_one(tmp_path):
     [line] = file.read_text().splitlines()
     assert line.isprintable()
     assert line.endswith(r"a file run\x1b[2J\n2026-01-01 forged")
+
+
+@pytest.mark.parametrize("listen", ["127.0.0.1:0", "[::1]:0"])
+def test_health_shows_what_the_network_says_as_what_it_is(listen):
+    report = {
+        "healthy": False,
+        "started": True,
+        "version": HOSTILE,
+        "problems": [{"text": HOSTILE, "page": HOSTILE}],
+        "loops": {},
+        "systems": {HOSTILE: {"up": False, "reason": HOSTILE, "age": 1.0}},
+        "dead_letters": 0,
+        "disk_free": {HOSTILE: 0.5},
+    }
+    page = Page(503, "application/json", json.dumps(report).encode())
+    with health_endpoint(listen, {"/health": lambda: page}) as url:
+        assert url.startswith(f"http://{listen.removesuffix('0')}")
+        done = CliRunner().invoke(app, ["health", "--url", url])
+    assert done.exit_code == 5, done.output
+    lines = done.stdout.splitlines()
+    assert all(line.isprintable() for line in lines)
+    assert len(lines) == 6
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        ["journal", "list"],
+        ["journal", "show"],
+        ["journal", "stats"],
+        ["journal", "reingest"],
+        ["dead-letters", "list"],
+        ["dead-letters", "replay"],
+        ["reconcile"],
+        ["health"],
+    ],
+)
+def test_all_tools_print_text_or_json(command):
+    done = CliRunner().invoke(app, [*command, "--help"], env={"COLUMNS": "200"})
+    assert done.exit_code == 0
+    assert "text|json" in done.output

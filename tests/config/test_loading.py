@@ -211,6 +211,7 @@ def test_client_options_by_the_environment(config, monkeypatch):
         ("icat: {url: 'http://me:geheim@h'}\n", "without a user"),
         ("journal: {url: 'mysql://h/d'}\n", "expected sqlite:///FILE"),
         ("health: {listen: 'h:99999'}\n", "expected host:port"),
+        ("health: {listen: '::1:8081'}\n", "in brackets"),
         ("1: x\n", "expected a key that is text"),
         ("files: &f {roots: *f}\n", "nested too deeply"),
     ],

@@ -5,7 +5,8 @@ from typing import Annotated
 
 import typer
 
-from .ingestor import ConfigOption, Output, OutputOption, VerboseOption
+from .ingestor import ConfigOption, OutputOption, VerboseOption
+from .terminal import Output
 
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
 

@@ -1,11 +1,12 @@
 """``icat_stream dataservice``: an ICAT Data Service."""
 
 import sys
-from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
 
 import typer
+
+from .terminal import Output
 
 app = typer.Typer(invoke_without_command=True)
 
@@ -13,13 +14,6 @@ ConfigOption = Annotated[
     Path | None,
     typer.Option("-c", "--config", metavar="FILE", help="The service's configuration."),
 ]
-
-
-class Output(StrEnum):
-    """How findings are printed."""
-
-    TEXT = "text"
-    JSON = "json"
 
 
 @app.callback()

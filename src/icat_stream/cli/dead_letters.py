@@ -5,7 +5,6 @@ import re
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
-from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, NoReturn
 
@@ -14,7 +13,7 @@ import typer
 from icat_stream.records import printable
 
 from .searching import coordinates, moment
-from .terminal import on_terminal
+from .terminal import Output, is_text
 
 if TYPE_CHECKING:
     from icat_stream.config import Settings
@@ -25,13 +24,6 @@ app = typer.Typer(no_args_is_help=True)
 
 _SHOWN = 10
 _SHORT = re.compile(r"(\d{1,9})@(\d{1,18})", re.ASCII)
-
-
-class Output(StrEnum):
-    """How the answer is printed."""
-
-    TEXT = "text"
-    JSON = "json"
 
 
 ConfigOption = Annotated[
@@ -107,7 +99,7 @@ def list_(
             selection = replace(selection, done=True)
         with DeadLetters(settings) as letters:
             found = letters.read(selection)
-            if _as_json(output):
+            if not is_text(output):
                 for letter in found:
                     sys.stdout.write(json.dumps(letter_values(letter)) + "\n")
             else:
@@ -152,7 +144,7 @@ def show(
             if letter.omitted:
                 _leave_usage(f"{letter.at}: its payload was not kept")
             save.write_bytes(letter.record.value or b"")
-        if _as_json(output):
+        if not is_text(output):
             sys.stdout.write(json.dumps(all_values(letter)) + "\n")
         else:
             sys.stdout.write("\n".join(text_lines(letter)) + "\n")
@@ -239,7 +231,7 @@ def _deal(
     from icat_stream.stream import Replay
 
     verb = {"replayed": "replay", "discarded": "discard"}[action.value]
-    as_json = _as_json(output)
+    as_json = not is_text(output)
     ends, count = _preview(settings, selection, as_json)
     if count and not yes:
         if not sys.stdin.isatty():
@@ -366,10 +358,6 @@ def _leave_usage(message: str) -> NoReturn:
     from icat_stream.cli.exits import Exit, leave
 
     leave(Exit.USAGE, printable(message))
-
-
-def _as_json(output: Output | None) -> bool:
-    return not on_terminal() if output is None else output is Output.JSON
 
 
 def _tell_foreign(number: int) -> None:

@@ -5,18 +5,14 @@ import json
 import sys
 import urllib.error
 import urllib.request
-from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
+from icat_stream.records import printable
 
-class Output(StrEnum):
-    """How the answer is printed."""
-
-    TEXT = "text"
-    JSON = "json"
+from .terminal import Output
 
 
 def health(
@@ -59,7 +55,8 @@ def health(
         if output is Output.JSON:
             sys.stdout.write(json.dumps(report) + "\n")
         else:
-            sys.stdout.write("\n".join(_lines(report)) + "\n")
+            # Reasons and names came over the network, from whatever answers there.
+            sys.stdout.write("".join(f"{printable(x)}\n" for x in _lines(report)))
         if not report["healthy"]:
             raise SystemExit(int(Exit.UNAVAILABLE))
 

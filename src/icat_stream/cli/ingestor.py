@@ -1,19 +1,13 @@
 """``icat_ingestor``: the daemon."""
 
-from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
+from .terminal import Output
+
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
-
-
-class Output(StrEnum):
-    """How outcomes are printed."""
-
-    TEXT = "text"
-    JSON = "json"
 
 
 ConfigOption = Annotated[

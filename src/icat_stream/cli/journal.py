@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from .searching import coordinates, searching
+from .terminal import Output, is_text
 
 if TYPE_CHECKING:
     from icat_stream.config import Settings
@@ -21,13 +22,6 @@ app = typer.Typer(no_args_is_help=True)
 
 # Of what is about to be done.
 _SHOWN = 10
-
-
-class Output(StrEnum):
-    """How rows are printed."""
-
-    TABLE = "table"
-    JSON = "json"
 
 
 class Common(StrEnum):
@@ -73,7 +67,7 @@ def list_(
 
         found = journal.entries.find(search, limit=limit + 1, newest_first=True)
         entries = list(found)
-        if _is_table(output):
+        if is_text(output):
             console = Console()
             if entries:
                 print_entries(console, entries[:limit])
@@ -115,7 +109,7 @@ def show(
         entries = journal.entries.way(coordinates(message), group)
         if not entries:
             leave(Exit.USAGE, f"the journal has no {message}")
-        if _is_table(output):
+        if is_text(output):
             print_way(Console(), entries)
         else:
             print_lines(entry_values(entry) for entry in entries)
@@ -144,7 +138,7 @@ def stats(
         chosen = [By(each.value) for each in by or (Common.GROUP, Common.OUTCOME)]
         chosen = list(dict.fromkeys(chosen))
         counts = journal.entries.count(search, chosen)
-        if _is_table(output):
+        if is_text(output):
             print_counts(Console(), chosen, counts)
         else:
             print_lines(count_values(chosen, count) for count in counts)
@@ -201,7 +195,7 @@ def reingest(
                     " so say --yes",
                 )
             typer.confirm(f"Handle {count} messages again?", abort=True, err=True)
-        told = _Told(count, as_json=not _is_table(output))
+        told = _Told(count, as_json=not is_text(output))
         # Nothing is opened for it: keys and secrets are told from the record alone.
         with Line(settings, dry_run=True) as line:
             made: dict[str, Consumer] = {}
@@ -275,10 +269,6 @@ def _preview(journal: "Journal", search: "Search", count: int) -> None:
     )
     if count > _SHOWN:
         sys.stderr.write(f"… and {count - _SHOWN} more\n")
-
-
-def _is_table(output: Output | None) -> bool:
-    return sys.stdout.isatty() if output is None else output is Output.TABLE
 
 
 @contextmanager

@@ -21,6 +21,9 @@ _STYLES = {
 }
 # What a list has room for.
 _SEARCHED = ("investigation", "dataset", "file", "user")
+# On a terminal that is narrower, a table of all columns is a column of letters.
+_WIDE = 110
+_MESSAGE_WIDTH = 26
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
@@ -66,7 +69,10 @@ def print_lines(values: Iterable[dict[str, Any]]) -> None:
 
 
 def print_entries(console: Console, entries: Sequence[Entry]) -> None:
-    """Print rows as a table."""
+    """Print rows as a table; on a narrow terminal a line each, and one for a reason."""
+    if console.width < _WIDE:
+        _print_narrow(console, entries)
+        return
     table = Table(box=None, pad_edge=False)
     for name in ("published", "message", "outcome", "about", "reason"):
         table.add_column(
@@ -81,6 +87,23 @@ def print_entries(console: Console, entries: Sequence[Entry]) -> None:
             plain(_shortened(_reason(entry))),
         )
     console.print(table)
+
+
+def _print_narrow(console: Console, entries: Sequence[Entry]) -> None:
+    places = [cut(printable(str(entry.origin)), _MESSAGE_WIDTH) for entry in entries]
+    width = max(len("message"), *map(len, places))
+    console.print(Text(f"{'published':19} {'message':{width}} outcome   about"))
+    for entry, place in zip(entries, places, strict=True):
+        row = entry.row
+        line = Text(f"{iso(row.origin_time, seconds=True):19} {place:{width}} ")
+        line.append(f"{row.outcome:9} ", style=_STYLES.get(row.outcome, ""))
+        names = (row.objects[name] for name in _SEARCHED if name in row.objects)
+        about = " ".join(printable(str(each)) for each in names)
+        line.append(cut(about, max(1, console.width - line.cell_len)))
+        console.print(line, no_wrap=True, overflow="crop")
+        if reason := _reason(entry):
+            text = f"  {cut(printable(reason), console.width - 2)}"
+            console.print(Text(text), no_wrap=True, overflow="crop")
 
 
 def print_way(console: Console, entries: Sequence[Entry]) -> None:
@@ -164,6 +187,14 @@ def iso(milliseconds: int, *, seconds: bool = False) -> str:
     if seconds:
         return time.strftime("%Y-%m-%d %H:%M:%S")
     return time.isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
+def cut(text: str, width: int) -> str:
+    """Return a text that is too wide without its middle: both ends tell more."""
+    if len(text) <= width:
+        return text
+    head = (width - 1) // 2
+    return f"{text[:head]}…{text[len(text) - (width - 1 - head) :]}"
 
 
 def plain(text: str) -> Text:

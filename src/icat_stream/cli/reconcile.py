@@ -9,7 +9,6 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict
 from datetime import UTC, datetime
-from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -17,19 +16,13 @@ import typer
 
 from .ingestor import ConfigOption
 from .searching import moment
+from .terminal import Output
 
 if TYPE_CHECKING:
     from icat_stream.ingest.assembly import Line
     from icat_stream.ingest.reconciling import Wanted
 
 _SAY_EVERY_S = 10.0
-
-
-class Output(StrEnum):
-    """How findings are printed."""
-
-    TEXT = "text"
-    JSON = "json"
 
 
 def reconcile(

@@ -2,6 +2,7 @@
 
 import sys
 from collections.abc import Iterable, Sequence
+from enum import StrEnum
 from itertools import islice
 
 from icat_stream.records import printable
@@ -9,6 +10,13 @@ from icat_stream.records import printable
 # Rows of which the widths of columns are made; a table is printed in such pieces, so
 # that a long one takes no memory.
 _PIECE = 200
+
+
+class Output(StrEnum):
+    """How a command prints: for people, or a line of JSON for each."""
+
+    TEXT = "text"
+    JSON = "json"
 
 
 def printable_bytes(value: bytes | None) -> str:
@@ -48,6 +56,6 @@ def print_table(
     return count
 
 
-def on_terminal() -> bool:
-    """Whether standard output is read by a person."""
-    return sys.stdout.isatty()
+def is_text(output: Output | None) -> bool:
+    """Whether to print for people; if nobody said, where a person reads."""
+    return sys.stdout.isatty() if output is None else output is Output.TEXT

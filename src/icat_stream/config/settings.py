@@ -76,6 +76,8 @@ def _address(value: str) -> str:
     host, _, port = value.rpartition(":")
     if not host or not port.isdigit() or int(port) > 65535:
         raise ValueError("expected host:port, with a port from 0 to 65535")
+    if ":" in host and not (host.startswith("[") and host.endswith("]")):
+        raise ValueError("expected an IPv6 address in brackets: [::1]:8081")
     return value
 
 

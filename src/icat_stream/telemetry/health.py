@@ -1,6 +1,7 @@
 """A small HTTP server on which others look at the program."""
 
 import logging
+import socket
 import threading
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -28,7 +29,8 @@ def health_endpoint(listen: str | None, pages: Pages) -> Iterator[str | None]:
     Parameters
     ----------
     listen
-        ``host:port``; port 0 is any free one.  ``None``: no endpoint.
+        ``host:port`` or ``[address]:port``; port 0 is any free one.  ``None``: no
+        endpoint.
     pages
         By path; asked at each request, in any thread.
 
@@ -46,7 +48,9 @@ def health_endpoint(listen: str | None, pages: Pages) -> Iterator[str | None]:
         yield None
         return
     host, _, port = listen.rpartition(":")
-    server = _Server((host, int(port)), _handler(pages))
+    address = host.removeprefix("[").removesuffix("]")
+    kind = _Server6 if ":" in address else _Server
+    server = kind((address, int(port)), _handler(pages))
     thread = threading.Thread(target=server.serve_forever, name="health", daemon=True)
     thread.start()
     try:
@@ -65,6 +69,10 @@ class _Server(ThreadingHTTPServer):
     def handle_error(self, request: object, client_address: object) -> None:
         # Mostly a client that went away before it had its answer.
         _log.debug("health: no answer to %s", client_address, exc_info=True)
+
+
+class _Server6(_Server):
+    address_family = socket.AF_INET6
 
 
 def _handler(pages: Pages) -> type[BaseHTTPRequestHandler]:
