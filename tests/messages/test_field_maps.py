@@ -13,6 +13,8 @@ from icat_stream.config import ConfigError
 from icat_stream.messages import (
     DatasetMessage,
     FieldMaps,
+    InvestigationMessage,
+    PersonMessage,
     Scalar,
     Undecodable,
     load_field_map,
@@ -198,6 +200,102 @@ def test_secrets_are_dropped_and_redacted(load):
     xml = b"<p><name>a</name><oauth_refresh_token>s3cret</oauth_refresh_token></p>"
     assert maps.redact(xml) is None
     assert "s3cret" not in repr(maps.read(xml))
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        {"name": "a", "x": {"y": [{"OAUTH-Refresh_Token": ["s3cret"]}]}},
+        {"name": "a", "@oauth.refresh.token": {"is": "s3cret"}},
+        {"name": "a", "extra": '{"oauthRefreshToken": "s3cret"}'},
+        {"name": "a", "title": '"{\\"oauth_refresh_token\\": \\"s3cret\\"}"'},
+        {"name": "a", "title": "<p oauthRefreshToken='s3cret'/>"},
+        {"name": "a", "x": [{"name": "oauthRefreshToken", "value": "s3cret"}]},
+        b"<p><name>a</name><y oauthRefreshToken='s3cret'/></p>",
+        b"<p xmlns:o='urn:o'><name>a</name><o:oauthRefreshToken>s3cret"
+        b"</o:oauthRefreshToken></p>",
+    ],
+)
+def test_secrets_in_odd_places(load, value):
+    if not isinstance(value, bytes):
+        value = json.dumps(value).encode()
+    for namespaces in ("", "namespaces: [urn:known]\n"):
+        maps = FieldMaps([load(BASIC + namespaces)])
+        assert "s3cret" not in repr(maps.read(value))
+        assert b"s3cret" not in (maps.redact(value) or b"")
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        b"<oauthRefreshToken>s3cret</oauthRefreshToken>",
+        b"<o:oauthRefreshToken xmlns:o='urn:o'>s3cret</o:oauthRefreshToken>",
+        b'["{\\"oauthRefreshToken\\": \\"s3cret\\"}"]',
+    ],
+)
+def test_documents_that_are_secrets(load, value):
+    maps = FieldMaps([load(BASIC)])
+    with pytest.raises(Undecodable) as caught:
+        maps.read(value)
+    assert "s3cret" not in str(caught.value)
+    assert b"s3cret" not in (maps.redact(value) or b"")
+
+
+def test_an_envelope_around_a_text_says_nothing_of_the_text(load):
+    maps = FieldMaps([load(EVENTS + "secrets: [oauthRefreshToken]\n")])
+    payload = json.dumps({"oauthRefreshToken": "s3cret", "shortCode": "a"})
+    value = json.dumps({"type": "PROPOSAL_CREATED", "payload": payload}).encode()
+    with pytest.raises(Undecodable) as caught:
+        maps.read(value)
+    assert "s3cret" not in str(caught.value)
+    assert b"s3cret" not in maps.redact(value)
+
+
+def test_names_that_only_look_like_secrets_stay(load):
+    maps = FieldMaps([load(BASIC.replace("[oauthRefreshToken]", "[token]"))])
+    value = {"name": "token", "title": "<i>Token</i> rings", "keyword": ["token: a"]}
+    said = json.dumps(value).encode()
+    assert maps.redact(said) == said
+    assert maps.read(said).message.title == "<i>Token</i> rings"
+
+
+def test_own_maps_of_people_drop_the_token_unasked(tmp_path):
+    file = tmp_path / "own.yaml"
+    file.write_text("message: user\nfields: {usernames: login}\n")
+    maps = FieldMaps([load_field_map(str(file), {"user": PersonMessage})])
+    value = b'{"login": "ada", "oauthRefreshToken": "s3cret"}'
+    assert maps.redact(value) == b'{"login": "ada"}'
+
+
+def test_plain_values_in_the_place_of_objects(read):
+    text = """
+message: proposal
+fields:
+  name: name
+  owner: {from: owner, plain: name, fields: {name: id, role: {from: r, default: PI}}}
+"""
+    assert read({"name": "a", "owner": "ada"}, text).message.owner.role == "PI"
+
+
+def test_what_a_plain_value_does_not_say_is_missing(tmp_path):
+    file = tmp_path / "own.yaml"
+    file.write_text(
+        "message: investigation\n"
+        "fields:\n"
+        "  name: name\n"
+        "  members: {from: users, plain: username,"
+        " fields: {username: login, role: role}}\n"
+    )
+    maps = FieldMaps(
+        [load_field_map(str(file), {"investigation": InvestigationMessage})]
+    )
+    with pytest.raises(Undecodable, match="users/role: is required"):
+        maps.read(b'{"name": "a", "users": "ada"}')
+
+
+def test_a_list_in_a_text_has_an_end(read):
+    with pytest.raises(Undecodable, match="keyword: expected at most 10000 parts"):
+        read({"name": "a", "keyword": "a," * 10_000})
 
 
 EVENTS = """

@@ -189,7 +189,8 @@ class Datasets:
 
 def investigation_of(maps: FieldMaps, record: Record) -> str:
     """Return an ordering key: the investigation, or the record's own place."""
-    named = maps.peek(record.value, ("investigation", "investigation_id"))
+    names = ("investigation", "investigation_id")
+    named = maps.peek(record.value, names, record.headers)
     return str(record.at) if named is None else named
 
 
@@ -197,7 +198,7 @@ def key_of(maps: FieldMaps, record: Record, name: str) -> str:
     """Return an ordering key: the record's, or a field's, or the record's place."""
     if record.key is not None:
         return record.key.decode("utf-8", "replace")
-    return maps.peek(record.value, (name,)) or str(record.at)
+    return maps.peek(record.value, (name,), record.headers) or str(record.at)
 
 
 def unread(mapped: Mapped) -> list[str]:

@@ -94,7 +94,8 @@ class OperationsHandler:
 
     def key(self, record: Record) -> str:
         """Return the investigation: its operations are done in their order."""
-        return self._maps.peek(record.value, ["name"]) or str(record.at)
+        found = self._maps.peek(record.value, ["name"], record.headers)
+        return found or str(record.at)
 
     def decode(self, record: Record) -> Asked | Outcome:
         """Return the message in a record."""

@@ -18,6 +18,7 @@ from .field_map_reading import (
     unread,
 )
 from .flatbuffer_reader import Undecodable
+from .secrets import Secrets
 
 _MOST_PROBLEMS = 5
 # Longer than the name of anything in a catalogue.
@@ -115,7 +116,7 @@ class FieldMaps:
             raise ValueError("expected at least one field map")
         self._maps = tuple(maps)
         self._limits = limits or DocumentLimits()
-        self._secrets = frozenset[str]().union(*(m.secrets for m in maps))
+        self._secrets = Secrets(frozenset[str]().union(*(m.secrets for m in maps)))
         spaces = [m.namespaces for m in maps]
         self._namespaces = (
             None if None in spaces else [n for one in spaces for n in one or ()]
@@ -137,9 +138,7 @@ class FieldMaps:
             With the first problems, by the fields as the document names them.
         """
         document = read_document(value, self._limits, namespaces=self._namespaces)
-        tree = document.tree
-        if self._secrets:
-            tree, _ = _without(tree, self._secrets)
+        tree, _ = self._without_secrets(document)
         for one in self._maps:
             body = self._body(one, document, tree, headers)
             if body is not ABSENT:
@@ -160,12 +159,14 @@ class FieldMaps:
             )
         return self._mapped(self._maps[0], document, tree, None)
 
-    def peek(self, value: bytes | None, names: Sequence[str]) -> str | None:
+    def peek(
+        self, value: bytes | None, names: Sequence[str], headers: Headers = ()
+    ) -> str | None:
         """Return the first of some fields that is there, as text, and never raise.
 
         Parameters
         ----------
-        value
+        value, headers
             As for :meth:`read`.
         names
             Of fields of the messages, plain ones.
@@ -175,7 +176,7 @@ class FieldMaps:
         except Undecodable:
             return None
         for one in self._maps:
-            body = self._body(one, document, document.tree, ())
+            body = self._body(one, document, document.tree, headers)
             if body is ABSENT and one is self._maps[0]:
                 body = document.tree
             rules = {rule.name: rule for rule in one.table.rules}
@@ -202,12 +203,19 @@ class FieldMaps:
             document = read_document(value, self._limits, namespaces=self._namespaces)
         except Undecodable:
             return None
-        tree, found = _without(document.tree, self._secrets)
+        tree, found = self._without_secrets(document)
         if not found:
             return value
         if document.format != "json":
             return None
         return json.dumps(tree, ensure_ascii=False).encode()
+
+    def _without_secrets(self, document: Document) -> tuple[Any, bool]:
+        if not self._secrets:
+            return document.tree, False
+        if document.root in self._secrets:
+            return None, True
+        return self._secrets.without(document.tree)
 
     def _body(
         self, one: FieldMap, document: Document, tree: Any, headers: Headers
@@ -261,20 +269,3 @@ def _event(one: FieldMap, tree: Any, headers: Headers) -> str | None:
         if isinstance(found, str):
             return printable(found)
     return None
-
-
-def _without(tree: Any, secrets: frozenset[str]) -> tuple[Any, bool]:
-    """Return a tree without secrets, and whether there were any."""
-    if isinstance(tree, dict):
-        kept, found = {}, False
-        for name, value in tree.items():
-            if plain_name(name) in secrets:
-                found = True
-                continue
-            kept[name], inside = _without(value, secrets)
-            found = found or inside
-        return kept, found
-    if isinstance(tree, list):
-        pairs = [_without(item, secrets) for item in tree]
-        return [item for item, _ in pairs], any(inside for _, inside in pairs)
-    return tree, False

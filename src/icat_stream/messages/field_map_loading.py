@@ -17,6 +17,7 @@ from icat_stream.config.yaml_lines import BadYaml, Lines, line_of, read_yaml
 from .conversions import KINDS, Conversion, Scalar, Unfit, shown
 from .field_map import FieldMap
 from .field_map_reading import FieldRule, Known, Path, Source, Table, plain_name
+from .user_office import SECRETS, InvestigationMessage, PersonMessage
 
 _KEYS = (
     "message",
@@ -44,6 +45,7 @@ _FIELD_KEYS = (
     "join",
 )
 _SHIPPED = "messages"
+_OF_USER_OFFICES = (PersonMessage, InvestigationMessage)
 Place = tuple[str, ...]
 
 
@@ -162,12 +164,17 @@ class _Loading:
             namespaces=tuple(self._texts(data, "namespaces"))
             if data.get("namespaces") is not None
             else None,
-            secrets=frozenset(map(plain_name, self._texts(data, "secrets"))),
+            secrets=self._secrets(data, kinds[kind]),
             event_header=(event or {}).get("header"),
             event_field=None if named is None else _path(str(named)),
             body=_path(str(envelope["body"])) if envelope.get("body") else (),
             events=events,
         )
+
+    def _secrets(self, data: Mapping[str, Any], target: type) -> frozenset[str]:
+        named = frozenset(self._texts(data, "secrets"))
+        # A facility's own map may not think of it.
+        return named | (SECRETS if target in _OF_USER_OFFICES else frozenset())
 
     def _events(self, data: Mapping[str, Any]) -> dict[str, Path]:
         events = data.get("events")

@@ -8,6 +8,9 @@ from typing import Any
 from .conversions import Conversion, Unfit, printable, shown
 
 _MOST_EXTRAS = 20
+_LONGEST_NAME = 300
+# Parts of a text that is a list: more is no list that anybody wrote.
+_MOST_PARTS = 10_000
 ABSENT = object()
 """What stands at a path where nothing stands; ``None`` is something."""
 # What schema validators put into elements.
@@ -17,10 +20,17 @@ Known = dict[str, Any]
 """Names that are read, as a tree; the leaf is ``None``: all below it is taken."""
 
 
-@lru_cache(maxsize=10_000)
 def plain_name(name: str) -> str:
     """Return a name as it is compared: snake case, camel case, attributes alike."""
+    # Names that others chose are not remembered if they are many megabytes.
+    return _short(name) if len(name) <= _LONGEST_NAME else _plain(name)
+
+
+def _plain(name: str) -> str:
     return name.removeprefix("@").replace("_", "").replace("-", "").lower()
+
+
+_short = lru_cache(maxsize=10_000)(_plain)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -119,12 +129,13 @@ class Reading:
                 self._problem(where, "expected an object with fields", node)
                 return None
             values = {table.plain.name: self._convert(table.plain, node, where)}
-            values |= {
-                rule.name: self._constant(rule)
-                for rule in table.rules
-                if rule.name not in values and rule.sources[0].value is not None
-            }
-            missing = [r.name for r in table.rules if r.required]
+            missing = []
+            for rule in table.rules:
+                if rule.name not in values:
+                    # Constants and defaults: there is no place to look at.
+                    values[rule.name] = self._field(rule, {}, where)
+                if rule.required and values[rule.name] is None:
+                    missing.append(rule.name)
         else:
             members, twice = _by_plain_name(node)
             for name, first, second in twice:
@@ -159,10 +170,12 @@ class Reading:
                         continue
                     found.append(self.object(rule.tables[index], node, f"{place}/"))
                 elif rule.split is not None and isinstance(node, str):
-                    found += [
-                        self._convert(rule, part, place)
-                        for part in node.split(rule.split)
-                    ]
+                    parts = node.split(rule.split, _MOST_PARTS)
+                    if len(parts) > _MOST_PARTS:
+                        expected = f"expected at most {_MOST_PARTS} parts"
+                        self._problem(place, expected, node)
+                        continue
+                    found += [self._convert(rule, part, place) for part in parts]
                 else:
                     found.append(self._convert(rule, node, place))
         found = [value for value in found if value is not None]
@@ -198,10 +211,6 @@ class Reading:
                 self._problem(f"{where}{named}", f"is required, below {path[0]}", there)
                 return
         self.problems.append(f"{where}{named}: is required")
-
-    def _constant(self, rule: FieldRule) -> Any:
-        value = rule.sources[0].value
-        return (value,) if rule.many else value
 
     def _convert(self, rule: FieldRule, node: Any, where: str) -> Any:
         if rule.convert is None:

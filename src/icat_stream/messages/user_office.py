@@ -5,6 +5,9 @@ from datetime import datetime
 
 from .datasets import SaidParameter
 
+SECRETS = frozenset({"oauth_refresh_token"})
+"""Dropped from such messages, whatever else a field map names a secret."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SaidAffiliation:
