@@ -4,7 +4,7 @@ import os
 
 import pytest
 
-pytest_plugins = ["plugins.kafka"]
+pytest_plugins = ["plugins.kafka", "plugins.postgres"]
 
 
 def pytest_collection_modifyitems(

@@ -265,18 +265,6 @@ def test_names_in_a_list_stay_as_they_are_and_can_be_searched(journal):
     assert found[0].row.objects["dataset"] == [names[0], "half ?", "nul �"]
 
 
-def test_newest_claims_are_on_the_disk_at_once_where_no_rows_follow(url):
-    asked = {"sqlite": "PRAGMA synchronous", "postgresql": "SHOW synchronous_commit"}
-    said = {}
-    for required in (True, False):
-        with closing(Journal(JournalSettings(url=url, required=required))) as journal:
-            journal.create()
-            with journal._begin(journal._lazy_engine) as connection:
-                question = asked[url.partition(":")[0]]
-                said[required] = str(connection.scalar(text(question)))
-    assert said in ({True: "1", False: "2"}, {True: "off", False: "on"})
-
-
 @pytest.mark.parametrize(
     ("limits", "kept"),
     [({}, b"x" * 10), ({"payload": False}, None), ({"payload_limit": 9}, None)],

@@ -329,6 +329,12 @@ class JournalSettings(Section):
         description="false: while the journal is down, go on without it (consumers of"
         " users and investigations wait for it all the same).",
     )
+    timeout: Duration = Field(
+        60.0,
+        ge=0.1,
+        description="PostgreSQL: a statement that takes longer is given up, and the"
+        " journal is down.",
+    )
     payload: bool = Field(
         True, description="Keep what the records say, compressed, without secrets."
     )

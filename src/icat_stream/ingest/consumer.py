@@ -113,7 +113,7 @@ class IngestConsumer:
         elif system == "files":
             self._files.probe()
         elif system == "journal":
-            self._journal.ping()
+            self._journal.probe()
 
     def leave_lane(self) -> None:
         """Log out the session of the thread that calls."""

@@ -133,10 +133,14 @@ class Monitor:
         def measure() -> None:
             self._depths = kafka.measure()
 
+        def journal() -> None:
+            # Its tables are made before any loop is.
+            (line.journal.probe if self._loops else line.journal.ping)()
+
         self._checks = [
             Check("kafka", measure, every, kafka.close),
             Check("icat", icat, every, logout),
-            Check("journal", line.journal.ping, every),
+            Check("journal", journal, every),
             Check("disk", self._look_at_disks, every),
         ]
         if self._settings.ids.url is not None:

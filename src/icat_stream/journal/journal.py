@@ -10,31 +10,16 @@ from contextlib import contextmanager
 from itertools import groupby
 from typing import Any
 
-from sqlalchemy import (
-    Connection,
-    Engine,
-    create_engine,
-    event,
-    select,
-    text,
-    tuple_,
-    update,
-)
+import psycopg
+from sqlalchemy import Connection, Engine, select, text, tuple_, update
 from sqlalchemy.dialects import postgresql, sqlite
-from sqlalchemy.engine import make_url
-from sqlalchemy.exc import (
-    ArgumentError,
-    DataError,
-    IntegrityError,
-    SQLAlchemyError,
-    StatementError,
-)
+from sqlalchemy.exc import SQLAlchemyError, StatementError
 
 from icat_stream.config import JournalSettings
-from icat_stream.config.values import read_secret
 from icat_stream.records import Rejection, SystemUnavailable
 
 from .copying import write_copied
+from .engines import READS, Engines
 from .entries import Entries
 from .migrations import is_current, upgrade
 from .newest import Newest
@@ -42,16 +27,20 @@ from .rows import JournalRow
 from .tables import COMMITTED, PENDING, SEVERAL, TOLD, jobs, outcomes
 from .upkeep import delete_jobs, delete_outcomes, drop_month, make_months, old_months
 
-# Another process may hold SQLite's write lock for a batch, 10 ms each: 10 s is never
-# reached unless something is wrong.
-_BUSY_S = 10
 _PAGE = 2_000
-_READS = {"icat_stream_reads": True}
 _LOCK = "SELECT pg_advisory_xact_lock(1229144404)"
 # Who writes meanwhile waits behind us, and we behind who reads: an export may take
 # hours.
 _PATIENCE = "SET LOCAL lock_timeout = '2s'"
 _KEY = ("group", "topic", "partition", "offset", "time")
+# What is wrong with a value, rather than with the database.
+_OF_VALUES = (
+    psycopg.DataError,
+    psycopg.IntegrityError,
+    sqlite3.DataError,
+    sqlite3.IntegrityError,
+)
+_NOTHING = text("INSERT INTO outcomes SELECT * FROM outcomes WHERE 1 = 0")
 _NAMES = ("investigation", "dataset", "file")
 _DATA = tuple(c.name for c in outcomes.columns if c.name not in _KEY)
 
@@ -78,7 +67,8 @@ class Journal:
 
     def __init__(self, settings: JournalSettings) -> None:
         self._settings = settings
-        self._engine = _engine(settings)
+        self._engines = Engines(settings)
+        self._engine = self._engines.writing
         # Another process's late write is told from ours by this.
         self._writer = uuid.uuid4().hex
         dialect: Any = postgresql if self._engine.name == "postgresql" else sqlite
@@ -89,11 +79,11 @@ class Journal:
             where=outcomes.c.state != COMMITTED,
         )
         # Its transactions need not be on disk before the rows of the same records
-        # are: whatever was written before those goes to the disk with them.  Where
-        # rows may be left out, nothing would follow.
-        self._lazy_engine = _engine(settings, lazy=settings.required)
-        self.newest = Newest(lambda: self._begin(self._lazy_engine), self._engine.name)
-        self._reading = self._engine.execution_options(**_READS)
+        # are: whatever was written before those goes to the disk with them.
+        lazy = self._engines.lazy
+        self.newest = Newest(lambda: self._begin(lazy), self._engine.name)
+        self._patient = self._engines.patient
+        self._reading = self._patient.execution_options(**READS)
         self.entries = Entries(lambda: self._begin(self._reading))
         insert = dialect.insert(jobs)
         self._upsert_job = insert.on_conflict_do_update(
@@ -112,7 +102,7 @@ class Journal:
         ConfigError
             A newer program has made them.
         """
-        with self._begin() as connection:
+        with self._begin(self._patient) as connection:
             if self._engine.name == "postgresql":
                 # CREATE TABLE IF NOT EXISTS races with itself there.
                 connection.execute(text(_LOCK))
@@ -128,27 +118,27 @@ class Journal:
         kept = self._settings.retention
         retention = None if kept is None else int(kept * 1000)
         if self._engine.name == "postgresql":
-            with self._begin() as connection:
+            with self._begin(self._patient) as connection:
                 connection.execute(text(_LOCK))
                 connection.execute(text(_PATIENCE))
                 make_months(connection, now, retention)
-        with self._begin() as connection:
+        with self._begin(self._patient) as connection:
             delete_jobs(connection, now)
         if retention is not None:
             self._drop(now - retention)
 
     def _drop(self, limit: int) -> None:
         if self._engine.name == "postgresql":
-            with self._begin() as connection:
+            with self._begin(self._patient) as connection:
                 months = old_months(connection, limit)
             for month in months:
-                with self._begin() as connection:
+                with self._begin(self._patient) as connection:
                     connection.execute(text(_PATIENCE))
                     connection.execute(text(_LOCK))
                     if month in old_months(connection, limit):
                         drop_month(connection, month)
         while True:
-            with self._begin() as connection:
+            with self._begin(self._patient) as connection:
                 if not delete_outcomes(connection, limit):
                     return
 
@@ -178,10 +168,14 @@ class Journal:
         with self._begin() as connection:
             connection.execute(text("SELECT 1"))
 
+    def probe(self) -> None:
+        """Return if the database would take rows; its tables have to be there."""
+        with self._begin() as connection:
+            connection.execute(_NOTHING)
+
     def close(self) -> None:
         """Give the connections back."""
-        self._engine.dispose()
-        self._lazy_engine.dispose()
+        self._engines.close()
 
     def pending(self, rows: Sequence[JournalRow]) -> None:
         """Write rows before their transaction is committed in Kafka.
@@ -306,26 +300,29 @@ class Journal:
             page = query.where(key > tuple_(*(rows[-1][name] for name in _KEY)))
 
     @contextmanager
-    def _begin(
-        self, engine: Engine | None = None, *, reads: bool = False
-    ) -> Iterator[Connection]:
-        engine = engine or self._engine
-        if reads:
-            engine = engine.execution_options(reads=True)
+    def _begin(self, engine: Engine | None = None) -> Iterator[Connection]:
         try:
-            with engine.begin() as connection:
+            with (engine or self._engine).begin() as connection:
                 yield connection
-        except (DataError, IntegrityError) as error:
-            # The database is well; it is this very value that it does not take.
-            raise Rejection(f"the journal does not take it: {error.orig}") from error
-        except SQLAlchemyError as error:
-            # The driver's words only: SQLAlchemy's own would repeat all the values.
+        except (SQLAlchemyError, psycopg.Error) as error:
+            # The driver's words only, and of these the first line: all the others
+            # would repeat values.
             words = error.orig if isinstance(error, StatementError) else error
+            # After a failure within a COPY, its end fails as well.
+            while isinstance(words, psycopg.Error) and isinstance(
+                words.__context__, psycopg.Error
+            ):
+                words = words.__context__
+            if isinstance(words, _OF_VALUES) and not _is_without_partition(words):
+                # The database is well; it is this very value that it does not take.
+                raise Rejection(
+                    f"the journal does not take it: {_first_line(words)}"
+                ) from error
             # Its options may hold a password as well, which nobody hides there.
             url = self._engine.url.set(query={})
             where = url.render_as_string(hide_password=True)
             raise SystemUnavailable(
-                f"the journal {where} fails: {words}", system="journal"
+                f"the journal {where} fails: {_first_line(words)}", system="journal"
             ) from error
 
     def _write(self, connection: Connection, values: list[dict[str, Any]]) -> None:
@@ -417,6 +414,16 @@ def _cleaned(value: Any) -> Any:
     return value
 
 
+def _first_line(error: object) -> str:
+    return str(error).strip().partition("\n")[0]
+
+
+def _is_without_partition(error: object) -> bool:
+    # Somebody has dropped the default one: no fault of the row's, and the next start
+    # or hour may make the month's.
+    return isinstance(error, psycopg.errors.CheckViolation)
+
+
 def _settled(group: str, topic: str, partition: int) -> Any:
     return (
         update(outcomes)
@@ -438,80 +445,3 @@ def _clean(value: str | None) -> str | None:
 
 def _now() -> int:
     return time.time_ns() // 1_000_000
-
-
-def _engine(settings: JournalSettings, *, lazy: bool = False) -> Engine:
-    try:
-        url = make_url(settings.url)
-    except ArgumentError as error:
-        raise ValueError(f"journal.url: {error}") from None
-    if settings.password_file is not None:
-        url = url.set(password=read_secret(None, settings.password_file))
-    backend = url.get_backend_name()
-    if backend == "sqlite":
-        if url.database in (None, "", ":memory:"):
-            raise ValueError("journal.url: a journal in memory is no journal")
-        engine = create_engine(url, connect_args={"timeout": _BUSY_S})
-        event.listen(engine, "connect", _prepare_lazily if lazy else _prepare_sqlite)
-        event.listen(engine, "begin", _begin_sqlite)
-        return engine
-    if backend == "postgresql":
-        if url.drivername == "postgresql":
-            url = url.set(drivername="postgresql+psycopg")
-        # Asks a connection whether it still lives before it is used: a database that
-        # was restarted costs no record its journal row.
-        engine = create_engine(
-            url, pool_pre_ping=True, connect_args={"connect_timeout": 10}
-        )
-        if lazy:
-            event.listen(engine, "begin", _begin_lazily)
-        return engine
-    raise ValueError(
-        f"journal.url: {backend} is not supported; expected sqlite or postgresql"
-    )
-
-
-def _prepare_sqlite(connection: Any, _record: object) -> None:
-    # A row must outlive a power cut: the commit in Kafka that follows it will.
-    _prepare(connection, "FULL")
-
-
-def _prepare_lazily(connection: Any, _record: object) -> None:
-    _prepare(connection, "NORMAL")
-
-
-def _prepare(connection: Any, synchronous: str) -> None:
-    # The driver's own idea of when a transaction begins is turned off: see below.
-    connection.isolation_level = None
-    cursor = connection.cursor()
-    _write_ahead(cursor)
-    cursor.execute(f"PRAGMA synchronous={synchronous}")
-    cursor.close()
-
-
-def _write_ahead(cursor: Any) -> None:
-    # Two processes that both switch a new file find it locked at once: SQLite waits
-    # for no lock here, whatever its timeout says.
-    end = time.monotonic() + _BUSY_S
-    while True:
-        try:
-            cursor.execute("PRAGMA journal_mode=WAL")
-        except sqlite3.OperationalError as error:
-            busy = error.sqlite_errorcode & 0xFF == sqlite3.SQLITE_BUSY
-            if not busy or time.monotonic() > end:
-                raise
-            time.sleep(0.01)
-        else:
-            return
-
-
-def _begin_sqlite(connection: Connection) -> None:
-    # A transaction that begins as a reader cannot wait to become a writer; one that
-    # stays a reader is in nobody's way.
-    reads = connection.get_execution_options().keys() >= _READS.keys()
-    connection.exec_driver_sql("BEGIN" if reads else "BEGIN IMMEDIATE")
-
-
-def _begin_lazily(connection: Connection) -> None:
-    # Of the transaction, not of the connection: that may be a pooler's.
-    connection.exec_driver_sql("SET LOCAL synchronous_commit TO OFF")

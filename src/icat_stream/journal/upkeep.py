@@ -11,6 +11,7 @@ from .tables import jobs, outcomes
 # those behind us is kept together.
 _AHEAD = 3
 _BACK = 2
+_DEFAULT = "outcomes_default"
 _MONTH = re.compile(r"outcomes_(\d{4})_(\d{2})")
 # A run start is of a file that ends within days.
 _JOBS_MS = 90 * 86_400_000
@@ -31,6 +32,10 @@ def make_months(connection: Connection, now: int, retention: int | None) -> None
     back = now - retention if retention is not None else None
     first = _number(now) - _BACK if back is None else _number(back)
     there = set(_tables(connection))
+    if _DEFAULT not in there:
+        # Somebody has dropped it, and with it the place of absurd times.
+        made = f"CREATE TABLE {_DEFAULT} PARTITION OF outcomes DEFAULT"
+        connection.execute(text(made))
     for number in range(max(first, _number(now) - 240), _number(now) + _AHEAD + 1):
         name = _name(number)
         if name in there:

@@ -188,7 +188,7 @@ class Assistant:
         for system in systems:
             try:
                 if system == "journal" and self._journal is not None:
-                    self._journal.ping()
+                    self._journal.probe()
                 elif isinstance(self._consumer, Probing):
                     self._consumer.probe(system)
             except LoginRefused as error:

