@@ -12,6 +12,8 @@ from collections import Counter
 import pytest
 from confluent_kafka import Consumer, TopicPartition
 
+from icat_stream.records import STUB_TITLE
+
 from .conftest import eventually
 from .dataset_messages import (
     create_topic,
@@ -26,11 +28,11 @@ INVESTIGATIONS = int(os.environ.get("EARLY_INVESTIGATIONS", "6"))
 PATIENCE = 60 + DATASETS / 5
 
 
-def variant(facility, name, **sections):
+def variant(facility, name, instance="", **sections):
     create_topic(facility.endpoints["kafka"], name)
     return facility.variant(
-        name,
-        kafka={"group_id": name, "instance_id": name},
+        name + instance,
+        kafka={"group_id": name, "instance_id": name + instance},
         journal={"url": f"sqlite:///{name}.db"},
         events={"topic": f"{name}.events"},
         dead_letters={"topic": f"{name}.dead"},
@@ -157,4 +159,81 @@ def test_what_never_comes_is_a_dead_letter_that_says_what_was_missing(
     assert (
         b"investigation no-such-proposal is not in the catalogue"
         in headers["icat-stream.error-message"]
+    )
+
+
+STUBS = {"missing_investigations": "stub", "stubs": {"type": "experiment"}}
+
+
+def test_by_policy_stubs_are_made_and_filled_in_later(
+    facility, client, start, run, tmp_path
+):
+    create_topic(facility.endpoints["kafka"], "stubs", partitions=4)
+    names = [f"stubbed-{number}" for number in range(3)]
+    messages = [
+        message(names[number % 3], number) | {"instrument": "bl06"}
+        for number in range(30)
+    ]
+    send(facility.endpoints["kafka"], "stubs", *messages)
+    logs, daemons = [], []
+    for instance in ("a", "b"):
+        config = variant(facility, "stubs", instance, policies=STUBS)
+        logs.append(tmp_path / instance)
+        daemons.append(start("icat_ingestor", "-c", config, log=logs[-1]))
+
+    def all_there():
+        return sum(len(datasets(client, name)) for name in names) == len(messages)
+
+    eventually(all_there, PATIENCE)
+    for daemon, log in zip(daemons, logs, strict=True):
+        daemon.terminate()
+        assert daemon.wait(60) == 0, log.read_text()[-3000:]
+    query = (
+        "SELECT i FROM Investigation i WHERE i.name LIKE 'stubbed-%'"
+        " INCLUDE i.type, i.investigationInstruments AS l, l.instrument"
+    )
+    found = client.search(query)
+    assert sorted(each.name for each in found) == names
+    assert {each.title for each in found} == {STUB_TITLE}
+    assert {each.type.name for each in found} == {"experiment"}
+    linked = [
+        [link.instrument.name for link in each.investigationInstruments]
+        for each in found
+    ]
+    assert linked == [["bl06"]] * len(names)
+    assert read(facility, "stubs.dead") == []
+    proposal = tmp_path / "proposal.json"
+    proposal.write_text(json.dumps({"name": names[0], "title": "Domains"}))
+    config = facility.variant(
+        "stubs-office",
+        journal={"url": "sqlite:///stubs.db"},
+        consumers={
+            "investigations": {"handler": "investigations", "topics": ["proposals"]}
+        },
+    )
+    done = run("icat_background_ingestor", "-c", config, "--message", proposal)
+    assert done.code == 0, done.err
+    titles = {each.name: each.title for each in client.search(query)}
+    assert titles == dict.fromkeys(names, STUB_TITLE) | {names[0]: "Domains"}
+
+
+def test_a_dry_run_shows_the_stub_and_all_that_follows(facility, client, run, tmp_path):
+    config = variant(facility, "stub-dry", policies=STUBS)
+    early = message("dry-proposal", 1)
+    early["sample"] = {"name": "NaCl 1", "type": "brand new type"}
+    file = tmp_path / "message.json"
+    file.write_text(json.dumps(early))
+    done = run("icat_background_ingestor", "-c", config, "--message", file, "--dry-run")
+    assert done.code == 0, done.err
+    shown = [line.strip() for line in done.out.splitlines()]
+    assert "stub of investigation dry-proposal/1 (experiment)" in shown
+    follows = [line.removeprefix("+ new ") for line in shown if line[:1] == "+"]
+    assert follows[:4] == [
+        "Investigation dry-proposal/1 (stub)",
+        "SampleType brand new type",
+        "Sample NaCl 1",
+        "Dataset dry-proposal/1/scan 1",
+    ]
+    assert not client.search(
+        "SELECT i FROM Investigation i WHERE i.name = 'dry-proposal'"
     )

@@ -25,6 +25,22 @@ def test_connect_to_what_is_down(facility, run):
     assert "icat: reached" not in done.out
 
 
+def test_stubs_need_a_type_that_is_there(facility, run):
+    stubs = {"missing_investigations": "stub"}
+    config = facility.variant("stub-untyped", policies=stubs)
+    done = run("icat_validate_config", config)
+    assert done.code == 2
+    assert "stubs.type: is required with missing_investigations: stub" in done.err
+    config = facility.variant(
+        "stub-mistyped", policies=stubs | {"stubs": {"type": "experimnt"}}
+    )
+    assert run("icat_validate_config", config).code == 0
+    done = run("icat_validate_config", config, "--connect")
+    assert done.code == 2
+    assert "policies.stubs.type: is no InvestigationType" in done.out
+    assert "'experimnt'" in done.out
+
+
 def test_mistakes(facility, run):
     config = facility.variant("mistaken", files={"setle": "1s"})
     done = run("icat_validate_config", config)

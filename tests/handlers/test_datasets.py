@@ -1,6 +1,7 @@
 """Dataset messages become plans, or say what is wrong with them."""
 
 import json
+from dataclasses import replace
 from datetime import UTC, datetime
 
 import pytest
@@ -268,6 +269,35 @@ def test_the_investigation_by_its_id(plan, catalogue):
     with pytest.raises(DependencyMissing) as caught:
         plan(drop=["investigation"], investigation_id=43)
     assert caught.value.missing == ("investigation_id:43",)
+
+
+STUBS = {
+    "policies": {"missing_investigations": "stub", "stubs": {"type": "experiment"}}
+}
+
+
+def test_a_missing_investigation_becomes_a_stub(plan, catalogue):
+    catalogue.visits = []
+    planned = plan(sections=STUBS, start_date="2026-07-12T00:00:00Z")
+    assert only(planned).investigation.visit_id == "1"
+    (stub,) = planned.stubs
+    assert stub.investigation == only(planned).investigation
+    assert (stub.start, stub.instruments) == (day(12), (BEAMLINE,))
+    assert plan(sections=STUBS, visit_id="7").stubs[0].key == "P1/7"
+
+
+def test_any_instrument_may_measure_for_a_stub(plan, catalogue):
+    catalogue.visits = [replace(entry(instruments=("bl07",)), state="stub")]
+    (stub,) = plan(sections=STUBS).stubs
+    assert stub.instruments == (BEAMLINE,)
+    catalogue.visits = [entry(instruments=("bl07",))]
+    with pytest.raises(Rejection, match="instrument: 'bl06' is none of"):
+        plan(sections=STUBS)
+
+
+def test_no_stub_without_a_name(plan, catalogue):
+    with pytest.raises(DependencyMissing):
+        plan(drop=["investigation"], investigation_id=43, sections=STUBS)
 
 
 def test_what_is_not_read_is_named(plan):

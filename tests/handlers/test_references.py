@@ -17,12 +17,13 @@ from icat_stream.records import (
 )
 
 
-def visit(visit_id, start=None, end=None, instruments=()):
+def visit(visit_id, start=None, end=None, instruments=(), state="whole"):
     return InvestigationEntry(
         key=InvestigationKey(name="2026-0815", visit_id=visit_id),
         start=start,
         end=end,
         instruments=instruments,
+        state=state,
     )
 
 
@@ -101,6 +102,47 @@ def test_missing_investigation_by_policy():
         references(Catalogue(), missing_investigations="reject").investigation(
             "2026-0815", None, MAY
         )
+
+
+STUBS = {"missing_investigations": "stub", "stubs": {"type": "experiment"}}
+
+
+def test_missing_investigation_becomes_a_stub():
+    ask = references(Catalogue([visit("1")]), **STUBS)
+    found = ask.investigation("2026-0815", "2", MAY)
+    assert (found.key.visit_id, found.state) == ("2", "missing")
+    assert ask.notes == [
+        "investigation 2026-0815/2 is not in the catalogue: a stub of it is made"
+    ]
+    (stub,) = ask.stubs(found, ("BOREAS",), MAY)
+    assert stub.investigation == found.key
+    assert (stub.type, stub.start, stub.end) == ("experiment", MAY, None)
+    assert stub.instruments == ("BOREAS",)
+    assert stub.title.startswith("Stub")
+
+
+def test_visit_of_a_stub_where_none_is_named():
+    policies = {**STUBS, "stubs": {"type": "experiment", "visit_id": "0"}}
+    ask = references(Catalogue(), **policies)
+    assert ask.investigation("2026-0815", None, MAY).key.visit_id == "0"
+
+
+def test_only_what_a_stub_lacks_is_planned():
+    ask = references(Catalogue(), **STUBS)
+    held = visit("1", instruments=("BOREAS",), state="stub")
+    assert ask.stubs(held, ("BOREAS",), MAY) == ()
+    assert ask.stubs(held, ("ZEPHYR",), MAY) != ()
+    assert ask.stubs(visit("1"), ("ZEPHYR",), MAY) == ()
+
+
+def test_dates_of_a_stub_are_a_guess():
+    catalogue = Catalogue([visit("1", MAY, JUNE), visit("2", JULY, state="stub")])
+    ask = references(catalogue, **STUBS).investigation
+    assert ask("2026-0815", None, datetime(2026, 5, 7, tzinfo=UTC)).key.visit_id == "1"
+    assert ask("2026-0815", None, datetime(2026, 6, 7, tzinfo=UTC)).key.visit_id == "2"
+    catalogue = Catalogue([visit("1", MAY), visit("2", JUNE, state="stub")])
+    ask = references(catalogue, **STUBS).investigation
+    assert ask("2026-0815", None, JULY).key.visit_id == "1"
 
 
 def test_instruments():

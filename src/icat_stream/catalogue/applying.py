@@ -1,7 +1,7 @@
 """Bringing one dataset of the catalogue to its plan, whatever is there already."""
 
 import logging
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 
@@ -9,6 +9,8 @@ from icat_stream.config import PolicySettings
 from icat_stream.records import (
     Dataset,
     Diff,
+    Investigation,
+    InvestigationKey,
     OutcomeKind,
     Rejection,
     TransientFailure,
@@ -57,6 +59,8 @@ class Application:
         Whether the database sees no difference between ``a`` and ``A``.
     store
         Takes the files in; ``None`` where they are registered where they are.
+    stubs
+        Investigations that may be made.
     """
 
     session: Session
@@ -66,6 +70,7 @@ class Application:
     policies: PolicySettings
     ignore_case: bool
     store: FileStore | None = None
+    stubs: Mapping[InvestigationKey, Investigation] = field(default_factory=dict)
     written: list[str] = field(default_factory=list)
     # Datafiles that were seen to be whole in the data service.
     sound: set[str] = field(default_factory=set)
@@ -150,13 +155,17 @@ class Application:
         )
 
     def _check(self, dataset: Dataset) -> None:
+        for stub in self.stubs.values():
+            self._checker().investigation(stub)
         self._checker().dataset(dataset)
 
     def _checker(self) -> Checker:
         return Checker(self.schema, self.ignore_case)
 
     def _resolve(self, dataset: Dataset) -> Resolved:
-        resolver = Resolver(self.references, self.session, self.policies)
+        resolver = Resolver(
+            self.references, self.session, self.policies, stubs=self.stubs
+        )
         resolved = resolver.resolve(dataset)
         self.notes = resolved.notes
         return resolved

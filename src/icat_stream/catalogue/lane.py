@@ -7,6 +7,7 @@ from typing import Any
 
 from icat_stream.config import PolicySettings
 from icat_stream.records import (
+    STUB_TITLE,
     DatasetEntry,
     Diff,
     Investigation,
@@ -325,6 +326,7 @@ class Lane:
         keys = [dataset.key for dataset in plan.datasets]
         if len(set(keys)) < len(keys):
             raise Rejection(f"the plan names a dataset twice: {', '.join(keys)}")
+        stubs = {stub.investigation: stub for stub in plan.stubs}
         for dataset in plan.datasets:
             application = Application(
                 session=self._session,
@@ -334,6 +336,7 @@ class Lane:
                 policies=self._policies,
                 ignore_case=self._ignore_case,
                 store=store,
+                stubs=stubs,
             )
             yield application, dataset
 
@@ -421,6 +424,7 @@ def _investigation(row: Mapping[str, Any]) -> InvestigationEntry:
             link["instrument"]["name"]
             for link in row.get("investigationInstruments", ())
         ),
+        state="stub" if row.get("title") == STUB_TITLE else "whole",
     )
 
 

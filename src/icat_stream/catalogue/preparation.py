@@ -49,6 +49,8 @@ class Preparation:
             It could not be done.
         """
         for wanted in prerequisites:
+            if wanted.content is None:
+                continue
             what = f"{wanted.entity} {wanted.name}"
             try:
                 self._session.create(wanted.entity, wanted.content)
@@ -57,16 +59,17 @@ class Preparation:
                 # The next look says whether it is there.
                 _log.info("%s: %s; reading back", what, error.reason)
             except IcatFault as fault:
-                if fault.kind != "OBJECT_ALREADY_EXISTS":
-                    raise self._session.failure(fault, f"to create {what}") from fault
-                if what in self._taken:
+                taken = fault.kind == "OBJECT_ALREADY_EXISTS"
+                if taken and what in self._taken and wanted.key is not None:
                     # Looked for since then, by its exact name, and not found.
-                    raise self._misspelt(wanted, fault) from fault
+                    raise self._misspelt(wanted, wanted.key, fault) from fault
+                if not taken or what in self._taken:
+                    raise self._session.failure(fault, f"to create {what}") from fault
                 self._taken.add(what)
             self._references.forget(wanted.entity)
 
-    def _misspelt(self, wanted: Prerequisite, fault: IcatFault) -> Rejection:
-        alike = f"o.name = {quote(wanted.key)}"
+    def _misspelt(self, wanted: Prerequisite, key: str, fault: IcatFault) -> Rejection:
+        alike = f"o.name = {quote(key)}"
         query = select(wanted.entity, alike, then="LIMIT 0, 5")
         rows = entities(self._session.search(query, wanted.entity))
         names = {

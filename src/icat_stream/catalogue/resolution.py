@@ -5,9 +5,12 @@ from dataclasses import dataclass, field, replace
 
 from icat_stream.config import PolicySettings
 from icat_stream.records import (
+    STUB_TITLE,
     DatafileFormat,
     Dataset,
     DependencyMissing,
+    Investigation,
+    InvestigationKey,
     Parameter,
     Rejection,
     Sample,
@@ -31,15 +34,16 @@ class Prerequisite:
     name
         For people.
     key
-        Its ``name`` in ICAT.
+        Its ``name`` in ICAT; ``None`` for what has none.
     content
-        Its fields as XML.
+        Its fields as XML; ``None`` as long as something that they refer to is itself
+        still to be created.
     """
 
     entity: str
     name: str
-    key: str
-    content: str
+    key: str | None
+    content: str | None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -50,6 +54,8 @@ class Resolved:
     ----------
     dataset
         As planned, without what was left out by policy.
+    investigation_id
+        0 while that is to be created.
     prerequisites
         What is not there yet; ids of these are missing below.
     notes
@@ -82,11 +88,14 @@ class Resolver:
         To ask with.
     policies
         What to do where something is missing.
+    stubs
+        Investigations that may be made.
     """
 
     references: References
     session: Session
     policies: PolicySettings
+    stubs: Mapping[InvestigationKey, Investigation] = field(default_factory=dict)
     _missing: list[Prerequisite] = field(default_factory=list)
     _notes: list[str] = field(default_factory=list)
 
@@ -131,13 +140,65 @@ class Resolver:
 
     def _investigation(self, dataset: Dataset) -> int:
         key = dataset.investigation
-        for row in self.references.investigations(self.session, key.name):
+        stub = self.stubs.get(key)
+        # Another lane may have made the stub, or one of its links, a moment ago.
+        rows = self.references.investigations(
+            self.session, key.name, fresh=stub is not None
+        )
+        for row in rows:
             if row["visitId"] == key.visit_id:
+                if stub is not None and row.get("title") == STUB_TITLE:
+                    self._link_stub(stub, row)
                 return int(row["id"])
+        if stub is not None:
+            self._create_stub(stub)
+            return 0
         reason = f"investigation {key} is not in the catalogue"
         if self.policies.missing_investigations == "reject":
             raise Rejection(f"{reason} (policies.missing_investigations: reject)")
         raise DependencyMissing(reason, [f"investigation:{key}"])
+
+    def _create_stub(self, stub: Investigation) -> None:
+        kind = stub.type or ""
+        ids = ids_of(self.references.named(self.session, "InvestigationType", [kind]))
+        if kind not in ids:
+            raise Rejection(
+                f"policies.stubs.type: {shorten(kind)} is no InvestigationType in the"
+                " catalogue: create it, or correct the configuration"
+            )
+        links = "".join(
+            "<investigationInstruments>"
+            f"<instrument><id>{number}</id></instrument></investigationInstruments>"
+            for number in self.instruments(stub.instruments or ()).values()
+        )
+        dates = {} if stub.start is None else {"startDate": stub.start}
+        self._create(
+            "Investigation",
+            f"{stub.key} (stub)",
+            {"facility": self.references.facility_id, "type": ids[kind]},
+            links,
+            name=stub.investigation.name,
+            visitId=stub.investigation.visit_id,
+            title=stub.title,
+            **dates,
+        )
+
+    def _link_stub(self, stub: Investigation, row: Row) -> None:
+        there = {
+            link["instrument"]["name"]
+            for link in row.get("investigationInstruments", ())
+        }
+        for name, number in self.instruments(stub.instruments or ()).items():
+            if name not in there:
+                self._missing.append(
+                    Prerequisite(
+                        entity="InvestigationInstrument",
+                        name=f"{name} of {stub.key} (stub)",
+                        key=None,
+                        content=f"<instrument><id>{number}</id></instrument>"
+                        f"<investigation><id>{row['id']}</id></investigation>",
+                    )
+                )
 
     def _type(self, name: str) -> int:
         found = self.references.named(self.session, "DatasetType", [name])
@@ -228,13 +289,9 @@ class Resolver:
         return None, replace(dataset, sample=None)
 
     def _create_sample(self, sample: Sample, investigation_id: int) -> None:
-        references: dict[str, int] = {"investigation": investigation_id}
+        references = {"investigation": investigation_id}
         if sample.type is not None:
-            number = self.sample_type(sample)
-            if number is None:
-                # The sample follows when its type is there.
-                return
-            references["type"] = number
+            references["type"] = self.sample_type(sample) or 0
         self._create("Sample", sample.name, references, name=sample.name)
 
     def sample_type(self, sample: Sample) -> int | None:
@@ -335,16 +392,24 @@ class Resolver:
         entity: str,
         label: str,
         references: Mapping[str, int] | None = None,
+        nested: str = "",
+        /,
         **fields: object,
     ) -> None:
-        content = "".join(
+        """Have something created, once all that it refers to has an id."""
+        content = nested + "".join(
             f"<{tag}>{value_text(value)}</{tag}>" for tag, value in fields.items()
         )
-        for tag, ref in (references or {}).items():
+        ids = dict(references or {})
+        for tag, ref in ids.items():
             content += f"<{tag}><id>{ref}</id></{tag}>"
-        key = str(fields["name"])
         self._missing.append(
-            Prerequisite(entity=entity, name=label, key=key, content=content)
+            Prerequisite(
+                entity=entity,
+                name=label,
+                key=str(fields["name"]),
+                content=content if all(ids.values()) else None,
+            )
         )
 
 

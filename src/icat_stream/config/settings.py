@@ -423,14 +423,36 @@ class MessageSettings(Section):
     )
 
 
+class StubSettings(Section):
+    """Investigations that are made before anybody has told of them."""
+
+    type: str | None = Field(
+        None,
+        min_length=1,
+        description="Their type, which ICAT must have; required with stub.",
+        json_schema_extra={"sample": "experiment"},
+    )
+    visit_id: str = Field(
+        "1",
+        min_length=1,
+        max_length=255,
+        description="Where a message names no visit; as the user office's will be.",
+    )
+
+
 class PolicySettings(Section):
     """What to do where a facility may choose."""
 
     unknown_parameter_types: Literal["reject", "create", "skip", "park"] = Field(
         "reject", description="A parameter type that ICAT does not have."
     )
-    missing_investigations: Literal["park", "reject"] = Field(
-        "park", description="An investigation that ICAT does not have (yet)."
+    missing_investigations: Literal["park", "stub", "reject"] = Field(
+        "park",
+        description="An investigation that ICAT does not have (yet). stub: a minimal"
+        " one is made; its own message fills it in.",
+    )
+    stubs: StubSettings = Field(
+        default_factory=StubSettings, description="With missing_investigations: stub."
     )
     missing_samples: Literal["create", "skip", "reject"] = Field(
         "create", description="A sample that the investigation does not have."
@@ -469,6 +491,15 @@ class PolicySettings(Section):
         if set(template_fields(template)) != {"username"}:
             raise ValueError("expected a text with {username}, and nothing else in {}")
         return template
+
+    @model_validator(mode="after")
+    def _stubs_have_a_type(self) -> "PolicySettings":
+        if self.missing_investigations == "stub" and self.stubs.type is None:
+            raise ValueError(
+                "stubs.type: is required with missing_investigations: stub; ICAT takes"
+                " no investigation without a type"
+            )
+        return self
 
     def names_of(self, user: str) -> tuple[str, ...]:
         """Return what a user of ICAT may be called: enabled, and maybe disabled."""

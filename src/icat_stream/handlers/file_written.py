@@ -229,6 +229,7 @@ class FileWritten:
         visit = references.investigation(
             draft.investigation, draft.visit_id, draft.start
         )
+        instruments = references.instruments(draft.instruments, visit)
         sample = draft.sample or lookups.sample_of_job(message.job_id)
         keep = self._kept(message, content.stat)
         dataset = Dataset(
@@ -248,7 +249,7 @@ class FileWritten:
                 molecular_formula=draft.sample_formula,
                 create=self._settings.policies.missing_samples == "create",
             ),
-            instruments=references.instruments(draft.instruments, visit),
+            instruments=instruments,
             techniques=references.techniques(draft.techniques),
             parameters=references.parameters(
                 Parameter(
@@ -265,6 +266,7 @@ class FileWritten:
         )
         return Plan(
             facility=self._settings.facility,
+            stubs=references.stubs(visit, instruments, draft.start),
             datasets=(dataset,),
             keep=keep,
             notes=tuple(notes),

@@ -6,9 +6,12 @@ from datetime import datetime
 
 from icat_stream.config import PolicySettings
 from icat_stream.records import (
+    STUB_TITLE,
     DependencyMissing,
     Failure,
+    Investigation,
     InvestigationEntry,
+    InvestigationKey,
     Lookups,
     Parameter,
     Rejection,
@@ -37,7 +40,7 @@ class References:
     def investigation(
         self, name: str, visit_id: str | None, start: datetime | None
     ) -> InvestigationEntry:
-        """Return the visit that a dataset belongs to.
+        """Return the visit that a dataset belongs to, though it may be missing.
 
         Parameters
         ----------
@@ -55,7 +58,61 @@ class References:
         Rejection
             There is none (policy ``reject``), or several and no way to choose.
         """
-        return self.visit_at(self.visits(name, visit_id), start)
+        return self.visit_at(self.visits_or_stub(name, visit_id), start)
+
+    def visits_or_stub(
+        self, name: str, visit_id: str | None
+    ) -> Sequence[InvestigationEntry]:
+        """Return as :meth:`visits`, or by policy one visit that is missing.
+
+        Raises
+        ------
+        DependencyMissing, Rejection
+            There is none, by policy.
+        """
+        if self.policies.missing_investigations != "stub":
+            return self.visits(name, visit_id)
+        found = self._found(name, visit_id)
+        if found:
+            return found
+        key = InvestigationKey(
+            name=name, visit_id=visit_id or self.policies.stubs.visit_id
+        )
+        self.notes.append(
+            f"investigation {key} is not in the catalogue: a stub of it is made"
+        )
+        return [InvestigationEntry(key=key, state="missing")]
+
+    def stubs(
+        self,
+        visit: InvestigationEntry,
+        instruments: Sequence[str],
+        start: datetime | None,
+    ) -> tuple[Investigation, ...]:
+        """Return the investigation that is to be made for a dataset, if any.
+
+        Parameters
+        ----------
+        visit
+            Of the dataset.
+        instruments
+            Of the dataset.
+        start
+            Of the dataset: the investigation had begun by then.
+        """
+        if visit.state == "whole" or (
+            visit.state == "stub" and set(instruments) <= set(visit.instruments)
+        ):
+            return ()
+        return (
+            Investigation(
+                investigation=visit.key,
+                title=STUB_TITLE,
+                type=self.policies.stubs.type,
+                start=start,
+                instruments=tuple(instruments),
+            ),
+        )
 
     def visits(
         self, name: str, visit_id: str | None = None
@@ -67,13 +124,17 @@ class References:
         DependencyMissing, Rejection
             There is none, by policy.
         """
-        visits = self.lookups.investigations(name)
-        if visit_id is not None:
-            visits = [visit for visit in visits if visit.key.visit_id == visit_id]
+        visits = self._found(name, visit_id)
         if visits:
             return visits
         wanted = name if visit_id is None else f"{name}/{visit_id}"
         raise self._no_investigation(wanted, f"investigation:{wanted}")
+
+    def _found(self, name: str, visit_id: str | None) -> Sequence[InvestigationEntry]:
+        visits = self.lookups.investigations(name)
+        if visit_id is None:
+            return visits
+        return [visit for visit in visits if visit.key.visit_id == visit_id]
 
     def investigation_by_id(self, number: int) -> Sequence[InvestigationEntry]:
         """Return the investigation with an id of ICAT's.
@@ -114,8 +175,11 @@ class References:
                 f" ({', '.join(_dates(visit) for visit in visits[:5])}) and none of"
                 f" them covers the dataset's start, {start or 'which is not known'}"
             )
-        # Where visits touch, the later one has just begun.
-        return max(matching, key=lambda v: (v.start is not None, v.start or start))
+        # Where visits touch, the later one has just begun; a stub's start is a guess.
+        return max(
+            matching,
+            key=lambda v: (v.state == "whole", v.start is not None, v.start or start),
+        )
 
     def _no_investigation(self, wanted: str, missing: str) -> Failure:
         reason = f"investigation {wanted} is not in the catalogue"
@@ -137,7 +201,11 @@ class References:
         for name in dict.fromkeys(names):
             if self.lookups.exists("Instrument", name):
                 found.append(name)
-                if investigation.instruments and name not in investigation.instruments:
+                if (
+                    investigation.state == "whole"
+                    and investigation.instruments
+                    and name not in investigation.instruments
+                ):
                     self.notes.append(
                         f"instrument {name} is not one of investigation"
                         f" {investigation.key}"
@@ -229,6 +297,8 @@ class References:
 def _covers(visit: InvestigationEntry, when: datetime | None) -> bool:
     if when is None:
         return False
+    if visit.state != "whole":
+        return True
     return (visit.start is None or visit.start <= when) and (
         visit.end is None or when <= visit.end
     )

@@ -72,6 +72,9 @@ class SaidDataset:
             )
         references = References(lookups, self._settings.policies, notes)
         visit = self._investigation(message, lookups, references)
+        instruments = references.instruments(
+            [message.instrument] if message.instrument else [], visit
+        )
         place = self._files.place(message.location, visit.key, message.instrument)
         said = SaidParameters(lookups, self._settings.policies, notes)
         parameters = said.all("parameters", message.parameters)
@@ -97,9 +100,7 @@ class SaidDataset:
             start=message.start,
             end=message.end,
             sample=self._sample(message),
-            instruments=references.instruments(
-                [message.instrument] if message.instrument else [], visit
-            ),
+            instruments=instruments,
             techniques=references.techniques(message.techniques),
             parameters=parameters,
             datafiles=self._files.all(
@@ -111,7 +112,10 @@ class SaidDataset:
             version=self._options.version_parameter if versioned else None,
         )
         return Plan(
-            facility=self._settings.facility, datasets=(dataset,), notes=tuple(notes)
+            facility=self._settings.facility,
+            stubs=references.stubs(visit, instruments, message.start or message.end),
+            datasets=(dataset,),
+            notes=tuple(notes),
         )
 
     def _investigation(
@@ -120,12 +124,14 @@ class SaidDataset:
         if message.investigation_id is not None:
             visits = references.investigation_by_id(message.investigation_id)
         elif message.investigation is not None:
-            visits = references.visits(message.investigation, message.visit_id)
+            visits = references.visits_or_stub(message.investigation, message.visit_id)
         else:
             raise Rejection("investigation or investigation_id: one is required")
         wanted = message.instrument
         if wanted is not None and self._options.instrument == "of_investigation":
-            of_instrument = [v for v in visits if wanted in v.instruments]
+            of_instrument = [
+                v for v in visits if wanted in v.instruments or v.state != "whole"
+            ]
             if not of_instrument:
                 names = sorted({name for v in visits for name in v.instruments})
                 raise Rejection(

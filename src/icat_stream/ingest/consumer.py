@@ -193,6 +193,8 @@ class IngestConsumer:
     def _apply(self, plan: Plan, lane: Lane) -> Applied:
         if plan.jobs:
             return self._remember(plan)
+        if plan.stubs:
+            self._guard.missing(stub.investigation for stub in plan.stubs)
         if plan.keep:
             plan = self._keep(plan)
         return self._storage.apply(plan, lane)

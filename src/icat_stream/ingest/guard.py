@@ -10,6 +10,7 @@ from icat_stream.journal import Claim, Decision, Entity, Newest, Standing
 from icat_stream.records import (
     DependencyMissing,
     Investigation,
+    InvestigationKey,
     OutcomeKind,
     Plan,
     Record,
@@ -105,6 +106,22 @@ class Guard:
                 dict.fromkeys(name for failure in missing for name in failure.missing),
             )
         return Guarded(_together(done), superseded)
+
+    def missing(self, keys: Iterable[InvestigationKey]) -> None:
+        """Say that investigations are not in the catalogue, whatever was applied.
+
+        Raises
+        ------
+        Failure
+            The journal is down.
+        """
+        self._newest.missing(
+            [
+                Entity(facility=self._facility, kind=kind, name=str(key))
+                for key in keys
+                for kind in ("investigation", "start", "end")
+            ]
+        )
 
     def _bring(
         self,

@@ -96,6 +96,15 @@ def plan_text(plan: Plan, diff: Diff | None) -> list[str]:
             f"  parameter {p.name} = {p.value} {p.units}".rstrip()
             for p in investigation.parameters or ()
         ]
+    for stub in plan.stubs:
+        lines.append(f"stub of investigation {stub.key} ({stub.type})")
+        lines += _facts(
+            {
+                "title": stub.title,
+                "start": stub.start,
+                "instruments": ", ".join(stub.instruments or ()),
+            }
+        )
     for dataset in plan.datasets:
         lines.append(f"dataset {dataset.key} ({dataset.type})")
         lines += _facts(

@@ -14,7 +14,7 @@ from icat_stream.handlers import UnknownHandler, load_handler
 from icat_stream.records import Failure, SystemUnavailable
 from icat_stream.schemas import load_schemas
 
-from .assembly import in_consumer
+from .assembly import Line, in_consumer
 
 # What librdkafka says of brokers is in the exceptions, too.
 _SILENT = logging.getLogger("icat_stream.ingest.validation.kafka")
@@ -157,13 +157,11 @@ def _connect(settings: Settings) -> int:
     from icat_stream.catalogue import FacilityMissing
     from icat_stream.journal import journal_exists
 
-    from .assembly import Line
-
     code = 0
     with Line(settings, dry_run=True) as line:
         checks: list[tuple[str, Callable[[], None]]] = [
             ("kafka", lambda: _kafka(settings)),
-            ("icat", line.catalogue.open),
+            ("icat", lambda: _icat(line, settings)),
             ("files", line.files.probe),
         ]
         if journal_exists(settings.journal):
@@ -175,7 +173,7 @@ def _connect(settings: Settings) -> int:
         for name, check in checks:
             try:
                 check()
-            except FacilityMissing as error:
+            except (FacilityMissing, ConfigError) as error:
                 _say(f"  {name}: {error}")
                 code = code or _CONFIGURATION
             except (Failure, OSError) as error:
@@ -184,6 +182,29 @@ def _connect(settings: Settings) -> int:
             else:
                 _say(f"  {name}: reached")
     return code
+
+
+def _icat(line: Line, settings: Settings) -> None:
+    line.catalogue.open()
+    kind = settings.policies.stubs.type
+    if settings.policies.missing_investigations != "stub" or kind is None:
+        return
+    lane = line.catalogue.lane()
+    try:
+        if not lane.exists("InvestigationType", kind):
+            raise ConfigError(
+                [
+                    Problem(
+                        source="configuration",
+                        field="policies.stubs.type",
+                        expected=f"is no InvestigationType of {settings.facility} in"
+                        " ICAT: create it, or name another",
+                        found=repr(kind),
+                    )
+                ]
+            )
+    finally:
+        lane.close()
 
 
 def _kafka(settings: Settings) -> None:

@@ -180,6 +180,19 @@ class Newest:
         """
         return self._together.do(lambda c: _finish(c, claim, wrote, object_id))
 
+    def missing(self, entities: Sequence[Entity]) -> None:
+        """Say that what may have been applied is not in the catalogue any more.
+
+        The next snapshot is written then, even if it says the same as the last one.
+        """
+        keys = sorted(entity.digest for entity in entities)
+        gone = (
+            update(newest)
+            .where(newest.c.entity.in_(keys), newest.c.state == APPLIED)
+            .values(state=CLAIMED)
+        )
+        self._together.do(lambda connection: connection.execute(gone).rowcount)
+
 
 def _finish(
     connection: Connection, claim: Claim, wrote: Claim, object_id: int | None

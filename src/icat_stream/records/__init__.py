@@ -33,6 +33,7 @@ from .lookups import (
 )
 from .outcome import Event, Outcome, OutcomeKind
 from .plan import (
+    STUB_TITLE,
     Change,
     Datafile,
     DatafileFormat,
@@ -56,6 +57,7 @@ from .text import printable
 from .versions import is_higher
 
 __all__ = [
+    "STUB_TITLE",
     "Change",
     "Coordinates",
     "Datafile",

@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
-from typing import Protocol
+from typing import Literal, Protocol
 
 from .plan import InvestigationKey
 
@@ -19,12 +19,20 @@ class ValueType(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class InvestigationEntry:
-    """An investigation as the catalogue holds it."""
+    """An investigation as the catalogue holds it.
+
+    Parameters
+    ----------
+    state
+        ``stub``: only made because of its data, so that its dates and instruments
+        say little; ``missing``: a stub that is still to be made.
+    """
 
     key: InvestigationKey
     start: datetime | None = None
     end: datetime | None = None
     instruments: tuple[str, ...] = ()
+    state: Literal["whole", "stub", "missing"] = "whole"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

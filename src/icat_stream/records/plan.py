@@ -9,6 +9,9 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Literal
 
+STUB_TITLE = "Stub: made for data that came before word of their investigation"
+"""By this title a stub is known, until the investigation's own message changes it."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class InvestigationKey:
@@ -323,6 +326,9 @@ class Plan:
         Name of the facility.
     users, investigations
         Snapshots: to be as the newest one says.
+    stubs
+        Investigations of the datasets, to be made where they are not there; what is
+        there is left as it is, but for the instruments of what is still a stub.
     datasets
         To be there with everything below them.
     jobs
@@ -340,6 +346,7 @@ class Plan:
     facility: str
     users: tuple[User, ...] = ()
     investigations: tuple[Investigation, ...] = ()
+    stubs: tuple[Investigation, ...] = ()
     datasets: tuple[Dataset, ...] = ()
     jobs: tuple[Job, ...] = ()
     keep: tuple[KeptFile, ...] = ()
