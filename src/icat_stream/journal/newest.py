@@ -114,6 +114,10 @@ class Decision:
     object_id: int | None = None
 
 
+# Claims are looked up together; anything else is done by itself.
+_Job = tuple[Claim, ...] | Callable[[Connection], Any]
+
+
 class Newest:
     """The newest claim of each entity.
 
@@ -169,17 +173,29 @@ class Newest:
             The newest claim, if it is another than what was written: it is to be
             written as well, and this to be called again.
         """
-        newer: Claim | None = self._together.do(_Written(claim, wrote, object_id))
+        newer: Claim | None = self._together.do(
+            lambda connection: _finish(connection, claim, wrote, object_id)
+        )
         return newer
 
-    def _work(self, connection: Connection, jobs: Sequence["_Job"]) -> list[Any]:
+    def missing(self, entities: Sequence[Entity]) -> None:
+        """Say that what may have been applied is not in the catalogue any more.
+
+        The next snapshot is written then, even if it says the same as the last one.
+        """
+        keys = sorted(entity.digest for entity in entities)
+        gone = (
+            update(newest)
+            .where(newest.c.entity.in_(keys), newest.c.state == APPLIED)
+            .values(state=CLAIMED)
+        )
+        self._together.do(lambda connection: connection.execute(gone).rowcount)
+
+    def _work(self, connection: Connection, jobs: Sequence[_Job]) -> list[Any]:
         groups = [job for job in jobs if isinstance(job, tuple)]
         claimed = iter(self._claim_all(connection, groups))
         return [
-            next(claimed)
-            if isinstance(job, tuple)
-            else _finish(connection, job.claim, job.wrote, job.object_id)
-            for job in jobs
+            next(claimed) if isinstance(job, tuple) else job(connection) for job in jobs
         ]
 
     def _claim_all(
@@ -203,29 +219,6 @@ class Newest:
             decision = same.get(entity) if claim is first[entity] else None
             found[number][index] = decision or _claim(connection, self._insert, claim)
         return found
-
-
-@dataclass(frozen=True, slots=True)
-class _Written:
-    claim: Claim
-    wrote: Claim
-    object_id: int | None
-
-
-_Job = tuple[Claim, ...] | _Written
-
-    def missing(self, entities: Sequence[Entity]) -> None:
-        """Say that what may have been applied is not in the catalogue any more.
-
-        The next snapshot is written then, even if it says the same as the last one.
-        """
-        keys = sorted(entity.digest for entity in entities)
-        gone = (
-            update(newest)
-            .where(newest.c.entity.in_(keys), newest.c.state == APPLIED)
-            .values(state=CLAIMED)
-        )
-        self._together.do(lambda connection: connection.execute(gone).rowcount)
 
 
 def _finish(
