@@ -1,6 +1,6 @@
 """What a dataset refers to is found, or dealt with as the policies say."""
 
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 import pytest
 
@@ -79,6 +79,27 @@ def test_no_visit_covers_the_date():
     catalogue = Catalogue([visit("1", MAY, JUNE), visit("2", MAY, JUNE)])
     with pytest.raises(Rejection, match="none of them covers"):
         references(catalogue).investigation("2026-0815", None, JULY)
+
+
+def test_an_end_that_is_a_date_means_the_day():
+    early, late = visit("1", MAY, JUNE), visit("2", JULY, None)
+    first = datetime(2026, 4, 1, tzinfo=UTC)
+    earlier = visit("0", first, JUNE - timedelta(hours=9))
+    ask = references(Catalogue([earlier, early, late])).investigation
+    on_the_last_day = JUNE + timedelta(hours=15)
+    assert ask("2026-0815", None, on_the_last_day).key.visit_id == "1"
+    with pytest.raises(Rejection, match="none of them covers"):
+        ask("2026-0815", None, JUNE + timedelta(hours=25))
+    # A visit that has begun by then is the better one.
+    next_one = visit("3", JUNE + timedelta(hours=12), JULY)
+    ask = references(Catalogue([early, next_one])).investigation
+    assert ask("2026-0815", None, on_the_last_day).key.visit_id == "3"
+
+
+def test_visits_of_the_same_dates_are_not_guessed_between():
+    catalogue = Catalogue([visit("1", MAY, JULY), visit("2", MAY, JUNE)])
+    with pytest.raises(Rejection, match="1: 2026-05-01 .* state which one"):
+        references(catalogue).investigation("2026-0815", None, JUNE)
 
 
 def test_visit_by_id():

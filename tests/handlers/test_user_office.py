@@ -283,6 +283,25 @@ def test_all_that_a_proposal_may_have(handler):
     assert plan.notes == ("fields that are not read: colour",)
 
 
+def test_a_visit_keeps_what_it_says_and_what_the_proposal_says_of_all(handler):
+    visits = [
+        {"visit_id": "A", "start_date": "2024-03-01", "end_date": "2024-03-02"},
+        {"visit_id": "B", "release_date": "2026-01-01"},
+    ]
+    explicit = {"release_date": "2025-01-01", "visits": visits}
+    empty = {"start_date": None, "end_date": None, "visits": visits}
+    one = handler("investigations")
+    first, second = planned(one, ALBA | explicit).investigations
+    assert first.release == datetime(2025, 1, 1, tzinfo=UTC)
+    assert second.release == datetime(2026, 1, 1, tzinfo=UTC)
+    first, second = planned(one, ALBA | empty).investigations
+    assert (first.end, first.cleared) == (datetime(2024, 3, 2, tzinfo=UTC), ())
+    assert (second.end, second.cleared) == (None, ("end", "start"))
+    industrial = {"is_industrial": True, "visits": visits}
+    for found in planned(one, ALBA | industrial).investigations:
+        assert (found.release, found.cleared) == (None, ("release",))
+
+
 def test_a_long_title_is_cut_and_empty_lists_are_statements(handler):
     message = ALBA | {"title": "word " * 100, "user_list": [], "sample_acronyms": []}
     plan = planned(handler("investigations"), message)

@@ -161,10 +161,7 @@ class Investigations:
             )
         notes = unread(proposal.mapped)
         common = self._investigation(proposal, lookups, notes)
-        visits = [
-            self._visit(common, visit, self._is_industrial(message))
-            for visit in message.visits
-        ]
+        visits = [self._visit(common, visit, message) for visit in message.visits]
         ids = [each.investigation.visit_id for each in visits]
         if len(set(ids)) < len(ids):
             raise Rejection(f"visits: a visit is stated twice: {', '.join(ids)[:200]}")
@@ -222,25 +219,25 @@ class Investigations:
         )
 
     def _visit(
-        self, common: Investigation, visit: SaidVisit, industrial: bool
+        self, common: Investigation, visit: SaidVisit, message: InvestigationMessage
     ) -> Investigation:
-        end = visit.end or common.end
-        release, never = self._release(
-            visit.release or (common.release if visit.end is None else None),
-            end,
-            industrial,
+        start, end = visit.start or common.start, visit.end or common.end
+        release, _ = self._release(
+            visit.release or message.release, end, self._is_industrial(message)
         )
-        cleared = set(common.cleared) | ({"release"} if never else set())
+        # What the message says is none may be there for this visit.
+        stated = {"start": start, "end": end, "release": release}
+        cleared = (name for name in common.cleared if stated.get(name) is None)
         return replace(
             common,
             investigation=replace(common.investigation, visit_id=visit.visit_id),
-            start=visit.start or common.start,
+            start=start,
             end=end,
             release=release,
             instruments=tuple(dict.fromkeys(visit.instruments)) or common.instruments,
             shifts=tuple(_shifts(visit.shifts)) or common.shifts,
             cycles=tuple(dict.fromkeys(visit.cycles)) or common.cycles,
-            cleared=tuple(sorted(cleared)),
+            cleared=tuple(cleared),
         )
 
     def _is_industrial(self, message: InvestigationMessage) -> bool:

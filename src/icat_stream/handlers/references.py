@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from icat_stream.config import PolicySettings
 from icat_stream.records import (
@@ -17,6 +17,8 @@ from icat_stream.records import (
     Rejection,
     Technique,
 )
+
+_DAY = timedelta(days=1)
 
 
 @dataclass(frozen=True, slots=True)
@@ -170,16 +172,30 @@ class References:
             return visits[0]
         matching = [visit for visit in visits if _covers(visit, start)]
         if not matching:
+            # An end is often a date: the day's first moment, and the day is meant.
+            matching = [visit for visit in visits if _covers(visit, start, _DAY)]
+            last = max((v.end for v in matching if v.end), default=None)
+            matching = [visit for visit in matching if visit.end == last]
+        if not matching:
             raise Rejection(
                 f"investigation {visits[0].key.name} has {len(visits)} visits"
                 f" ({', '.join(_dates(visit) for visit in visits[:5])}) and none of"
                 f" them covers the dataset's start, {start or 'which is not known'}"
             )
         # Where visits touch, the later one has just begun; a stub's start is a guess.
-        return max(
-            matching,
-            key=lambda v: (v.state == "whole", v.start is not None, v.start or start),
-        )
+        ranks = [
+            (v.state == "whole", v.start is not None, v.start or start)
+            for v in matching
+        ]
+        best = max(ranks)
+        chosen = [v for v, rank in zip(matching, ranks, strict=True) if rank == best]
+        if len(chosen) > 1:
+            raise Rejection(
+                f"investigation {visits[0].key.name}: visits"
+                f" {', '.join(_dates(visit) for visit in chosen[:5])} all cover the"
+                f" dataset's start, {start}: state which one is meant"
+            )
+        return chosen[0]
 
     def _no_investigation(self, wanted: str, missing: str) -> Failure:
         reason = f"investigation {wanted} is not in the catalogue"
@@ -294,13 +310,15 @@ class References:
         return tuple(found)
 
 
-def _covers(visit: InvestigationEntry, when: datetime | None) -> bool:
+def _covers(
+    visit: InvestigationEntry, when: datetime | None, after: timedelta = timedelta()
+) -> bool:
     if when is None:
         return False
     if visit.state != "whole":
         return True
     return (visit.start is None or visit.start <= when) and (
-        visit.end is None or when <= visit.end
+        visit.end is None or when - after <= visit.end
     )
 
 

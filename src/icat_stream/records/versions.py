@@ -2,7 +2,8 @@
 
 import re
 
-_PART = re.compile(r"\d+|[^\W\d_]+")
+# Longer numbers are no versions, and Python reads none of thousands of digits.
+_PART = re.compile(r"\d{1,1000}|[^\W\d_]+")
 
 
 def is_higher(version: object, than: object) -> bool:
@@ -23,8 +24,8 @@ def _order(value: object) -> tuple[tuple[int, int, str], ...]:
     if value is None:
         return ()
     text = str(value).strip().lower()
-    # A number that a catalogue made of a whole one.
-    text = re.sub(r"^v(?=\d)|(?<=^\d)\.0$", "", text)
+    # ``10.0`` is what a catalogue makes of a ``10``.
+    text = re.sub(r"^v?([0-9]+)\.0$|^v(?=\d)", r"\1", text)
     parts = [
         (2, int(part), "") if part.isdecimal() else (0, 0, part)
         for part in _PART.findall(text)
