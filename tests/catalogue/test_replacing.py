@@ -17,6 +17,7 @@ from icat_stream.records import (
     Parameter,
     Rejection,
     TransientFailure,
+    replacing_name,
 )
 
 from .conftest import Server
@@ -122,6 +123,30 @@ def test_what_was_made_beside_is_made_again_if_the_files_changed(
     lane.apply(plan(grown))
     (dataset,) = held(client, investigation)
     assert [(f.name, f.fileSize) for f in dataset.datafiles] == [("b", 2)]
+
+
+@pytest.mark.parametrize("call", ["deleteMany", "update"])
+def test_what_a_killed_replacement_left_goes_though_a_higher_version_is_there(
+    lane: Lane,
+    client: Any,
+    investigation: InvestigationKey,
+    faulty: Server,
+    call: str,
+) -> None:
+    lane.apply(plan(version(investigation, "1", "a")))
+    second = version(investigation, "2", "b")
+    faulty.fault("drop_before", match=call, count=None)
+    with pytest.raises(TransientFailure):
+        lane.apply(plan(second))
+    faulty.mend()
+    beside = replacing_name("run 7", "2")
+    assert beside in files(client, investigation)
+    # Of another instance, before the record of the killed one comes again.
+    lane.apply(plan(version(investigation, "3", "c")))
+    assert files(client, investigation) == {"run 7": ["c"], beside: ["b"]}
+    with pytest.raises(TransientFailure, match="title 3, which came meanwhile"):
+        lane.apply(plan(second))
+    assert files(client, investigation) == {"run 7": ["c"]}
 
 
 def test_two_versions_at_once(

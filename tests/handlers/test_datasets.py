@@ -24,6 +24,7 @@ from icat_stream.records import (
     Plan,
     Rejection,
     ValueType,
+    replacing_name,
 )
 
 BEAMLINE = "bl06"
@@ -243,6 +244,14 @@ def test_an_older_version_is_ignored(plan, catalogue):
     )
     assert outcome.kind is OutcomeKind.IGNORED
     assert outcome.reason.startswith("superseded: dataset P1/1/scan 1 is there with")
+    # What its own replacement left is taken away first, by the catalogue's room.
+    left = replace(catalogue.held[0], id=2, name=replacing_name("scan 1", "2.0"))
+    catalogue.held.append(replace(left, parameters={"processing version": "2.0"}))
+    parameters = [
+        {"name": "input_datasets", "value": "raw/1"},
+        {"name": "processing version", "value": "2.0"},
+    ]
+    assert only(plan(parameters=parameters)).existing == "replace"
 
 
 def day(number):

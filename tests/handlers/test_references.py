@@ -98,7 +98,7 @@ def test_an_end_that_is_a_date_means_the_day():
 
 def test_visits_of_the_same_dates_are_not_guessed_between():
     catalogue = Catalogue([visit("1", MAY, JULY), visit("2", MAY, JUNE)])
-    with pytest.raises(Rejection, match="1: 2026-05-01 .* state which one"):
+    with pytest.raises(Rejection, match=r"1: 2026-05-01 .* state which one"):
         references(catalogue).investigation("2026-0815", None, JUNE)
 
 

@@ -1,13 +1,8 @@
-"""Names that follow from a planned dataset alone."""
+"""The name of a dataset whose own is taken."""
 
-import hashlib
-import json
-from collections.abc import Sequence
 from datetime import UTC
 
-from icat_stream.records import Dataset
-
-_NAME_LIMIT = 255
+from icat_stream.records import Dataset, suffixed
 
 
 def new_name(planned: Dataset) -> str:
@@ -30,19 +25,4 @@ def new_name(planned: Dataset) -> str:
         ),
         sorted([f.name, -1 if f.size is None else f.size] for f in planned.datafiles),
     ]
-    return _suffixed(planned.name, "-", stable)
-
-
-def replacing_name(planned: Dataset) -> str:
-    """Return the name under which a dataset is made that takes another one's place.
-
-    A function of name and version alone: whoever tries again finds what is there, even
-    if the files have changed meanwhile.
-    """
-    version = [str(p.value) for p in planned.parameters if p.name == planned.version]
-    return _suffixed(planned.name, "~", version)
-
-
-def _suffixed(name: str, mark: str, stable: Sequence[object]) -> str:
-    suffix = mark + hashlib.sha256(json.dumps(stable).encode()).hexdigest()[:8]
-    return name[: _NAME_LIMIT - len(suffix)] + suffix
+    return suffixed(planned.name, "-", stable)

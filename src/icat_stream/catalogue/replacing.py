@@ -8,14 +8,19 @@ crash goes on where it was.
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 
-from icat_stream.records import Dataset, Rejection, TransientFailure, is_higher
+from icat_stream.records import (
+    Dataset,
+    Rejection,
+    TransientFailure,
+    is_higher,
+    replacing_name,
+)
 from icat_stream.telemetry.faults import fault_point
 
 from . import holdings
 from .beans import Writer
 from .comparison import compare
 from .faults import IcatFault, ResultUnknown
-from .naming import replacing_name
 from .resolution import Resolved
 from .schema import Schema
 from .session import Session
@@ -71,7 +76,7 @@ class Replacement:
             What is there is newer, or files would have to be uploaded again.
         """
         planned = self.resolved.dataset
-        beside = replacing_name(planned)
+        beside = replacing_name(planned.name, _planned_version(planned))
         rows = holdings.datasets(
             self.session, self.resolved.investigation_id, [planned.name, beside]
         )

@@ -171,11 +171,13 @@ class References:
         if len(visits) == 1:
             return visits[0]
         matching = [visit for visit in visits if _covers(visit, start)]
-        if not matching:
+        if not any(visit.state == "whole" for visit in matching):
             # An end is often a date: the day's first moment, and the day is meant.
-            matching = [visit for visit in visits if _covers(visit, start, _DAY)]
-            last = max((v.end for v in matching if v.end), default=None)
-            matching = [visit for visit in matching if visit.end == last]
+            late = [
+                v for v in visits if v.state == "whole" and _covers(v, start, _DAY)
+            ]
+            last = max((v.end for v in late if v.end), default=None)
+            matching = [v for v in late if v.end == last] or matching
         if not matching:
             raise Rejection(
                 f"investigation {visits[0].key.name} has {len(visits)} visits"

@@ -1,6 +1,7 @@
 """A dataset as somebody announces it, and the plan that it means."""
 
 from collections.abc import Iterable, Sequence
+from datetime import datetime
 from typing import TYPE_CHECKING
 
 from icat_stream.config import Settings
@@ -16,6 +17,7 @@ from icat_stream.records import (
     Rejection,
     Sample,
     is_higher,
+    replacing_name,
 )
 
 from .references import References
@@ -150,14 +152,30 @@ class SaidDataset:
         lookups: Lookups,
         notes: Iterable[str],
     ) -> bool | Outcome:
-        """Return whether the dataset has a version; or that a higher one is there."""
+        """Return whether the dataset has a version; or that a higher one is there.
+
+        What the replacement by this version left behind is seen to first.
+        """
         name = self._options.version_parameter
         version = next((p.value for p in parameters if p.name == name), None)
         if version is None:
             return False
-        for held in lookups.datasets(visit.key.name, names=[message.name]):
-            if held.investigation != visit.key:
-                continue
+        if isinstance(version, datetime):
+            raise Rejection(
+                f"parameters: {name}: its type is DATE_AND_TIME, expected numbers or"
+                " texts, which can be higher or lower (options.version_parameter)"
+            )
+        beside = replacing_name(message.name, version)
+        names = [message.name, beside]
+        found = [
+            held
+            for held in lookups.datasets(visit.key.name, names=names)
+            if held.investigation == visit.key
+        ]
+        if any(held.name == beside for held in found):
+            # Left by a kill, and not for others to take away.
+            return True
+        for held in found:
             there = held.parameters.get(name)
             if is_higher(there, version):
                 return Outcome(

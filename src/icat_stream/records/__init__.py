@@ -31,6 +31,7 @@ from .lookups import (
     ParameterTypeEntry,
     ValueType,
 )
+from .names import replacing_name, suffixed
 from .outcome import Event, Outcome, OutcomeKind
 from .plan import (
     STUB_TITLE,
@@ -104,4 +105,6 @@ __all__ = [
     "from_text",
     "is_higher",
     "printable",
+    "replacing_name",
+    "suffixed",
 ]
