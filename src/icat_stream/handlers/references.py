@@ -173,9 +173,7 @@ class References:
         matching = [visit for visit in visits if _covers(visit, start)]
         if not any(visit.state == "whole" for visit in matching):
             # An end is often a date: the day's first moment, and the day is meant.
-            late = [
-                v for v in visits if v.state == "whole" and _covers(v, start, _DAY)
-            ]
+            late = [v for v in visits if v.state == "whole" and _covers(v, start, _DAY)]
             last = max((v.end for v in late if v.end), default=None)
             matching = [v for v in late if v.end == last] or matching
         if not matching:
