@@ -10,8 +10,10 @@ from icat_stream.ingest.guard import Guard
 from icat_stream.journal import Journal
 from icat_stream.records import (
     Coordinates,
+    DependencyMissing,
     Investigation,
     InvestigationKey,
+    Member,
     OutcomeKind,
     Plan,
     Record,
@@ -250,3 +252,59 @@ def test_a_snapshot_that_was_killed_leaves_newer_dates_when_it_comes_back(
     assert held()[1] == FIRST - DAY, "the newer one was written over"
     snapshot_of(3, title="New", start=FIRST - DAY)
     assert held() == ("New", FIRST + DAY, FIRST + 2 * DAY)
+
+
+def test_who_is_overtaken_and_has_to_wait_leaves_the_newer_one(
+    lane, lane_with, bring, snapshot_of, held
+):
+    quick = lane_with()
+
+    def apply(plan):
+        if plan.investigations[0].title == "Late":
+            snapshot_of(5, title="New", apply=quick.apply)
+        return lane.apply(plan)
+
+    snapshot_of(1)
+    nobody = (Member(user="nobody yet", role="Participant"),)
+    passed = snapshot_of(3, title="Late", members=nobody, apply=apply)
+    assert passed.applied.snapshots == ()
+    assert held() == ("New", FIRST, FIRST + 2 * DAY)
+
+
+def test_who_is_overtaken_in_its_dates_alone_still_waits(
+    lane, lane_with, bring, snapshot_of, held
+):
+    quick = lane_with()
+
+    def apply(plan):
+        if plan.investigations[0].title == "New":
+            bring(5, topic="datasets", apply=quick.apply, start=FIRST + DAY)
+        return lane.apply(plan)
+
+    snapshot_of(1)
+    nobody = (Member(user="nobody yet", role="Participant"),)
+    with pytest.raises(DependencyMissing, match="nobody yet"):
+        snapshot_of(3, title="New", members=nobody, apply=apply)
+    assert held() == ("New", FIRST + DAY, FIRST + 2 * DAY)
+
+
+def test_slashes_in_names_make_no_two_investigations_one(guard, lane):
+    number = next(_NUMBERS)
+    for age, key in enumerate([(f"s{number}/a", "b"), (f"s{number}", "a/b")]):
+        at = Coordinates("investigations", 0, 9 - age)
+        record = Record(
+            at=at,
+            timestamp=1000,
+            key=None,
+            value=b"",
+            origin=at,
+            origin_timestamp=1000,
+        )
+        name, visit_id = key
+        planned = Investigation(
+            investigation=InvestigationKey(name=name, visit_id=visit_id),
+            title="Any",
+            type="experiment",
+        )
+        plan = Plan(facility=FACILITY, investigations=(planned,))
+        assert not guard.bring(plan, record, lane.apply).superseded

@@ -1,5 +1,6 @@
 """Newer wins: users and investigations come to their newest snapshot, and stay."""
 
+import json
 import logging
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -117,7 +118,7 @@ class Guard:
         """
         self._newest.missing(
             [
-                Entity(facility=self._facility, kind=kind, name=str(key))
+                Entity(facility=self._facility, kind=kind, name=_key(key))
                 for key in keys
                 for kind in ("investigation", "start", "end")
             ]
@@ -149,11 +150,19 @@ class Guard:
             for claim, decision in claimed
             if decision.standing is Standing.REPAIR and claim not in writing
         }
+        failure: DependencyMissing | Rejection | None = None
         if writing:
-            applied = apply(self._plan(writing.values()))
-            number = applied.snapshots[0].id
+            try:
+                applied = apply(self._plan(writing.values()))
+            except (DependencyMissing, Rejection) as error:
+                # Nobody tries again soon, and some of it may be written.
+                failure = error
             for claim, wrote in writing.items():
-                newer = self._newest.finish(claim, wrote, number)
+                newer = (
+                    self._newest.newer(wrote)
+                    if applied is None
+                    else self._newest.finish(claim, wrote, applied.snapshots[0].id)
+                )
                 if newer is not None:
                     passed[claim] = behind[claim] = newer
         elif len(passed) < len(claimed):
@@ -163,6 +172,8 @@ class Guard:
             self._repair(claim, newer, apply)
         if len(passed) == len(claimed):
             applied = None
+        elif failure is not None:
+            raise failure
         return applied, _told(passed)
 
     def _repair(self, claim: Claim, newer: Claim | None, apply: Apply) -> None:
@@ -239,7 +250,12 @@ def _parts(snapshot: Snapshot) -> list[tuple[str, Snapshot]]:
 def _identity(snapshot: Snapshot) -> str:
     if isinstance(snapshot, User):
         return snapshot.account or snapshot.name
-    return snapshot.key
+    return _key(snapshot.investigation)
+
+
+def _key(key: InvestigationKey) -> str:
+    # Where the name has slashes, several investigations would be written the same.
+    return json.dumps([key.name, key.visit_id]) if "/" in key.name else str(key)
 
 
 def _told(passed: Mapping[Claim, Claim]) -> dict[str, str]:

@@ -178,6 +178,13 @@ class Newest:
         )
         return newer
 
+    def newer(self, wrote: Claim) -> Claim | None:
+        """Return the newest claim, if it is another than what was written."""
+        newer: Claim | None = self._together.do(
+            lambda connection: _newer(connection, wrote)
+        )
+        return newer
+
     def missing(self, entities: Sequence[Entity]) -> None:
         """Say that what may have been applied is not in the catalogue any more.
 
@@ -237,6 +244,14 @@ def _finish(
         values = {"unfinished": left}
     connection.execute(_of(claim.entity).values(values))
     return None
+
+
+def _newer(connection: Connection, wrote: Claim) -> Claim | None:
+    row = _locked(connection, wrote.entity)
+    if row is None:
+        return None
+    now = _held(wrote.entity, row)
+    return None if _at(now) == _at(wrote) else now
 
 
 # Nearly all of a nightly synchronisation: two short statements for all that wait.
