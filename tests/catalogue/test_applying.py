@@ -89,7 +89,7 @@ def test_what_is_missing_is_completed(
     kinds = {c.what: c.kind for c in lane.diff(plan(whole)).changes}
     assert kinds["Datafile run7.log"] == "new"
     assert kinds["Datafile run7.nxs"] == "unchanged"
-    assert kinds["DatasetParameter title []"] == "new"
+    assert kinds["DatasetParameter title (no units)"] == "new"
     assert lane.apply(plan(whole)).kind is OutcomeKind.INGESTED
     assert lane.apply(plan(whole)).kind is OutcomeKind.UNCHANGED
     (dataset,) = held(client, investigation)

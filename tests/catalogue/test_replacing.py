@@ -75,7 +75,7 @@ def test_the_diff_of_a_replacement_is_shown(
     assert {(c.kind, c.what) for c in diff.changes} >= {
         ("new", "Datafile b"),
         ("extra", "Datafile a"),
-        ("changed", "DatasetParameter title []"),
+        ("changed", "DatasetParameter title (no units)"),
     }
 
 

@@ -96,7 +96,7 @@ WRONG: list[tuple[dict[str, Any], str]] = [
     (parameter(1.0, units="x" * 256), r"unit: 'x+…' is no name"),
     (
         {"parameters": (Parameter(name="a", units="", value=1),) * 2},
-        r"parameters: 2 of one name \('a \[\]', 'a \[\]'\)",
+        r"parameters: 2 of one name \('a \(no units\)', 'a \(no units\)'\)",
     ),
 ]
 
@@ -224,7 +224,7 @@ MISSING: list[tuple[dict[str, Any], str]] = [
     ),
     (
         parameter(1.0, units="nm"),
-        r"parameter type wavelength \[nm\] is not.*unknown_parameter_types",
+        r"parameter type wavelength \[nm\] .* is not.*unknown_parameter_types",
     ),
 ]
 
@@ -235,6 +235,45 @@ def test_what_a_plan_refers_to_has_to_be_there(
 ) -> None:
     with pytest.raises(Rejection, match=told):
         lane.apply(plan(full(investigation, **wrong)))
+
+
+def unknown_types(investigation: InvestigationKey, count: int) -> Dataset:
+    """Return a dataset with many parameters that no catalogue knows."""
+    new = [Parameter(name=f"new{number}", units="", value=1) for number in range(count)]
+    other = Parameter(name="wavelength", units="nm", value=1)
+    first, *rest = full(investigation).datafiles
+    file = replace(first, parameters=(Parameter(name="luck", units="%", value=1),))
+    return full(investigation, parameters=(other, *new), datafiles=(file, *rest))
+
+
+def test_all_unknown_parameter_types_are_named_with_what_to_do(
+    lane: Lane, investigation: InvestigationKey
+) -> None:
+    with pytest.raises(Rejection) as raised:
+        lane.apply(plan(unknown_types(investigation, 1)))
+    assert raised.value.reason == (
+        "parameter types wavelength [nm] (there is wavelength [angstrom]), new0 (no"
+        " units), luck [%] are not in the catalogue: create them, applicable to"
+        " Datafile and Dataset, or set policies.unknown_parameter_types, which is"
+        " reject, to create, skip or park"
+    )
+    with pytest.raises(Rejection, match=r"new8 \(no units\), and 41 more are not in"):
+        lane.apply(plan(unknown_types(investigation, 49)))
+    with pytest.raises(Rejection, match=r"are not in the catalogue"):
+        lane.diff(plan(unknown_types(investigation, 1)))
+
+
+def test_all_unknown_parameter_types_are_waited_for(
+    lane_with: Callable[..., Lane], investigation: InvestigationKey
+) -> None:
+    lane = lane_with(unknown_parameter_types="park")
+    with pytest.raises(DependencyMissing) as raised:
+        lane.apply(plan(unknown_types(investigation, 1)))
+    assert raised.value.missing == (
+        "parameter_type:wavelength [nm]",
+        "parameter_type:new0 []",
+        "parameter_type:luck [%]",
+    )
 
 
 def test_what_is_missing_is_left_out_by_policy(

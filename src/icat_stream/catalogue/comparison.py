@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
-from icat_stream.records import Change, Datafile, Dataset, Parameter
+from icat_stream.records import Change, Datafile, Dataset, Parameter, parameter_label
 
 from .beans import parameter_value
 from .equality import same
@@ -309,7 +309,7 @@ def _extra(planned: Dataset, holding: Holding) -> Iterator[Change]:
     techniques = {t.name for t in planned.techniques}
     there = [_of("Datafile", name) for name in holding.datafiles if name not in names]
     there += [
-        f"DatasetParameter {name} [{units}]"
+        f"DatasetParameter {parameter_label(name, units)}"
         for name, units in holding.parameters
         if (name, units) not in keys
     ]
@@ -334,7 +334,7 @@ def _of_dataset(planned: Dataset) -> str:
 
 
 def _of_parameter(owner: str, parameter: Parameter) -> str:
-    return f"{owner}Parameter {parameter.name} [{parameter.units}]"
+    return f"{owner}Parameter {parameter.label}"
 
 
 def _shown(value: Any) -> str | None:

@@ -3,7 +3,7 @@
 import logging
 from collections.abc import Sequence
 
-from icat_stream.records import Rejection
+from icat_stream.records import Rejection, parameter_label
 
 from .faults import IcatFault, ResultUnknown
 from .query import quote, select, shorten
@@ -73,7 +73,9 @@ class Preparation:
         query = select(wanted.entity, alike, then="LIMIT 0, 5")
         rows = entities(self._session.search(query, wanted.entity))
         names = {
-            f"{row['name']} [{row['units']}]" if "units" in row else row["name"]
+            parameter_label(row["name"], row["units"])
+            if "units" in row
+            else row["name"]
             for row in rows
         }
         there = ", ".join(shorten(name) for name in sorted(names - {wanted.name}))

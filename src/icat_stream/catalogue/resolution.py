@@ -1,6 +1,6 @@
 """What a planned dataset refers to, found in the catalogue or decided by policy."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from icat_stream.config import PolicySettings
@@ -9,11 +9,13 @@ from icat_stream.records import (
     DatafileFormat,
     Dataset,
     DependencyMissing,
+    Failure,
     Investigation,
     InvestigationKey,
     Parameter,
     Rejection,
     Sample,
+    parameter_label,
 )
 
 from .query import shorten
@@ -21,6 +23,10 @@ from .references import ParameterType, References, Row
 from .session import Session
 from .validation import value_type
 from .xml_text import value_text
+
+# Of parameter types that are not there, and of the name of one.
+_LISTED = 10
+_LONGEST = 60
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -354,32 +360,63 @@ class Resolver:
         found = self.references.parameter_types(
             self.session, sorted({name for name, _ in used})
         )
-        skipped = set()
-        for key, (parameter, owners) in used.items():
-            if key in found:
-                continue
-            name = f"{key[0]} [{key[1]}]"
-            reason = f"parameter type {name} is not in the catalogue"
-            policy = self.policies.unknown_parameter_types
-            if policy == "park":
-                raise DependencyMissing(reason, [f"parameter_type:{name}"])
-            if policy == "reject":
-                raise Rejection(f"{reason} (policies.unknown_parameter_types: reject)")
-            if policy == "skip":
-                skipped.add(key)
-                self._notes.append(f"{reason}: left out")
-                continue
+        unknown = {key: use for key, use in used.items() if key not in found}
+        policy = self.policies.unknown_parameter_types
+        if unknown and policy in ("park", "reject"):
+            owners = {owner for _, (_, each) in unknown.items() for owner in each}
+            raise self._unknown_types(list(unknown), owners, list(found))
+        if policy == "skip":
+            self._notes += [
+                f"parameter type {parameter_label(*key)} is not in the catalogue:"
+                " left out"
+                for key in unknown
+            ]
+            return found, set(unknown)
+        for key, (parameter, owners) in unknown.items():
             applicable: dict[str, object] = {f"applicableTo{o}": True for o in owners}
             self._create(
                 "ParameterType",
-                name,
+                parameter_label(*key),
                 {"facility": self.references.facility_id},
                 name=key[0],
                 units=key[1],
                 valueType=value_type(parameter.value).value,
                 **applicable,
             )
-        return found, skipped
+        return found, set()
+
+    def _unknown_types(
+        self,
+        unknown: Sequence[tuple[str, str]],
+        owners: Collection[str],
+        known: Sequence[tuple[str, str]],
+    ) -> Failure:
+        listed = []
+        for name, units in unknown[:_LISTED]:
+            others = [parameter_label(*key) for key in known if key[0] == name]
+            there = f" (there is {', '.join(others[:3])})" if others else ""
+            label = parameter_label(name, units)
+            if len(label) > _LONGEST:
+                label = label[: _LONGEST - 1] + "…"
+            listed.append(label + there)
+        if len(unknown) > _LISTED:
+            listed.append(f"and {len(unknown) - _LISTED} more")
+        many = len(unknown) > 1
+        reason = (
+            f"parameter {'types' if many else 'type'} {', '.join(listed)}"
+            f" {'are' if many else 'is'} not in the catalogue"
+        )
+        todo = (
+            f"create {'them' if many else 'it'}, applicable to"
+            f" {' and '.join(sorted(owners))}"
+        )
+        if self.policies.unknown_parameter_types == "park":
+            missing = [f"parameter_type:{name} [{units}]" for name, units in unknown]
+            return DependencyMissing(f"{reason}: {todo}", missing)
+        return Rejection(
+            f"{reason}: {todo}, or set policies.unknown_parameter_types, which is"
+            " reject, to create, skip or park"
+        )
 
     def _parameter_types(
         self, dataset: Dataset

@@ -14,6 +14,7 @@ from icat_stream.records import (
     Sample,
     Shift,
     User,
+    parameter_label,
 )
 
 from .beans import attributes, parameter_value
@@ -402,7 +403,7 @@ class Looking:
                 fixed["type"] = f"<type>{attributes(types[key].row, names)}</type>"
             return Node(
                 entity=f"{owner}Parameter",
-                label=f"{owner}Parameter {parameter.name} [{parameter.units}]",
+                label=f"{owner}Parameter {parameter.label}",
                 matches=lambda row: (row["type"]["name"], row["type"]["units"]) == key,
                 values=values,
                 fixed=fixed,
@@ -415,7 +416,8 @@ class Looking:
             entity=f"{owner}Parameter",
             nodes=tuple(node(parameter) for parameter in parameters),
             label=lambda row: (
-                f"{owner}Parameter {row['type']['name']} [{row['type']['units']}]"
+                f"{owner}Parameter"
+                f" {parameter_label(row['type']['name'], row['type']['units'])}"
             ),
         )
 

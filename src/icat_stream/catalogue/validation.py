@@ -225,13 +225,11 @@ class Checker:
     def _parameters(
         self, entity: str, where: str | Datafile, parameters: tuple[Parameter, ...]
     ) -> None:
-        self._duplicates(
-            where, "parameters", (f"{p.name} [{p.units}]" for p in parameters)
-        )
+        self._duplicates(where, "parameters", (p.label for p in parameters))
         for p in parameters:
             self._key(where, "parameter", p.name)
             self._key(where, "unit", p.units)
-            at = f"{entity} {p.name} [{p.units}]"
+            at = f"{entity} {p.label}"
             if isinstance(p.value, str):
                 self._text(at, entity, "stringValue", p.value)
             elif isinstance(p.value, datetime):
@@ -252,7 +250,7 @@ class Checker:
         if kind is None:
             return
         entry, value = kind.entry, parameter.value
-        name = f"{owner}Parameter {parameter.name} [{parameter.units}]{at}"
+        name = f"{owner}Parameter {parameter.label}{at}"
         if owner not in entry.applicable_to:
             self._problems.append(
                 f"{name}: the type is not applicable to a {owner}; set"

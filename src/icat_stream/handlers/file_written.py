@@ -37,6 +37,7 @@ from icat_stream.records import (
     Rejection,
     Sample,
     explained,
+    parameter_label,
 )
 from icat_stream.schemas import Draft, MetadataSchema, load_schemas
 
@@ -352,7 +353,7 @@ class FileWritten:
 
 
 def _origins(draft: Draft) -> dict[str, str]:
-    names = [f"{p.name} [{p.units}]" for p in draft.parameters]
+    names = [parameter_label(p.name, p.units) for p in draft.parameters]
     origins = {name: draft.where(name) for name in names}
     origins |= {name: draft.where(name) for name in _TEXTS}
     return origins

@@ -14,6 +14,7 @@ from icat_stream.records import (
     InvestigationKey,
     Lookups,
     Parameter,
+    ParameterTypeEntry,
     Rejection,
     Technique,
 )
@@ -281,33 +282,30 @@ class References:
         return name
 
     def parameters(self, wanted: Iterable[Parameter]) -> tuple[Parameter, ...]:
-        """Return the parameters whose types are there or will be made.
+        """Return the parameters without those that are left out by policy.
 
-        Raises
-        ------
-        DependencyMissing, Rejection
-            A type is missing, by policy.
+        Other types that are not there are the catalogue's to judge, which sees those
+        of all objects of a plan.
         """
+        if self.policies.unknown_parameter_types != "skip":
+            return tuple(wanted)
         found = []
         for parameter in wanted:
-            if self.policies.unknown_parameter_types == "create":
-                found.append(parameter)
-                continue
             entries = self.lookups.parameter_types(parameter.name)
             if any(entry.units == parameter.units for entry in entries):
                 found.append(parameter)
                 continue
-            key = f"{parameter.name} [{parameter.units}]"
-            others = ", ".join(f"[{entry.units}]" for entry in entries[:5])
-            reason = f"parameter type {key} is not in the catalogue" + (
-                f", which has it in {others}" if others else ""
+            self.notes.append(
+                f"parameter type {parameter.label} is not in the catalogue"
+                f"{other_units(entries)}: left out"
             )
-            if self.policies.unknown_parameter_types == "park":
-                raise DependencyMissing(reason, [f"parameter_type:{key}"])
-            if self.policies.unknown_parameter_types == "reject":
-                raise Rejection(f"{reason} (policies.unknown_parameter_types: reject)")
-            self.notes.append(f"{reason}: left out")
         return tuple(found)
+
+
+def other_units(entries: Sequence[ParameterTypeEntry]) -> str:
+    """Return a clause that says in which units there are types of a name."""
+    listed = [f"[{entry.units}]" if entry.units else "no units" for entry in entries]
+    return f", which has it in {', '.join(listed[:5])}" if listed else ""
 
 
 def _covers(

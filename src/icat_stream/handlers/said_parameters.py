@@ -7,13 +7,15 @@ from datetime import datetime
 from icat_stream.config import PolicySettings
 from icat_stream.messages import Conversion, SaidParameter, Unfit
 from icat_stream.records import (
-    DependencyMissing,
     Lookups,
     Parameter,
     ParameterTypeEntry,
     Rejection,
     ValueType,
+    parameter_label,
 )
+
+from .references import other_units
 
 _LONGEST = 60
 
@@ -50,9 +52,7 @@ class SaidParameters:
         Raises
         ------
         Rejection
-            One is stated twice, fits no type, or its type is not there (by policy).
-        DependencyMissing
-            A type is to be waited for, by policy.
+            One is stated twice, or fits no type of its name.
         """
         found = []
         seen: set[tuple[str, str | None]] = set()
@@ -78,9 +78,9 @@ class SaidParameters:
         elif len(entries) > 1:
             fitting = [entry for entry in entries if entry.units == ""]
             if not fitting:
-                listed = ", ".join(f"[{entry.units}]" for entry in entries[:5])
                 raise Rejection(
-                    f"{at}: the catalogue has it in {listed}: state the units"
+                    f"{at}: is not in the catalogue without units"
+                    f"{other_units(entries)}: state the units"
                 )
         else:
             fitting = list(entries)
@@ -95,27 +95,17 @@ class SaidParameters:
     def _unknown(
         self, at: str, said: SaidParameter, entries: Sequence[ParameterTypeEntry]
     ) -> Parameter | None:
-        key = f"{said.name} [{said.units or ''}]"
-        reason = f"{at}: parameter type {key} is not in the catalogue"
-        if entries:
-            others = ", ".join(f"[{entry.units}]" for entry in entries[:5])
-            reason += f", which has it in {others}"
-        match self.policies.unknown_parameter_types:
-            case "create":
-                kind = ValueType.STRING if isinstance(said.value, str) else None
-                if said.value is not None and not isinstance(said.value, bool | str):
-                    kind = ValueType.NUMERIC
-                return Parameter(
-                    name=said.name,
-                    units=said.units or "",
-                    value=_value(at, said, kind or ValueType.STRING),
-                )
-            case "park":
-                raise DependencyMissing(reason, [f"parameter_type:{key}"])
-            case "reject":
-                raise Rejection(f"{reason} (policies.unknown_parameter_types: reject)")
-        self.notes.append(f"{reason}: left out")
-        return None
+        units = said.units or ""
+        if self.policies.unknown_parameter_types == "skip":
+            self.notes.append(
+                f"{at}: parameter type {parameter_label(said.name, units)} is not in"
+                f" the catalogue{other_units(entries)}: left out"
+            )
+            return None
+        # The catalogue names all that are missing at once, or makes them.
+        is_text = isinstance(said.value, bool | str)
+        kind = ValueType.STRING if is_text else ValueType.NUMERIC
+        return Parameter(name=said.name, units=units, value=_value(at, said, kind))
 
 
 def _value(at: str, said: SaidParameter, kind: ValueType) -> float | str | datetime:

@@ -153,12 +153,12 @@ class IngestConsumer:
             plan = self.handler.plan(message, lane)
         if isinstance(plan, Outcome):
             return plan
-        if self._dry_run:
-            with step("diff", steps):
-                diff = lane.diff(plan, uploads=self._storage.uploads)
-            kind = OutcomeKind.UNCHANGED if diff.is_empty else OutcomeKind.INGESTED
-            return Outcome(kind=kind, plan=plan, diff=diff, steps=steps)
         try:
+            if self._dry_run:
+                with step("diff", steps):
+                    diff = lane.diff(plan, uploads=self._storage.uploads)
+                kind = OutcomeKind.UNCHANGED if diff.is_empty else OutcomeKind.INGESTED
+                return Outcome(kind=kind, plan=plan, diff=diff, steps=steps)
             with step("apply", steps):
                 if plan.users or plan.investigations:
                     return self._guarded(plan, lane, record, steps)

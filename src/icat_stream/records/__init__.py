@@ -51,6 +51,7 @@ from .plan import (
     Shift,
     Technique,
     User,
+    parameter_label,
 )
 from .record import Coordinates, Record
 from .serialising import as_text, digest, from_text
@@ -104,6 +105,7 @@ __all__ = [
     "explained",
     "from_text",
     "is_higher",
+    "parameter_label",
     "printable",
     "replacing_name",
     "suffixed",

@@ -42,7 +42,7 @@ def explained(rejection: Rejection, origins: Mapping[str, str]) -> Rejection:
     Parameters
     ----------
     rejection
-        Names parameters as ``name [units]``, or fields as ``field:``.
+        Names parameters by their labels, or fields as ``field:``.
     origins
         Of a plan.
     """
@@ -50,7 +50,7 @@ def explained(rejection: Rejection, origins: Mapping[str, str]) -> Rejection:
     found = [
         f"{name} is from {origin}"
         for name, origin in origins.items()
-        if (name if name.endswith("]") else f" {name}:") in reason
+        if (name if name.endswith(("]", ")")) else f" {name}:") in reason
     ]
     if not found:
         return rejection

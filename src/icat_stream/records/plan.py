@@ -24,6 +24,11 @@ class InvestigationKey:
         return f"{self.name}/{self.visit_id}"
 
 
+def parameter_label(name: str, units: str) -> str:
+    """Return the key of a parameter type as people read it."""
+    return f"{name} [{units}]" if units else f"{name} (no units)"
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Parameter:
     """A parameter's value together with the natural key of its type.
@@ -45,6 +50,11 @@ class Parameter:
     error: float | None = None
     range_bottom: float | None = None
     range_top: float | None = None
+
+    @property
+    def label(self) -> str:
+        """The key of its type as people read it."""
+        return parameter_label(self.name, self.units)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -339,8 +349,8 @@ class Plan:
         What a person should know of how the plan came about, such as a parameter
         that was skipped by policy.
     origins
-        Where values come from, for errors: by ``name [units]`` of a parameter, or by
-        a dataset's field.
+        Where values come from, for errors: by the label of a parameter, or by a
+        dataset's field.
     """
 
     facility: str

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 
-from icat_stream.records import ValueType
+from icat_stream.records import ValueType, parameter_label
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -101,6 +101,8 @@ class Draft:
             there is no such value.
         """
         parameters = {p.name: p.source for p in reversed(self.parameters)}
-        parameters |= {f"{p.name} [{p.units}]": p.source for p in self.parameters}
+        parameters |= {
+            parameter_label(p.name, p.units): p.source for p in self.parameters
+        }
         source = (parameters | dict(self.sources)).get(field)
         return f"schema {self.schema_id}" + ("" if source is None else f": {source}")
