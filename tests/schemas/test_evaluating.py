@@ -479,7 +479,7 @@ class TestWhere:
             ("t", ": /raw/t (variable t)"),
             ("t [mK]", ": /raw/t (variable t)"),
             (
-                "description []",
+                "description (no units)",
                 ": message.metadata.run (variable run), /raw/title (variable title)",
             ),
             ("five", ": a constant"),
