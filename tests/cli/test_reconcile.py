@@ -5,6 +5,8 @@ import os
 import time
 
 import pytest
+from confluent_kafka import Producer
+from confluent_kafka.admin import AdminClient, NewTopic
 
 from icat_stream.ingest.reconciling import outermost
 
@@ -120,6 +122,67 @@ def test_announcements_that_became_nothing(facility, run, config):
     assert files[0].path.name in kinds["no_dataset"]["what"]
     done = run(*COMMAND, *arguments, "--until", "2020-01-01")
     assert "no_dataset" not in {line["kind"] for line in done.lines}
+
+
+def test_dead_letters_that_somebody_has_dealt_with(facility, run):
+    name = "dealt-with"
+    admin = AdminClient({"bootstrap.servers": facility.endpoints["kafka"]})
+    [made] = admin.create_topics([NewTopic(name, 1, 1)]).values()
+    made.result(60)
+    config = facility.variant(
+        name,
+        kafka={"group_id": name},
+        journal={"url": f"sqlite:///{name}.db"},
+        dead_letters={"topic": f"{name}.dead"},
+        consumers={"file_written": {"handler": "file_written", "topics": [name]}},
+    )
+    producer = Producer({"bootstrap.servers": facility.endpoints["kafka"]})
+    for number in range(3):
+        producer.produce(name, b"poison %d" % number)
+    assert producer.flush(60) == 0
+
+    def rejected(kafka=""):
+        # Everything on the disk is of other tests.
+        extra = {"ICAT_STREAM_KAFKA__BOOTSTRAP_SERVERS": kafka} if kafka else {}
+        suffix = ("--suffix", ".none")
+        done = run(*COMMAND, "-c", config, *suffix, "--output", "json", **extra)
+        found = {each["details"]["origin"]: each["kind"] for each in done.lines}
+        return {int(at.rpartition("@")[2]): kind for at, kind in found.items()}, done
+
+    def deal(what, number):
+        place = f"{name}[0]@{number}"
+        done = run("icat_stream", "dead-letters", what, "-c", config, place, "--yes")
+        assert done.code == 0, done.err
+
+    assert run("icat_ingestor", "-c", config, "--until-end").code == 0
+    assert rejected()[0] == {0: "rejected", 1: "rejected", 2: "rejected"}
+    deal("discard", 0)
+    deal("replay", 1)
+    assert rejected()[0] == {1: "waiting", 2: "rejected"}
+    # What was replayed in vain is rejected once more.
+    assert run("icat_ingestor", "-c", config, "--until-end").code == 0
+    assert rejected()[0] == {1: "rejected", 2: "rejected"}
+    deal("discard", 1)
+    assert rejected()[0] == {2: "rejected"}
+    found, done = rejected(kafka="127.0.0.1:9")
+    assert found == {0: "rejected", 1: "rejected", 2: "rejected"}
+    assert "is not known" in done.err
+
+
+def test_what_was_tried_by_hand_does_not_wait(facility, run, config):
+    _, (file,) = write(facility, "by-hand", 1)
+    content = file.path.read_bytes()
+    file.path.write_bytes(b"no HDF5")
+    command = ("icat_background_ingestor", "-c", config, "--no-event")
+    assert run(*command, "--file", file.path).code == 3
+    arguments = ("-c", config, "--suffix", ".none", "--output", "json")
+    [found] = run(*COMMAND, *arguments).lines
+    assert found["kind"] == "by_hand"
+    assert file.path.name in found["what"] + found["text"]
+    assert "nobody tries it again" in found["text"]
+    file.path.write_bytes(content)
+    assert run(*command, "--file", file.path).code == 0
+    assert run(*COMMAND, *arguments).lines == []
 
 
 def test_what_is_missing_is_announced_again(facility, run, start, config, tmp_path):

@@ -1,6 +1,7 @@
 """Finding rows, on SQLite and on PostgreSQL."""
 
 import pytest
+from sqlalchemy import create_engine, text
 
 from icat_stream.config import JournalSettings
 from icat_stream.journal import By, Journal, JournalRow, RowKey, Search
@@ -152,6 +153,39 @@ def test_counts(journal):
     bugs = journal.entries.count(Search(outcomes=["rejected"]), [By.ERROR_CLASS])
     assert [count.common for count in bugs] == [("bug",)]
     assert journal.entries.count(Search(groups=["none"])) == []
+
+
+def test_many_rows_are_read_page_by_page_each_once(journal, url):
+    rows = [
+        row(n, time=n // 7, topic=f"t{n % 3}", group=f"g{n % 2}") for n in range(5_000)
+    ]
+    journal.pending(rows)
+    journal.committed(rows)
+    entries = journal.entries
+    oldest = [entry.row.at for entry in entries.find(Search())]
+    assert len(oldest) == 5_000
+    assert sorted(oldest) == sorted(each.at for each in rows)
+    assert [at.time for at in oldest] == sorted(at.time for at in oldest)
+    newest = [e.row.at for e in entries.find(Search(), limit=4_500, newest_first=True)]
+    assert newest == oldest[::-1][:4_500]
+    # Between two pages there is no transaction: it would keep a database from cleaning
+    # up for as long as somebody reads.
+    reading = entries.find(Search())
+    next(reading)
+    engine = create_engine(url.replace("postgresql:", "postgresql+psycopg:"))
+    with engine.connect() as looking:
+        if url.startswith("sqlite"):
+            is_busy = looking.scalar(text("PRAGMA wal_checkpoint(TRUNCATE)"))
+        else:
+            is_busy = looking.scalar(
+                text(
+                    "SELECT count(*) FROM pg_stat_activity"
+                    " WHERE state LIKE 'idle in transaction%'"
+                )
+            )
+        assert is_busy == 0
+    engine.dispose()
+    assert len(list(reading)) == 4_999
 
 
 def test_what_is_read_slowly_keeps_nobody_from_writing(journal, url):

@@ -4,7 +4,6 @@ import re
 import threading
 import time
 import zlib
-from contextlib import closing
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -316,8 +315,8 @@ def test_months_are_partitions_and_rows_of_the_future_come_into_theirs(postgres)
         begin = int(re.search(r"\d{10,}", bound)[0])
         connection.execute(text(f"DROP TABLE {ahead}"))
     journal.pending([row(3, time=begin + 1)])
-    with closing(journal.entries.find(Search())) as reading:
-        next(reading)
+    with engine.begin() as reading:
+        reading.execute(text("SELECT count(*) FROM outcomes"))
         # Writers would wait behind it for as long as somebody reads.
         with pytest.raises(SystemUnavailable, match="lock timeout"):
             journal.upkeep()
@@ -328,3 +327,56 @@ def test_months_are_partitions_and_rows_of_the_future_come_into_theirs(postgres)
     engine.dispose()
     journal.close()
     assert homes == [f"{datetime.now(UTC):outcomes_%Y_%m}", "outcomes_default", ahead]
+
+
+@pytest.mark.postgres
+def test_a_month_is_made_while_somebody_writes_into_it(postgres):
+    engine = create_engine(postgres.replace("postgresql://", "postgresql+psycopg://"))
+    with engine.begin() as connection:
+        connection.execute(text("DROP SCHEMA public CASCADE"))
+        connection.execute(text("CREATE SCHEMA public"))
+    journal = Journal(JournalSettings(url=postgres))
+    journal.create()
+    ahead = max(n for n in inspect(engine).get_table_names() if n < "outcomes_d")
+    with engine.begin() as connection:
+        sql = "SELECT pg_get_expr(relpartbound, oid) FROM pg_class WHERE relname = :n"
+        bound = connection.scalar(text(sql), {"n": ahead})
+        begin = int(re.search(r"\d{10,}", bound)[0])
+        connection.execute(text(f"DROP TABLE {ahead}"))
+    journal.pending([row(3, time=begin + 1)])
+    problems = []
+
+    def upkeep():
+        while not problems:
+            try:
+                journal.upkeep()
+            except SystemUnavailable:
+                # It waits for writers no longer than its patience.
+                continue
+            except Exception as error:
+                problems.append(error)
+            return
+
+    thread = threading.Thread(target=upkeep)
+    with engine.begin() as writer:
+        # A row of that month, not committed yet.
+        writer.execute(
+            text(
+                "INSERT INTO outcomes SELECT"
+                " (json_populate_record(r, '{\"offset\": 4}')).* FROM outcomes r"
+            )
+        )
+        thread.start()
+        waits = text("SELECT count(*) FROM pg_locks WHERE NOT granted")
+        with engine.connect() as looking:
+            end = time.monotonic() + 60
+            while not looking.scalar(waits):
+                assert time.monotonic() < end
+                looking.rollback()
+    thread.join(60)
+    assert not thread.is_alive()
+    assert problems == []
+    with engine.begin() as connection:
+        assert connection.scalar(text(f"SELECT count(*) FROM {ahead}")) == 2
+    engine.dispose()
+    journal.close()

@@ -151,8 +151,7 @@ def export(config: ConfigOption, *, search: "Search") -> None:
     with _journal(config) as (_, journal):
         from .journal_output import entry_values, print_lines
 
-        with closing(journal.entries.find(search)) as found:
-            print_lines(entry_values(entry) for entry in found)
+        print_lines(entry_values(entry) for entry in journal.entries.find(search))
 
 
 @app.command()

@@ -20,7 +20,7 @@ from .terminal import Output
 
 if TYPE_CHECKING:
     from icat_stream.ingest.assembly import Line
-    from icat_stream.ingest.reconciling import Wanted
+    from icat_stream.ingest.findings import Wanted
 
 _SAY_EVERY_S = 10.0
 
@@ -74,8 +74,9 @@ def reconcile(
     from icat_stream.cli.exits import Exit, exit_codes
     from icat_stream.config import load
     from icat_stream.ingest.assembly import Line
+    from icat_stream.ingest.findings import Wanted
     from icat_stream.ingest.one_shot import only_consumer
-    from icat_stream.ingest.reconciling import Wanted, announce
+    from icat_stream.ingest.reconciling import announce
 
     if ingest and not yes and not sys.stdin.isatty():
         raise typer.BadParameter("nobody is there to be asked: give --yes")

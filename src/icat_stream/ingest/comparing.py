@@ -1,9 +1,11 @@
-"""Two long lists, files and entries, in a database of their own on disk."""
+"""Long lists, of files, of entries and of dead letters, in a database on disk."""
 
 import sqlite3
 from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
+
+from icat_stream.records import Coordinates
 
 # SQLite's own memory, in KiB; everything else is on disk.
 _CACHE = -32_000
@@ -25,34 +27,6 @@ class Pair(NamedTuple):
     dataset: int | None
 
 
-class Said(NamedTuple):
-    """What became of one announcement.
-
-    Parameters
-    ----------
-    topic, partition, offset, time
-        Where and when it was published.
-    outcome, text
-        The last one, and why.
-    dataset, name
-        Id of the dataset that it became, and its investigation and name.
-    """
-
-    topic: str
-    partition: int
-    offset: int
-    time: int
-    outcome: str
-    text: str
-    dataset: int | None
-    name: str
-
-    @property
-    def origin(self) -> str:
-        """Its coordinates, for people."""
-        return f"{self.topic}[{self.partition}]@{self.offset}"
-
-
 class Comparison:
     """Takes files and entries in any order, and pairs them, in flat memory.
 
@@ -72,10 +46,10 @@ class Comparison:
             "CREATE TABLE files (location TEXT, size INTEGER, mtime INTEGER)",
             "CREATE TABLE entries (location TEXT, id INTEGER, size INTEGER,"
             " mtime INTEGER, dataset INTEGER)",
-            # What became of each announcement last, by where it was published.
-            "CREATE TABLE said (topic TEXT, part INTEGER, at INTEGER, time INTEGER,"
-            " written INTEGER, outcome TEXT, text TEXT, dataset INTEGER, name TEXT,"
-            " PRIMARY KEY (topic, part, at, time)) WITHOUT ROWID",
+            # What was done about the last dead letter of a group's record.
+            "CREATE TABLE letters (of TEXT, topic TEXT, part INTEGER, at INTEGER,"
+            " time INTEGER, rejected INTEGER, done TEXT,"
+            " PRIMARY KEY (of, topic, part, at, time)) WITHOUT ROWID",
             "BEGIN",
         ):
             self._database.execute(statement)
@@ -133,25 +107,41 @@ class Comparison:
                 last = folder
                 yield folder
 
-    def add_outcome(self, said: Said, written: int) -> None:
-        """Add what became of an announcement; the one that was written last counts."""
+    def add_letter(
+        self,
+        group: str,
+        origin: Coordinates,
+        time: int,
+        rejected: int,
+        done: str | None,
+    ) -> None:
+        """Add a dead letter; of those of one record the one rejected last counts.
+
+        Parameters
+        ----------
+        group
+            That rejected it.
+        origin, time
+            Where and when the record was published.
+        rejected
+            When it was, milliseconds.
+        done
+            What somebody did about it.
+        """
         self._database.execute(
-            "INSERT INTO said VALUES (?,?,?,?,?,?,?,?,?)"
-            " ON CONFLICT DO UPDATE SET written = excluded.written,"
-            " outcome = excluded.outcome, text = excluded.text,"
-            " dataset = excluded.dataset, name = excluded.name"
-            " WHERE excluded.written >= said.written",
-            (*said[:4], written, *said[4:]),
+            "INSERT INTO letters VALUES (?,?,?,?,?,?,?) ON CONFLICT DO UPDATE SET"
+            " rejected = excluded.rejected, done = excluded.done"
+            " WHERE excluded.rejected >= letters.rejected",
+            (group, *origin, time, rejected, done),
         )
 
-    def outcomes(self) -> Iterator[Said]:
-        """Yield what became of each announcement last."""
-        yield from map(
-            Said._make,
-            self._database.execute(
-                "SELECT topic, part, at, time, outcome, text, dataset, name FROM said"
-            ),
-        )
+    def letter(self, group: str, origin: Coordinates, time: int) -> str | None:
+        """Return what was done about a record's last dead letter."""
+        found = self._database.execute(
+            "SELECT done FROM letters WHERE (of, topic, part, at, time) = (?,?,?,?,?)",
+            (group, *origin, time),
+        ).fetchone()
+        return None if found is None else found[0]
 
     def close(self) -> None:
         """Close the database."""

@@ -3,7 +3,6 @@
 import os
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
-from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from itertools import islice
 from pathlib import Path
@@ -17,69 +16,16 @@ from icat_stream.journal import journal_exists
 from icat_stream.records import Rejection
 from icat_stream.stream import announce_again
 
+from .announced import Announced
 from .assembly import Line, Named
-from .comparing import Comparison, Pair, Said
+from .comparing import Comparison, Pair
+from .findings import Finding, Wanted
 
 _TOGETHER = 300
 _TICK = 1_000
-_WELL = ("ingested", "unchanged")
 
 Progress = Callable[[str, int], None]
 """Told what is being read, and how much of it was."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Wanted:
-    """What is to be compared.
-
-    Parameters
-    ----------
-    investigation, visit
-        Only this one.
-    folder
-        Only below this folder.
-    since, until
-        Only what was changed, or announced, in this time.
-    suffixes
-        Only files whose names end so; all if empty.
-    """
-
-    investigation: str | None = None
-    visit: str | None = None
-    folder: Path | None = None
-    since: datetime | None = None
-    until: datetime | None = None
-    suffixes: tuple[str, ...] = ()
-
-    def covers(self, when: datetime | None) -> bool:
-        """Whether a time lies in the span; one that is not known does."""
-        return when is None or (
-            (self.since is None or when >= self.since)
-            and (self.until is None or when < self.until)
-        )
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Finding:
-    """Something that does not fit.
-
-    Parameters
-    ----------
-    kind
-        ``no_entry``, ``no_file``, ``size``, ``time``, ``incomplete``, ``rejected``,
-        ``waiting``, ``no_dataset`` or ``unusable``.
-    what
-        The file, dataset or announcement.
-    text
-        What was found and what was expected.
-    details
-        The same for programs.
-    """
-
-    kind: str
-    what: str
-    text: str
-    details: dict[str, Any] = field(default_factory=dict)
 
 
 class Reconciliation:
@@ -150,7 +96,12 @@ class Reconciliation:
         if wanted.folder is None:
             yield from self._incomplete(scope)
             if journal_exists(self._settings.journal):
-                yield from self._announcements()
+                announced = Announced(
+                    self._settings, self._line.journal, wanted, self._comparison
+                )
+                yield from announced.findings(
+                    self._inventory, lambda count: self._progress("journal", count)
+                )
 
     def _check_investigation(self) -> None:
         name, visit = self._wanted.investigation, self._wanted.visit
@@ -257,51 +208,6 @@ class Reconciliation:
         text = f"changed {found.isoformat()}, the catalogue says {said.isoformat()}"
         return Finding(kind="time", what=path, text=text, details=details)
 
-    def _announcements(self) -> Iterator[Finding]:
-        wanted = self._wanted
-        since = 0 if wanted.since is None else int(wanted.since.timestamp() * 1000)
-        count = 0
-        for count, row in enumerate(self._line.journal.read(since), 1):
-            self._note(row)
-            if count % _TICK == 0:
-                self._progress("journal", count)
-        self._progress("journal", count)
-        outcomes = self._comparison.outcomes()
-        while batch := list(islice(outcomes, _TOGETHER)):
-            ids = {s.dataset for s in batch if s.dataset and s.outcome in _WELL}
-            there = {each.id for each in self._inventory.datasets(ids)}
-            for said in batch:
-                finding = _announcement(said, there)
-                when = datetime.fromtimestamp(max(0, said.time) / 1000, UTC)
-                if finding is not None and wanted.covers(when):
-                    yield finding
-
-    def _note(self, row: Any) -> None:
-        objects = row["objects"] if isinstance(row["objects"], dict) else {}
-        investigation = str(objects.get("investigation", ""))
-        wanted = self._wanted
-        if wanted.investigation is not None:
-            name, _, visit = investigation.rpartition("/")
-            names = (name, investigation)
-            if wanted.investigation not in names or wanted.visit not in (None, visit):
-                return
-        dataset = objects.get("dataset_id")
-        said = Said(
-            row["origin_topic"],
-            row["origin_partition"],
-            row["origin_offset"],
-            row["origin_time"],
-            row["outcome"],
-            row["text"],
-            dataset if isinstance(dataset, int) else None,
-            " ".join(
-                str(objects[key])
-                for key in ("investigation", "dataset", "file")
-                if key in objects
-            ),
-        )
-        self._comparison.add_outcome(said, row["written_at"])
-
 
 class Places:
     """Between paths on this host and locations in the catalogue.
@@ -400,16 +306,3 @@ def announce(settings: Settings, named: Named, paths: Iterable[str]) -> int:
         raise Rejection(f"consumer {named.name}: its handler takes no files")
     compose = handler.compose
     return announce_again(settings, named.name, (compose(p, None) for p in paths))
-
-
-def _announcement(said: Said, there: set[int]) -> Finding | None:
-    details: dict[str, Any] = {"origin": said.origin, "outcome": said.outcome}
-    what = f"{said.origin} {said.name}".strip()
-    if said.outcome in ("rejected", "deferred"):
-        kind = "rejected" if said.outcome == "rejected" else "waiting"
-        return Finding(kind=kind, what=what, text=said.text, details=details)
-    if said.outcome in _WELL and said.dataset and said.dataset not in there:
-        text = f"was {said.outcome} as dataset {said.dataset}, which is gone"
-        details["dataset_id"] = said.dataset
-        return Finding(kind="no_dataset", what=what, text=text, details=details)
-    return None

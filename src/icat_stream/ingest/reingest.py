@@ -1,16 +1,17 @@
 """Having messages handled again that the journal knows."""
 
 import hashlib
+import json
 import logging
 import time
 from collections.abc import Callable, Iterator
-from contextlib import closing
-from dataclasses import replace
+from dataclasses import asdict, replace
+from tempfile import TemporaryFile
 
 from confluent_kafka import KafkaException
 
 from icat_stream.config import Settings
-from icat_stream.journal import Entry, Journal, Search
+from icat_stream.journal import Entry, Journal, JournalRow, RowKey, Search
 from icat_stream.records import OutcomeKind, Record, SystemUnavailable
 from icat_stream.stream import (
     Consumer,
@@ -166,8 +167,13 @@ class Reingest:
     def _batches(self, search: Search) -> Iterator[list[tuple[Entry, Output]]]:
         batch: list[tuple[Entry, Output]] = []
         size = 0
-        with closing(self._journal.entries.find(search)) as entries:
-            for entry in entries:
+        # All are noted before the first is sent: the rows that come of what was sent
+        # match as well.
+        with TemporaryFile("w+", encoding="utf-8", prefix="icat-stream-") as notes:
+            for entry in self._journal.entries.find(search):
+                notes.write(json.dumps(asdict(entry)) + "\n")
+            notes.seek(0)
+            for entry in map(_noted, notes):
                 try:
                     output = self._output(entry)
                 except _NotPossible as error:
@@ -228,6 +234,12 @@ class Reingest:
             )
         headers = tuple(message.headers() or ())
         return _origin_record(entry, message.key(), value, headers)
+
+
+def _noted(line: str) -> Entry:
+    values = json.loads(line)
+    row = values.pop("row")
+    return Entry(row=JournalRow(**row | {"at": RowKey(*row["at"])}), **values)
 
 
 def _origin_record(

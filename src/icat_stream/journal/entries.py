@@ -2,7 +2,7 @@
 
 import json
 import zlib
-from collections.abc import Callable, Generator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from enum import StrEnum
@@ -20,6 +20,7 @@ from sqlalchemy import (
     literal_column,
     or_,
     select,
+    tuple_,
 )
 
 from icat_stream.records import Coordinates
@@ -27,8 +28,9 @@ from icat_stream.records import Coordinates
 from .rows import JournalRow, RowKey
 from .tables import SEVERAL, outcomes
 
-# Rows at a time from the database: memory stays flat however many there are.
-_AT_ONCE = 500
+# Rows of one transaction: memory stays flat however many there are, and a database
+# cleans up behind a reader that takes hours.
+_PAGE = 2_000
 _DAY_MS = 86_400_000
 _LIKE = str.maketrans({"\\": r"\\", "%": r"\%", "_": r"\_", "*": "%"})
 
@@ -168,8 +170,8 @@ class Entries:
 
     def find(
         self, search: Search, *, limit: int | None = None, newest_first: bool = False
-    ) -> Generator[Entry, None, None]:
-        """Find rows, in the order of their records' times.
+    ) -> Iterator[Entry]:
+        """Find rows, in the order of their records' times, a short transaction a page.
 
         Parameters
         ----------
@@ -183,22 +185,35 @@ class Entries:
         Returns
         -------
         :
-            One after the other, as the database finds them.
+            One after the other.  A row that is written meanwhile is among them if
+            its place in the order is yet to come.
         """
-        time, written = outcomes.c.time, outcomes.c.written_at
-        # What comes back within one millisecond is told apart by when it was written.
-        order = [time, written, outcomes.c.topic, outcomes.c.partition]
-        order.append(outcomes.c.offset)
+        key = tuple_(*(outcomes.c[name] for name in _ORDER))
+        order: list[ColumnElement[Any]] = [outcomes.c[name] for name in _ORDER]
         if newest_first:
-            order = [column.desc() for column in order]  # type: ignore[misc]
-        with self._read() as connection:
-            query = _that(search, select(*_SHOWN), connection).order_by(*order)
-            if limit is not None:
-                query = query.limit(limit)
-            connection = connection.execution_options(yield_per=_AT_ONCE)
-            with connection.execute(query) as found:
-                for row in found:
-                    yield _entry(row)
+            order = [column.desc() for column in order]
+        last: Any = None
+        left = limit
+        while left is None or left > 0:
+            size = _PAGE if left is None else min(left, _PAGE)
+            with self._read() as connection:
+                query = _that(search, select(*_SHOWN), connection).limit(size)
+                query = query.order_by(*order)
+                if last is not None:
+                    # The time alone as well: it leaves out whole months.
+                    end = tuple_(*(getattr(last, name) for name in _ORDER))
+                    time = outcomes.c.time
+                    query = query.where(
+                        *(key < end, time <= last.time)
+                        if newest_first
+                        else (key > end, time >= last.time)
+                    )
+                found = connection.execute(query).all()
+            yield from map(_entry, found)
+            if len(found) < size:
+                return
+            last = found[-1]
+            left = None if left is None else left - size
 
     def way(self, message: Coordinates, group: str | None = None) -> list[Entry]:
         """Return all rows of one message, from its origin to its end.
@@ -415,6 +430,8 @@ def _entry(found: Any) -> Entry:
     return Entry(JournalRow(at=at, **values), found.state, found.written_at)
 
 
+# What comes back within one millisecond is told apart by when it was written.
+_ORDER = ("time", "written_at", "topic", "partition", "offset", "group")
 _KEPT = ("payload", "record_key", "headers")
 _FIELDS = tuple(
     name

@@ -11,7 +11,7 @@ from itertools import groupby
 from typing import Any
 
 import psycopg
-from sqlalchemy import Connection, Engine, select, text, tuple_, update
+from sqlalchemy import Connection, Engine, select, text, update
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.exc import SQLAlchemyError, StatementError
 
@@ -24,13 +24,12 @@ from .entries import Entries
 from .migrations import is_current, upgrade
 from .newest import Newest
 from .rows import JournalRow
-from .tables import COMMITTED, PENDING, SEVERAL, TOLD, jobs, outcomes
+from .tables import COMMITTED, PENDING, SEVERAL, jobs, outcomes
 from .upkeep import delete_jobs, delete_outcomes, drop_month, make_months, old_months
 
-_PAGE = 2_000
 _LOCK = "SELECT pg_advisory_xact_lock(1229144404)"
-# Who writes meanwhile waits behind us, and we behind who reads: an export may take
-# hours.
+# Who writes meanwhile waits behind us, and we behind whoever reads, for as long as that
+# takes.
 _PATIENCE = "SET LOCAL lock_timeout = '2s'"
 _KEY = ("group", "topic", "partition", "offset", "time")
 # What is wrong with a value, rather than with the database.
@@ -273,31 +272,6 @@ class Journal:
                 select(jobs.c.sample).where(jobs.c.job_id == job_id)
             )
         return None if sample is None else str(sample)
-
-    def read(self, since: int = 0) -> Iterator[Mapping[str, Any]]:
-        """Yield committed rows by primary key, a short transaction a page.
-
-        Parameters
-        ----------
-        since
-            Those whose origin is no older, in milliseconds since the epoch.
-        """
-        key = tuple_(*(outcomes.c[name] for name in _KEY))
-        query = (
-            select(*TOLD)
-            .where(outcomes.c.state == COMMITTED)
-            .where(outcomes.c.origin_time >= since)
-            .order_by(*(outcomes.c[name] for name in _KEY))
-            .limit(_PAGE)
-        )
-        page = query
-        while True:
-            with self._begin(self._reading) as connection:
-                rows = connection.execute(page).mappings().all()
-            yield from (dict(row) for row in rows)
-            if len(rows) < _PAGE:
-                return
-            page = query.where(key > tuple_(*(rows[-1][name] for name in _KEY)))
 
     @contextmanager
     def _begin(self, engine: Engine | None = None) -> Iterator[Connection]:

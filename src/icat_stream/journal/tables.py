@@ -62,10 +62,6 @@ outcomes = Table(
     Column("record_key", LargeBinary),
     Column("headers", JSON(none_as_null=True)),
 )
-# Without the record itself, which may be large.
-TOLD = tuple(
-    c for c in outcomes.columns if c.name not in ("payload", "record_key", "headers")
-)
 # Few rows are pending at a time; without this, settling would read whole partitions.
 Index(
     "outcomes_pending",

@@ -36,10 +36,15 @@ def make_months(connection: Connection, now: int, retention: int | None) -> None
         # Somebody has dropped it, and with it the place of absurd times.
         made = f"CREATE TABLE {_DEFAULT} PARTITION OF outcomes DEFAULT"
         connection.execute(text(made))
-    for number in range(max(first, _number(now) - 240), _number(now) + _AHEAD + 1):
+    wanted = range(max(first, _number(now) - 240), _number(now) + _AHEAD + 1)
+    missing = [number for number in wanted if _name(number) not in there]
+    if missing:
+        # A row that somebody writes there after ours have moved would keep the month
+        # from being attached.
+        lock = f"LOCK TABLE {_DEFAULT} IN ACCESS EXCLUSIVE MODE"
+        connection.execute(text(lock))
+    for number in missing:
         name = _name(number)
-        if name in there:
-            continue
         begin, end = _begin(number), _begin(number + 1)
         # Attached last: rows of a time to come may be in the default partition.
         for statement in (
