@@ -63,8 +63,12 @@ class Daemon:
         self.log = log
         self.config = facility.variant(
             name,
-            kafka={"group_id": name, "start": "latest"},
-            journal={"url": f"sqlite:///{name}.db"},
+            kafka={
+                "group_id": name,
+                "start": "latest",
+                **sections.pop("kafka", {}),
+            },
+            journal={"url": f"sqlite:///{name}.db", **sections.pop("journal", {})},
             health={
                 "listen": "127.0.0.1:0",
                 "every": "200ms",

@@ -14,6 +14,9 @@ from icat_stream.records import printable
 
 from .terminal import Output
 
+# What takes longer is worth a line.
+_LONG_S = 5.0
+
 
 def health(
     config: Annotated[
@@ -126,6 +129,12 @@ def _lines(report: dict[str, Any]) -> list[str]:
             lines.append(
                 f"    slowest: {slowest['name']} is at {slowest['record']}"
                 f" for {slowest['seconds']:.1f} s"
+                + (f" (at {slowest['place']})" if slowest["place"] else "")
+            )
+        if loop["committing"] is not None and loop["committing"] >= _LONG_S:
+            lines.append(
+                f"    nothing was committed for {loop['committing']:.0f} s:"
+                f" the committer {loop['committer']}"
             )
     for name, system in report["systems"].items():
         state = {True: "up", False: "DOWN", None: "not asked yet"}[system["up"]]

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from icat_stream.config import Settings, load
 from icat_stream.records import Outcome, Record
-from icat_stream.stream import Loop, RunResult, dry_run, relax_collector
+from icat_stream.stream import BUG, Loop, RunResult, dry_run, relax_collector
 from icat_stream.telemetry import (
     configure_logging,
     configure_traces,
@@ -29,6 +29,8 @@ from .upkeep import Upkeep
 
 _log = logging.getLogger(__name__)
 _MINUTE_S = 60.0
+# Beyond the deadline that a loop has for its stop: to leave the group.
+_LEAVING_S = 5.0
 
 
 def run_daemon(
@@ -210,7 +212,10 @@ def _run(
             stopping.set()
 
     threads = [
-        threading.Thread(target=run, args=(loop,), name=f"loop {named.name}")
+        # As daemons they cannot keep a process alive whose stop has a deadline.
+        threading.Thread(
+            target=run, args=(loop,), name=f"loop {named.name}", daemon=True
+        )
         for loop, named in zip(loops, consumers, strict=True)
     ]
     monitor.attach(loops, meters)
@@ -226,8 +231,19 @@ def _run(
     upkeep.stop()
     for loop in loops:
         loop.stop()
-    for thread in threads:
-        thread.join()
+    end = time.monotonic() + settings.limits.stop + _LEAVING_S
+    for loop, thread in zip(loops, threads, strict=True):
+        thread.join(max(0.0, end - time.monotonic()))
+        if thread.is_alive():
+            # A handler's key() that never returns: nothing more is to be had of it.
+            status = loop.status()
+            results.append(
+                RunResult(
+                    name=loop.name,
+                    exit_code=BUG,
+                    reason=f"it does not stop: {status.turning or 'it hangs'}",
+                )
+            )
     return results
 
 

@@ -23,6 +23,9 @@ from .checks import Check
 
 # It turns several times a second.
 _LOOP_S = 30.0
+# Takes milliseconds; a single call of it may take somewhat longer than that before it
+# is given up.
+_COMMIT_S = 30.0
 _STOP_S = 2.0
 
 
@@ -172,7 +175,7 @@ class Monitor:
     def problems(self) -> list[Problem]:
         """Return what is wrong now."""
         statuses = [loop.status() for loop in self._loops]
-        return [*self._stuck(statuses), *self._down(statuses), *self._waiting()]
+        return [*self._hanging(statuses), *self._down(statuses), *self._waiting()]
 
     def pages(self) -> dict[str, Any]:
         """Return what the health endpoint answers, by path."""
@@ -189,15 +192,14 @@ class Monitor:
     def report(self) -> dict[str, Any]:
         """Return health as JSON has it."""
         statuses = [loop.status() for loop in self._loops]
-        stuck = self._stuck(statuses)
-        down = self._down(statuses)
-        problems = [*stuck, *down, *self._waiting()]
+        bad = [*self._hanging(statuses), *self._down(statuses)]
+        problems = [*bad, *self._waiting()]
         docs = self._settings.alerts.docs
         started = bool(statuses) and all(s.joined for s in statuses)
         return {
-            "healthy": started and not stuck and not down,
-            "live": not stuck,
-            "ready": started and not stuck and not down,
+            "healthy": started and not bad,
+            "live": not any(problem.stuck for problem in bad),
+            "ready": started and not bad,
             "started": started,
             "version": __version__,
             "problems": [
@@ -269,9 +271,9 @@ class Monitor:
         found["outcomes"] = {kind: count for kind, count in outcomes.items() if count}
         return found
 
-    def _stuck(self, statuses: Sequence[LoopStatus]) -> list[Problem]:
+    def _hanging(self, statuses: Sequence[LoopStatus]) -> list[Problem]:
         limit = self._settings.health.stuck
-        found = []
+        found: list[Problem] = []
         for status in statuses:
             name = status.name
             if status.ended == "":
@@ -281,15 +283,34 @@ class Monitor:
                 found.append(_stuck(f"ended {name}", text))
             elif status.turned > _LOOP_S:
                 text = f"{name}: the loop has not turned for {status.turned:.0f} s"
+                if status.turning:
+                    text += f": {status.turning}"
                 found.append(_stuck(f"loop {name}", text))
             for lane in status.lanes:
                 if lane.record is not None and lane.seconds > limit:
                     text = f"{lane.name} is at {lane.record} for {lane.seconds:.0f} s"
+                    if lane.place:
+                        text += f" (at {lane.place})"
                     found.append(_stuck(f"lane {lane.name}", text))
-            if status.committing is not None and status.committing > limit:
-                text = f"{name}: a transaction takes {status.committing:.0f} s"
-                found.append(_stuck(f"transaction {name}", text))
+            if status.committing is not None and status.committing > _COMMIT_S:
+                found.append(self._not_committing(status, status.committing))
         return found
+
+    def _not_committing(self, status: LoopStatus, seconds: float) -> Problem:
+        """Return what is to be said of a committer that does not get on."""
+        limit = self._settings.health.stuck
+        # A restart does not help where it tries again and again what cannot be yet.
+        waits = bool(status.down) or any(
+            check.name == "kafka" and check.answer().up is False
+            for check in self._checks
+        )
+        return Problem(
+            what=f"transaction {status.name}",
+            text=f"{status.name}: nothing was committed for {seconds:.0f} s: the"
+            f" committer {status.committer}",
+            page="stuck-daemon",
+            stuck=status.silent > limit or (seconds > limit and not waits),
+        )
 
     def _down(self, statuses: Sequence[LoopStatus]) -> list[Problem]:
         down: dict[str, str] = {}

@@ -10,7 +10,7 @@ nothing here.  :func:`dry_run` only looks.
 """
 
 from .collector import relax_collector
-from .consumer import Consumer, LaneScoped, Parking, Probing, Secretive
+from .consumer import Consumer, Journalled, LaneScoped, Parking, Probing, Secretive
 from .dead_letters import DeadLetter, DeadLetters, Selection, reader
 from .dryrun import dry_run
 from .loop import Loop
@@ -18,13 +18,14 @@ from .markers import Action
 from .outputs import Output
 from .replay import Replay, fetch
 from .resending import Fenced, Sender, Undecided, prepare, retry_output
-from .results import Halt, RunResult
+from .results import BUG, Halt, RunResult
 from .sending import announce_again, send_events
 from .status import LaneStatus, LoopStatus
 from .topics import group_of, retry_topics
 from .watching import Depths, Watch
 
 __all__ = [
+    "BUG",
     "Action",
     "Consumer",
     "DeadLetter",
@@ -32,6 +33,7 @@ __all__ = [
     "Depths",
     "Fenced",
     "Halt",
+    "Journalled",
     "LaneScoped",
     "LaneStatus",
     "Loop",

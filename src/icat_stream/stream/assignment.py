@@ -286,7 +286,9 @@ class Assignment:
                 low, high = self._client.get_watermark_offsets(place, timeout=_CALL_S)
                 return int(low), int(high)
             except KafkaException as error:
-                if time.monotonic() > end or self._stopping():
+                if self._stopping():
+                    raise _StoppingError from None
+                if time.monotonic() > end:
                     raise Halt(
                         UNAVAILABLE,
                         f"{place.topic}[{place.partition}]: Kafka does not tell where"
@@ -298,10 +300,16 @@ class Assignment:
             # An exception that leaves a callback arrives as a SystemError or not.
             try:
                 callback(client, places)
+            except _StoppingError:
+                _log.info("%s: stopped while it was being assigned", self._group)
             except BaseException as error:
                 self._error = self._error or error
 
         return guarded
+
+
+class _StoppingError(Exception):
+    """A stop does not wait for what is not known yet, and is no failure."""
 
 
 def out_of_range(error: KafkaError, where: str) -> Halt:

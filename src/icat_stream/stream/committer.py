@@ -6,6 +6,7 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable, Sequence
+from typing import Any
 
 from confluent_kafka import Producer
 
@@ -22,6 +23,7 @@ from .producer import Aborted, Lost, Stopped, TooLarge, Transactor
 from .results import CONFIGURATION, Halt
 from .slots import Finished, Partition, Slot, Way
 from .spans import Tracing, trace_id
+from .status import Doing
 
 _log = logging.getLogger(__name__)
 
@@ -102,7 +104,7 @@ class Committer:
         self._fencings: deque[float] = deque()
         self._settles: deque[tuple[str, int, int]] = deque()
         self._unmarked: list[JournalRow] = []
-        self._began: float | None = None
+        self.doing = Doing("waits for Kafka to let it begin transactions")
         self.transactions = 0
         self.transaction_seconds = 0.0
         self._thread = threading.Thread(
@@ -116,12 +118,6 @@ class Committer:
     def is_alive(self) -> bool:
         """Whether the thread runs."""
         return self._thread.is_alive()
-
-    @property
-    def committing(self) -> float | None:
-        """Seconds since a batch is being seen through; ``None``: there is none."""
-        began = self._began
-        return None if began is None else time.monotonic() - began
 
     def settle(self, topic: str, number: int, below: int) -> None:
         """Mark journal rows below a committed offset, some time soon."""
@@ -147,11 +143,11 @@ class Committer:
             self._reconnect()
             while True:
                 self._settle()
+                self.doing.end()
                 batch = self._ledger.collect(_IDLE_S)
                 if batch is not None:
-                    self._began = time.monotonic()
                     self._see_through(batch)
-                    self._began = None
+                    self.doing.end()
                 elif self._deadline is not None:
                     return
         except Stopped:
@@ -162,6 +158,8 @@ class Committer:
             self._transactor.close()
 
     def _is_over(self) -> bool:
+        # Asked by everything that waits and tries again.
+        self.doing.moves()
         return self._deadline is not None and time.monotonic() > self._deadline
 
     def _see_through(self, batch: Batch) -> None:
@@ -197,6 +195,7 @@ class Committer:
             batch = self._ledger.ours(batch)
 
     def _commit(self, batch: Batch, written: set[Slot], alone: list[Output]) -> None:
+        self.doing.begin("writes rows to the journal")
         rows = [] if self._journal is None else [self._row(s) for s in batch.slots]
         if self._journal is not None:
             if self._unmarked:
@@ -219,6 +218,7 @@ class Committer:
             if self._tracing.is_on
             else []
         )
+        self.doing.begin("commits a transaction in Kafka")
         with self._tracing.transaction(traces, len(batch.slots)):
             began = time.monotonic()
             self._transactor.commit(outputs, offsets, batch.metadata, alone=alone)
@@ -250,6 +250,7 @@ class Committer:
         return True
 
     def _done(self, slots: list[Slot], rows: list[JournalRow]) -> None:
+        self.doing.begin("marks rows in the journal")
         if self._journal is not None:
             try:
                 self._write(lambda journal: journal.committed(rows))
@@ -297,6 +298,7 @@ class Committer:
 
     def _decided(self, batch: Batch) -> Batch:
         """Return what is left to do after the old transaction was decided."""
+        self.doing.begin("asks Kafka what was committed")
         while not self._is_over():
             committed = self._ledger.ask_committed(_ANSWER_S)
             if committed is not None:
@@ -313,6 +315,7 @@ class Committer:
 
     def _reconnect(self, lost: Lost | None = None) -> None:
         """Make a new producer, unless somebody keeps taking our name."""
+        self.doing.begin("waits for Kafka to let it begin transactions")
         tries = 0
         while True:
             if lost is not None and lost.fenced:
@@ -342,14 +345,19 @@ class Committer:
             time.sleep(min(0.1, seconds))
 
     def _settle(self) -> None:
-        while self._settles and self._journal is not None:
+        while self._settles:
+            self.doing.begin("marks rows in the journal")
             topic, number, below = self._settles[0]
+
+            def settle(journal: Journal, at: Any = (topic, number, below)) -> None:
+                if marked := journal.settle(self._group, *at):
+                    _log.info("%s[%d]: %d rows settled", at[0], at[1], marked)
+
             try:
-                if marked := self._journal.settle(self._group, topic, number, below):
-                    _log.info("%s[%d]: %d rows settled", topic, number, marked)
+                if not self._write(settle):
+                    return
             except SystemUnavailable as error:
-                if self._required():
-                    self._unavailable(error)
+                self._unavailable(error)
                 return
             self._settles.popleft()
 

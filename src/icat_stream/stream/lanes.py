@@ -8,7 +8,10 @@ from collections.abc import Callable, Iterable
 from itertools import count
 
 from .slots import Slot
-from .status import LaneStatus
+from .status import LaneStatus, place_of
+
+# Longer than that, people ask what it does.
+_LONG_S = 5.0
 
 Work = Callable[[Slot], float | None]
 """Handle a record.  ``None``: done with it; otherwise it comes again after so many
@@ -133,11 +136,13 @@ class Lanes:
             if at is None:
                 found.append(LaneStatus(name=thread.name))
             else:
+                seconds = now - at[1]
                 found.append(
                     LaneStatus(
                         name=thread.name,
                         record=str(at[0].record.origin),
-                        seconds=now - at[1],
+                        seconds=seconds,
+                        place=place_of(thread.ident) if seconds > _LONG_S else "",
                     )
                 )
         return tuple(found)

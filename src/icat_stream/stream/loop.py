@@ -2,6 +2,7 @@
 
 import logging
 import os
+import threading
 import time
 import uuid
 from collections.abc import Mapping
@@ -31,12 +32,14 @@ from .reading import now_ms, record_of, slot_of
 from .results import BUG, CONFIGURATION, DONE, REJECTED, UNAVAILABLE, Halt, RunResult
 from .slots import Slot
 from .spans import Tracing
-from .status import LoopStatus, TimeAccount
+from .status import LoopStatus, TimeAccount, place_of
 
 _log = logging.getLogger(__name__)
 
 _POLL_S = 0.1
 _LEAVE_S = 1.0
+# It turns several times a second.
+_LONG_S = 5.0
 _READ = 1_000
 # A pause throws away what was fetched ahead: short lacks of space are waited out.
 _STALL_S = 1.0
@@ -102,6 +105,8 @@ class Loop:
         self._ticket: int | None = None
         self._deadline = 0.0
         self._turned = time.monotonic()
+        self._thread: int | None = None
+        self._keying: Coordinates | None = None
         self._time = TimeAccount("starting", "poll", "wait", "work", "stopping")
         self._is_built = False
         self._ended: str | None = None
@@ -109,16 +114,23 @@ class Loop:
     def status(self) -> LoopStatus:
         """Return how it is just now; for any thread."""
         turned = time.monotonic() - self._turned
+        turning = self._turning() if turned > _LONG_S else ""
         if not self._is_built:
-            return LoopStatus(name=self.name, turned=turned, ended=self._ended)
+            return LoopStatus(
+                name=self.name, turned=turned, turning=turning, ended=self._ended
+            )
         partitions, in_flight, waiting = self._ledger.sizes()
+        doing = self._committer.doing
         return LoopStatus(
             name=self.name,
             turned=turned,
+            turning=turning,
             joined=self._assignment.changed_at is not None,
             ended=self._ended,
             lanes=self._lanes.status(),
-            committing=self._committer.committing,
+            committing=doing.seconds,
+            silent=doing.silent,
+            committer=doing.what,
             down=self._assistant.down,
             partitions=partitions,
             in_flight=in_flight,
@@ -127,6 +139,12 @@ class Loop:
             transaction_seconds=self._committer.transaction_seconds,
             time=self._time.seconds(),
         )
+
+    def _turning(self) -> str:
+        place, at = place_of(self._thread), self._keying
+        if at is None:
+            return place
+        return f"it asks the handler for the key of {at} (at {place})"
 
     def stop(self) -> None:
         """Ask the loop to end; safe in signal handlers and from any thread."""
@@ -140,6 +158,7 @@ class Loop:
         Blocks.  Install signal handlers before, and call :meth:`stop` in them.
         """
         code, reason = DONE, ""
+        self._thread = threading.get_ident()
         try:
             self._run()
         except Halt as halt:
@@ -320,7 +339,9 @@ class Loop:
                 if at.offset >= partition.end:
                     continue
             record = record_of(message, at, retry=partition.retry)
+            self._keying = at
             slots.append(slot_of(record, partition, self._consumer.key))
+        self._keying = None
         if slots:
             self._lanes.submit(self._ledger.accept(slots, now_ms()))
 

@@ -1,8 +1,14 @@
 """What a loop says of itself to those who watch it."""
 
+import sys
 import time
+import traceback
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from pathlib import PurePath
+
+# A handler's own frame is seldom the innermost one.
+_FRAMES = 4
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -17,11 +23,14 @@ class LaneStatus:
         What it is at; ``None``: nothing.
     seconds
         Since when.
+    place
+        Where in the program, if it takes long.
     """
 
     name: str
     record: str | None = None
     seconds: float = 0.0
+    place: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -34,6 +43,8 @@ class LoopStatus:
         Of the consumer.
     turned
         Seconds since the loop's last turn.
+    turning
+        What holds the turn, if it takes long.
     joined
         Whether the group has given it its partitions, be it none.
     ended
@@ -41,8 +52,12 @@ class LoopStatus:
     lanes
         All of them.
     committing
-        Seconds since the transaction under way was begun, tries included; ``None``:
-        there is none.
+        Seconds since the committer began what it is at, tries included; ``None``:
+        it has nothing to do.
+    silent
+        Seconds of that without a step or a try.
+    committer
+        What it does.
     down
         Why it is paused, by system; empty when it is not.
     partitions, in_flight, waiting
@@ -56,10 +71,13 @@ class LoopStatus:
 
     name: str
     turned: float
+    turning: str = ""
     joined: bool = False
     ended: str | None = None
     lanes: tuple[LaneStatus, ...] = ()
     committing: float | None = None
+    silent: float = 0.0
+    committer: str = ""
     down: Mapping[str, str] = field(default_factory=dict)
     partitions: int = 0
     in_flight: int = 0
@@ -97,3 +115,62 @@ class TimeAccount:
         found = dict(self._seconds)
         found[part] += max(0.0, time.perf_counter() - since)
         return found
+
+
+class Doing:
+    """What one thread is at, for others to read.
+
+    Parameters
+    ----------
+    what
+        To begin with.
+    """
+
+    def __init__(self, what: str) -> None:
+        self.what = what
+        self._began: float | None = time.monotonic()
+        self._moved = time.monotonic()
+
+    def begin(self, what: str) -> None:
+        """Begin something, or the next step of it."""
+        self.what = what
+        self.moves()
+        if self._began is None:
+            self._began = self._moved
+
+    def moves(self) -> None:
+        """Give a sign of life."""
+        self._moved = time.monotonic()
+
+    def end(self) -> None:
+        """Have nothing to do."""
+        self._began, self.what = None, ""
+
+    @property
+    def seconds(self) -> float | None:
+        """Since it was begun; ``None``: there is nothing to do."""
+        began = self._began
+        return None if began is None else time.monotonic() - began
+
+    @property
+    def silent(self) -> float:
+        """Seconds since the last sign of life of what was begun."""
+        return 0.0 if self._began is None else time.monotonic() - self._moved
+
+
+def place_of(thread: int | None) -> str:
+    """Return where a thread is in the program, the innermost place last.
+
+    Parameters
+    ----------
+    thread
+        Its ``ident``.
+    """
+    # No locals: these hold what records say.
+    frame = sys._current_frames().get(thread or 0)  # noqa: SLF001
+    if frame is None:
+        return ""
+    return " > ".join(
+        f"{'/'.join(PurePath(f.filename).parts[-2:])}:{f.lineno} {f.name}"
+        for f in traceback.extract_stack(frame)[-_FRAMES:]
+    )
