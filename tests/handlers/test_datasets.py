@@ -126,6 +126,13 @@ def test_listed_files_are_looked_at(plan, folder, data):
     assert dataset.instruments == (BEAMLINE,)
 
 
+def test_what_a_message_is_about_is_short_enough_for_the_journal(make, record):
+    said = make().decode(
+        record(json.dumps({"name": "n" * 10**6, "location": "/x"}).encode())
+    )
+    assert said.objects == {"dataset": "n" * 299 + "…", "location": "/x"}
+
+
 def test_paths_of_the_beamline_are_mapped(plan, folder):
     dataset = only(
         plan(
@@ -331,6 +338,12 @@ def test_what_is_not_read_is_named(plan):
         ({"location": "/etc/passwd"}, "location: '/etc/passwd' is outside"),
         ({"location": "../../etc"}, "location: .* expected a path without '..'"),
         ({"datafiles": ["/etc/passwd"]}, "datafiles: '/etc/passwd' is outside"),
+        ({"location": "/" + "../" * 100_000}, "location: .* has 300001 characters"),
+        ({"datafiles": ["a/" * 3000]}, "datafiles: .* characters, expected at most"),
+        (
+            {"parameters": [{"name": "length", "value": 1, "units": "m" * 256}]},
+            "parameters: length: units: 'mmm.* has 256 characters",
+        ),
         ({"datafiles": ["../x"]}, "datafiles: .* expected a path without '..'"),
         ({"datafiles": ["a\0.h5"]}, r"datafiles: holds U\+0000"),
         ({"datafiles": ["a.h5", "a.h5"]}, "datafiles: 'a.h5' is listed twice"),

@@ -293,6 +293,12 @@ def test_what_a_plain_value_does_not_say_is_missing(tmp_path):
         maps.read(b'{"name": "a", "users": "ada"}')
 
 
+@pytest.mark.parametrize(("count", "more"), [(7, "2"), (99, "94"), (100_000, "many")])
+def test_reading_ends_after_many_problems(read, count, more):
+    with pytest.raises(Undecodable, match=rf"\[4\]: .*; and {more} more$"):
+        read({"name": "a", "members": [["x"]] * count})
+
+
 def test_a_list_in_a_text_has_an_end(read):
     with pytest.raises(Undecodable, match="keyword: expected at most 10000 parts"):
         read({"name": "a", "keyword": "a," * 10_000})

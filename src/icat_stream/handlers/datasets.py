@@ -1,7 +1,6 @@
 """Messages about datasets, in JSON or XML, become datasets."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any, Literal
 
 from pydantic import Field, field_validator
@@ -11,15 +10,14 @@ from icat_stream.config.values import template_fields
 from icat_stream.messages import (
     DatafileList,
     DatasetMessage,
-    FieldMaps,
-    Mapped,
     MetadataUpdate,
     Reschedule,
 )
-from icat_stream.records import Lookups, Outcome, OutcomeKind, Plan, Record, Rejection
+from icat_stream.records import Lookups, Outcome, Plan, Record, Rejection
 
 from .options import FieldMapOptions, read_options
 from .protocol import HandlerContext
+from .said import Said, key_of, read
 from .said_changes import Changes
 from .said_dataset import SaidDataset
 from .said_files import BASE_FIELDS, SaidFiles
@@ -90,36 +88,6 @@ class DatasetOptions(FieldMapOptions):
         return base
 
 
-@dataclass(frozen=True, slots=True)
-class Said:
-    """A message, as the journal wants to know it."""
-
-    mapped: Mapped
-
-    @property
-    def message_type(self) -> str:
-        """Name of the field map."""
-        return self.mapped.map
-
-    @property
-    def message_format(self) -> str:
-        """``json`` or ``xml``."""
-        return self.mapped.format
-
-    @property
-    def objects(self) -> dict[str, Any]:
-        """What it is about."""
-        message = self.mapped.message
-        found = {
-            "investigation": getattr(message, "investigation", None),
-            "dataset": getattr(message, "name", None)
-            if not isinstance(message, MetadataUpdate)
-            else None,
-            "location": getattr(message, "location", None),
-        }
-        return {name: value for name, value in found.items() if value is not None}
-
-
 class Datasets:
     """Handler of messages about datasets.
 
@@ -159,14 +127,11 @@ class Datasets:
 
     def key(self, record: Record) -> str:
         """Return the investigation: its messages go in in their order."""
-        return investigation_of(self._maps, record)
+        return key_of(self._maps, record, "investigation", "investigation_id")
 
     def decode(self, record: Record) -> Said | Outcome:
         """Return the message in a record."""
-        mapped = self._maps.read(record.value, record.headers)
-        if mapped.message is None:
-            return of_no_interest(mapped)
-        return Said(mapped)
+        return read(self._maps, record, _about)
 
     def redact(self, record: Record) -> bytes | None:
         """Return the value without what the field maps name a secret."""
@@ -174,8 +139,8 @@ class Datasets:
 
     def plan(self, said: Said, lookups: Lookups) -> Plan | Outcome:
         """Return what the catalogue shall hold."""
-        notes = unread(said.mapped)
-        match said.mapped.message:
+        notes = said.unread
+        match said.message:
             case DatasetMessage() as message:
                 return self._datasets.plan(message, lookups, notes)
             case MetadataUpdate() as message:
@@ -187,32 +152,9 @@ class Datasets:
         raise Rejection(f"a message of kind {said.message_type} is not for datasets")
 
 
-def investigation_of(maps: FieldMaps, record: Record) -> str:
-    """Return an ordering key: the investigation, or the record's own place."""
-    names = ("investigation", "investigation_id")
-    named = maps.peek(record.value, names, record.headers)
-    return str(record.at) if named is None else named
-
-
-def key_of(maps: FieldMaps, record: Record, name: str) -> str:
-    """Return an ordering key: the record's, or a field's, or the record's place."""
-    if record.key is not None:
-        return record.key.decode("utf-8", "replace")
-    return maps.peek(record.value, (name,), record.headers) or str(record.at)
-
-
-def unread(mapped: Mapped) -> list[str]:
-    """Return a note of the fields that were found and are not read."""
-    if not mapped.extras:
-        return []
-    return [f"fields that are not read: {', '.join(mapped.extras)}"]
-
-
-def of_no_interest(mapped: Mapped) -> Outcome:
-    """Return the outcome of an event that no field map takes."""
-    return Outcome(
-        kind=OutcomeKind.IGNORED,
-        reason=f"event {mapped.event} is of no interest here",
-        message_type=mapped.map,
-        message_format=mapped.format,
-    )
+def _about(message: Any) -> Mapping[str, Any]:
+    return {
+        "investigation": message.investigation,
+        "dataset": message.name if isinstance(message, DatasetMessage) else None,
+        "location": getattr(message, "location", None),
+    }

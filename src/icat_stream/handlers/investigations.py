@@ -1,7 +1,7 @@
 """Snapshots of proposals become investigations of the catalogue, one a visit."""
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import datetime
 from typing import Any, TypeVar
 
@@ -10,7 +10,6 @@ from pydantic import Field
 from icat_stream.config import Settings
 from icat_stream.messages import (
     InvestigationMessage,
-    Mapped,
     SaidMember,
     SaidProposalSample,
     SaidShift,
@@ -31,9 +30,9 @@ from icat_stream.records import (
     Shift,
 )
 
-from .datasets import key_of, of_no_interest, unread
 from .options import FieldMapOptions, read_options
 from .protocol import HandlerContext
+from .said import Said, key_of, read
 from .said_parameters import SaidParameters
 from .wording import cut
 
@@ -77,36 +76,6 @@ class InvestigationOptions(FieldMapOptions):
     )
 
 
-@dataclass(frozen=True, slots=True)
-class Proposal:
-    """A message, as the journal wants to know it."""
-
-    mapped: Mapped
-    visit_id: str
-
-    @property
-    def message(self) -> InvestigationMessage:
-        """What was said."""
-        message: InvestigationMessage = self.mapped.message
-        return message
-
-    @property
-    def message_type(self) -> str:
-        """Name of the field map."""
-        return self.mapped.map
-
-    @property
-    def message_format(self) -> str:
-        """``json`` or ``xml``."""
-        return self.mapped.format
-
-    @property
-    def objects(self) -> dict[str, Any]:
-        """What it is about."""
-        message = self.message
-        return {"investigation": f"{message.name}/{message.visit_id or self.visit_id}"}
-
-
 class Investigations:
     """Handler of snapshots of proposals.
 
@@ -137,29 +106,28 @@ class Investigations:
 
     def key(self, record: Record) -> str:
         """Return the proposal, as the record's key or the message names it."""
+        if record.key is not None:
+            return record.key.decode("utf-8", "replace")
         return key_of(self._maps, record, "name")
 
-    def decode(self, record: Record) -> Proposal | Outcome:
+    def decode(self, record: Record) -> Said | Outcome:
         """Return the message in a record."""
-        mapped = self._maps.read(record.value, record.headers)
-        if mapped.message is None:
-            return of_no_interest(mapped)
-        return Proposal(mapped, self._options.visit_id)
+        return read(self._maps, record, self._about)
 
     def redact(self, record: Record) -> bytes | None:
         """Return the value without what the field maps name a secret."""
         return self._maps.redact(record.value)
 
-    def plan(self, proposal: Proposal, lookups: Lookups) -> Plan | Outcome:
+    def plan(self, proposal: Said, lookups: Lookups) -> Plan | Outcome:
         """Return an investigation for each visit."""
-        message = proposal.message
+        message: InvestigationMessage = proposal.message
         if message.wanted is False:
             return Outcome(
                 kind=OutcomeKind.IGNORED,
                 reason="the message says that it is not for the catalogue",
                 objects=proposal.objects,
             )
-        notes = unread(proposal.mapped)
+        notes = proposal.unread
         common = self._investigation(proposal, lookups, notes)
         visits = [self._visit(common, visit, message) for visit in message.visits]
         ids = [each.investigation.visit_id for each in visits]
@@ -171,10 +139,15 @@ class Investigations:
             notes=tuple(notes),
         )
 
+    def _about(self, message: InvestigationMessage) -> Mapping[str, Any]:
+        visit_id = message.visit_id or self._options.visit_id
+        return {"investigation": f"{message.name}/{visit_id}"}
+
     def _investigation(
-        self, proposal: Proposal, lookups: Lookups, notes: list[str]
+        self, proposal: Said, lookups: Lookups, notes: list[str]
     ) -> Investigation:
-        message, empty = proposal.message, proposal.mapped.empty
+        message: InvestigationMessage = proposal.message
+        empty = proposal.mapped.empty
         parameters = SaidParameters(lookups, self._policies, notes)
         title = message.title
         if title is None and "title" in empty:

@@ -1,18 +1,17 @@
 """Operations on investigations: done by integrations, which may not be there."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any
 
 from pydantic import Field
 
 from icat_stream.config import Settings
-from icat_stream.messages import Mapped, Operations
+from icat_stream.messages import Operations
 from icat_stream.records import Lookups, Outcome, OutcomeKind, Plan, Record, Rejection
 
-from .datasets import of_no_interest, unread
 from .options import FieldMapOptions, read_options
 from .protocol import HandlerContext
+from .said import Said, key_of, read
 
 KINDS: Mapping[str, type] = {"operations": Operations}
 
@@ -34,39 +33,6 @@ class OperationsOptions(FieldMapOptions):
         min_length=1,
         description="The operations that there may be, and which integration does it.",
     )
-
-
-@dataclass(frozen=True, slots=True)
-class Asked:
-    """A message, as the journal wants to know it."""
-
-    mapped: Mapped
-
-    @property
-    def message(self) -> Operations:
-        """What was asked."""
-        message: Operations = self.mapped.message
-        return message
-
-    @property
-    def message_type(self) -> str:
-        """Name of the field map."""
-        return self.mapped.map
-
-    @property
-    def message_format(self) -> str:
-        """``json`` or ``xml``."""
-        return self.mapped.format
-
-    @property
-    def objects(self) -> dict[str, Any]:
-        """What it is about."""
-        message = self.message
-        visit = f"/{message.visit_id}" if message.visit_id else ""
-        return {
-            "investigation": f"{message.name}{visit}",
-            "operations": list(message.operations[:20]),
-        }
 
 
 class OperationsHandler:
@@ -94,19 +60,17 @@ class OperationsHandler:
 
     def key(self, record: Record) -> str:
         """Return the investigation: its operations are done in their order."""
-        found = self._maps.peek(record.value, ["name"], record.headers)
-        return found or str(record.at)
+        return key_of(self._maps, record, "name")
 
-    def decode(self, record: Record) -> Asked | Outcome:
+    def decode(self, record: Record) -> Said | Outcome:
         """Return the message in a record."""
-        mapped = self._maps.read(record.value, record.headers)
-        return of_no_interest(mapped) if mapped.message is None else Asked(mapped)
+        return read(self._maps, record, _about)
 
     def redact(self, record: Record) -> bytes | None:
         """Return the value without what the field maps name a secret."""
         return self._maps.redact(record.value)
 
-    def plan(self, asked: Asked, lookups: Lookups) -> Plan | Outcome:
+    def plan(self, asked: Said, lookups: Lookups) -> Plan | Outcome:
         """Return why nothing is done.
 
         Raises
@@ -127,6 +91,14 @@ class OperationsHandler:
         ]
         return Outcome(
             kind=OutcomeKind.IGNORED,
-            reason="; ".join([*reasons, *unread(asked.mapped)]),
+            reason="; ".join([*reasons, *asked.unread]),
             objects=asked.objects,
         )
+
+
+def _about(message: Operations) -> Mapping[str, Any]:
+    visit = f"/{message.visit_id}" if message.visit_id else ""
+    return {
+        "investigation": f"{message.name}{visit}",
+        "operations": message.operations,
+    }

@@ -22,6 +22,8 @@ from icat_stream.records import (
 from .paths import locate, map_path
 
 BASE_FIELDS = ("root", "investigation", "visit_id", "instrument")
+# PATH_MAX of Linux.
+_LONGEST_PATH = 4096
 Parameters = Callable[[SaidDatafile], tuple[Parameter, ...]]
 
 
@@ -204,6 +206,11 @@ class SaidFiles:
 
     def _mapped(self, path: str, field: str) -> str:
         """Return a path on this host, below the allowed folders by its text."""
+        if len(path) > _LONGEST_PATH:
+            raise Rejection(
+                f"{field}: {path[:200]!r}… has {len(path)} characters, expected at"
+                f" most {_LONGEST_PATH}"
+            )
         try:
             mapped = map_path(path, self._settings.files.path_map)
         except Rejection as error:

@@ -18,6 +18,7 @@ from icat_stream.records import (
 from .references import other_units
 
 _LONGEST = 60
+_LONGEST_UNITS = 255
 
 
 @dataclass(slots=True)
@@ -70,6 +71,11 @@ class SaidParameters:
         return tuple(found)
 
     def _one(self, at: str, said: SaidParameter) -> Parameter | None:
+        if said.units is not None and len(said.units) > _LONGEST_UNITS:
+            raise Rejection(
+                f"{at}: units: {said.units[:_LONGEST]!r}… has {len(said.units)}"
+                f" characters, expected at most {_LONGEST_UNITS}"
+            )
         if said.name not in self._types:
             self._types[said.name] = self.lookups.parameter_types(said.name)
         entries = self._types[said.name]

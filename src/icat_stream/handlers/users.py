@@ -1,19 +1,18 @@
 """Messages about people become users of the catalogue, one an account."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any, Literal
 
 from pydantic import Field
 
 from icat_stream.config import Settings
 from icat_stream.config.settings import DISABLED_SUFFIX
-from icat_stream.messages import Mapped, PersonMessage
+from icat_stream.messages import PersonMessage
 from icat_stream.records import Lookups, Outcome, Plan, Record, User
 
-from .datasets import key_of, of_no_interest, unread
 from .options import FieldMapOptions, read_options
 from .protocol import HandlerContext
+from .said import Said, key_of, read
 from .wording import cut, email, one_line, orcid
 
 KINDS: Mapping[str, type] = {"user": PersonMessage}
@@ -41,35 +40,6 @@ class UserOptions(FieldMapOptions):
         max_length=255,
         description="Grouping of ICAT whose members are the facility's staff.",
     )
-
-
-@dataclass(frozen=True, slots=True)
-class Person:
-    """A message, as the journal wants to know it."""
-
-    mapped: Mapped
-
-    @property
-    def message(self) -> PersonMessage:
-        """What was said."""
-        message: PersonMessage = self.mapped.message
-        return message
-
-    @property
-    def message_type(self) -> str:
-        """Name of the field map."""
-        return self.mapped.map
-
-    @property
-    def message_format(self) -> str:
-        """``json`` or ``xml``."""
-        return self.mapped.format
-
-    @property
-    def objects(self) -> dict[str, Any]:
-        """Who it is about."""
-        names = list(self.message.usernames[:20])
-        return {"user": names[0] if len(names) == 1 else names}
 
 
 class Users:
@@ -101,21 +71,22 @@ class Users:
 
     def key(self, record: Record) -> str:
         """Return the person, as the record's key or the message names them."""
+        if record.key is not None:
+            return record.key.decode("utf-8", "replace")
         return key_of(self._maps, record, "usernames")
 
-    def decode(self, record: Record) -> Person | Outcome:
+    def decode(self, record: Record) -> Said | Outcome:
         """Return the message in a record."""
-        mapped = self._maps.read(record.value, record.headers)
-        return of_no_interest(mapped) if mapped.message is None else Person(mapped)
+        return read(self._maps, record, _about)
 
     def redact(self, record: Record) -> bytes | None:
         """Return the value without what the field maps name a secret."""
         return self._maps.redact(record.value)
 
-    def plan(self, person: Person, lookups: Lookups) -> Plan | Outcome:
+    def plan(self, person: Said, lookups: Lookups) -> Plan | Outcome:
         """Return one user for each of the person's accounts."""
-        notes = unread(person.mapped)
-        message = person.message
+        notes = person.unread
+        message: PersonMessage = person.message
         said = self._said(message, notes)
         named = {"orcid": "orcid_id"}
         empty = [named.get(name, name) for name in person.mapped.empty]
@@ -172,3 +143,8 @@ class Users:
             cleared=tuple(n for n in cleared if values[n] is None),
             **values,
         )
+
+
+def _about(message: PersonMessage) -> Mapping[str, Any]:
+    names = message.usernames
+    return {"user": names[0] if len(names) == 1 else names}

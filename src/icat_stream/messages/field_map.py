@@ -1,5 +1,6 @@
 """From a document's tree to a message, by a table that a facility can write."""
 
+import contextlib
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -9,10 +10,12 @@ from .conversions import printable, shown
 from .documents import Document, DocumentLimits, read_document
 from .field_map_reading import (
     ABSENT,
+    MOST_PROBLEMS,
     Known,
     Path,
     Reading,
     Table,
+    TooManyProblems,
     at,
     plain_name,
     unread,
@@ -244,11 +247,16 @@ class FieldMaps:
         reading = Reading()
         if not isinstance(body, dict):
             raise Undecodable(f"expected an object with fields, found {shown(body)}")
-        message = reading.object(one.table, body, "")
+        message = None
+        with contextlib.suppress(TooManyProblems):
+            message = reading.object(one.table, body, "")
         if reading.problems:
             more = len(reading.problems) - _MOST_PROBLEMS
             listed = "; ".join(reading.problems[:_MOST_PROBLEMS])
-            raise Undecodable(listed + (f"; and {more} more" if more > 0 else ""))
+            if more > 0:
+                all_read = len(reading.problems) < MOST_PROBLEMS
+                listed += f"; and {more if all_read else 'many'} more"
+            raise Undecodable(listed)
         return Mapped(
             message=message,
             map=one.name,

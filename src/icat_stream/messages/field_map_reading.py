@@ -8,6 +8,8 @@ from typing import Any
 from .conversions import Conversion, Unfit, printable, shown
 
 _MOST_EXTRAS = 20
+MOST_PROBLEMS = 100
+"""After so many reading ends."""
 _LONGEST_NAME = 300
 # Parts of a text that is a list: more is no list that anybody wrote.
 _MOST_PARTS = 10_000
@@ -105,6 +107,10 @@ class Table:
     plain: FieldRule | None = None
 
 
+class TooManyProblems(Exception):
+    """It is not worth while to look for more."""
+
+
 class Reading:
     """One message being read; collects what is wrong with it, and what is empty."""
 
@@ -139,7 +145,7 @@ class Reading:
         else:
             members, twice = _by_plain_name(node)
             for name, first, second in twice:
-                self.problems.append(
+                self._report(
                     f"{where}{printable(name)}: is given twice, as {printable(first)}"
                     f" and as {printable(second)}"
                 )
@@ -198,7 +204,7 @@ class Reading:
             return rule.join.join(str(value) for value in found)
         if len(found) > 1:
             path = where + "/".join(rule.sources[0].paths[0])
-            self.problems.append(f"{path}: expected one, found {len(found)}")
+            self._report(f"{path}: expected one, found {len(found)}")
             return None
         return found[0]
 
@@ -210,7 +216,7 @@ class Reading:
             if len(path) > 1 and there not in (None, ""):
                 self._problem(f"{where}{named}", f"is required, below {path[0]}", there)
                 return
-        self.problems.append(f"{where}{named}: is required")
+        self._report(f"{where}{named}: is required")
 
     def _convert(self, rule: FieldRule, node: Any, where: str) -> Any:
         if rule.convert is None:
@@ -221,9 +227,14 @@ class Reading:
             self._problem(where, str(error), node)
             return None
 
+    def _report(self, problem: str) -> None:
+        self.problems.append(problem)
+        if len(self.problems) >= MOST_PROBLEMS:
+            raise TooManyProblems
+
     def _problem(self, where: str, expected: str, found: Any) -> None:
         where = where.rstrip("/") or "-"
-        self.problems.append(f"{where}: {expected} (found: {shown(found)})")
+        self._report(f"{where}: {expected} (found: {shown(found)})")
 
 
 def _by_plain_name(
