@@ -37,6 +37,7 @@ class Stage:
         self.dead_topic = f"{prefix}.dead"
         self.group = f"{prefix}.c"
         self.outcomes: list[tuple[Record, Outcome]] = []
+        self._journals: list[Journal] = []
         self._processes: list[subprocess.Popen[bytes]] = []
         self._loops: list[tuple[Loop, threading.Thread, list[RunResult]]] = []
         self._client = {"bootstrap.servers": broker.bootstrap, "log_level": 0}
@@ -188,6 +189,7 @@ class Stage:
     ) -> Loop:
         settings = Settings(**self.settings(**sections))
         journal = Journal(settings.journal)
+        self._journals.append(journal)
         journal.create()
         kind = scripted.Secret if secret else scripted.Scripted
         return Loop(
@@ -270,6 +272,8 @@ class Stage:
             if process.poll() is None:
                 process.kill()
             process.communicate()
+        for journal in self._journals:
+            journal.close()
 
 
 @pytest.fixture

@@ -1,0 +1,114 @@
+"""What a loop does while the PostgreSQL of its journal has a bad day."""
+
+from contextlib import closing, contextmanager
+
+import pytest
+from sqlalchemy import create_engine, text
+
+pytestmark = [pytest.mark.kafka, pytest.mark.postgres]
+
+OTHERS = (
+    "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
+    " WHERE pid <> pg_backend_pid() AND backend_type = 'client backend'"
+)
+
+
+@contextmanager
+def connected(url):
+    engine = create_engine(url.replace("postgresql://", "postgresql+psycopg://"))
+    try:
+        with engine.connect() as connection:
+            yield connection
+    finally:
+        engine.dispose()
+
+
+def do(url, *statements):
+    with connected(url) as connection, connection.begin():
+        for statement in statements:
+            connection.execute(text(statement))
+
+
+def rows(url):
+    with connected(url) as connection:
+        asked = 'SELECT "offset", state FROM outcomes ORDER BY "partition", "offset"'
+        return [tuple(row) for row in connection.execute(text(asked))]
+
+
+def message(name):
+    return {"id": str(name), "key": f"k{name}"}
+
+
+def test_a_table_that_is_locked_holds_it_up_for_so_long(stage, empty_postgres):
+    stage.create(1)
+    journal = {"url": empty_postgres, "timeout": "1s"}
+    loop = stage.start(journal=journal)
+    with connected(empty_postgres) as connection, closing(connection.begin()):
+        connection.execute(text("LOCK TABLE outcomes"))
+        stage.send(message(1))
+        stage.wait(lambda: "lock timeout" in loop.status().down.get("journal", ""))
+        assert stage.events() == []
+    stage.wait(lambda: stage.events() == ["1"])
+    assert stage.stop(loop).exit_code == 0
+    assert rows(empty_postgres) == [(0, "committed")]
+
+
+def test_every_record_has_its_row_after_ended_connections_and_a_restart(
+    stage, empty_postgres, postgres_server
+):
+    stage.create(1)
+    stage.switch("slow", "0.01")
+    stage.send(*(message(n) for n in range(200)))
+    loop = stage.start(journal={"url": empty_postgres})
+    for done in (20, 60, 100):
+        stage.wait(lambda done=done: len(stage.outcomes) > done)
+        do(empty_postgres, OTHERS)
+    postgres_server.stop()
+    try:
+        stage.send(message(200))
+        stage.wait(lambda: loop.status().down)
+    finally:
+        postgres_server.ensure_postgres_running()
+    stage.wait(lambda: sum(stage.committed().values()) == 201)
+    assert stage.stop(loop).exit_code == 0
+    assert sorted(map(int, stage.events())) == list(range(201))
+    assert rows(empty_postgres) == [(n, "committed") for n in range(201)]
+
+
+def test_a_right_that_is_taken_away_loses_no_row(stage, empty_postgres):
+    do(
+        empty_postgres,
+        "DROP ROLE IF EXISTS stage",
+        "CREATE ROLE stage LOGIN",
+        "GRANT ALL ON SCHEMA public TO stage",
+    )
+    stage.create(1)
+    journal = {"url": empty_postgres.replace("postgres:@", "stage@")}
+    loop = stage.start(journal=journal)
+    do(empty_postgres, "REVOKE INSERT ON outcomes FROM stage")
+    stage.send(message(1))
+    stage.wait(lambda: "permission denied" in loop.status().down.get("journal", ""))
+    assert stage.events() == []
+    do(empty_postgres, "GRANT INSERT ON outcomes TO stage")
+    stage.wait(lambda: stage.events() == ["1"])
+    assert stage.stop(loop).exit_code == 0
+    assert rows(empty_postgres) == [(0, "committed")]
+    do(empty_postgres, "DROP OWNED BY stage", "DROP ROLE stage")
+
+
+def test_a_file_that_is_deleted_and_put_back_loses_no_row(stage):
+    stage.create(1)
+    loop = stage.start()
+    stage.send(message(1))
+    stage.wait(lambda: stage.events() == ["1"])
+    names = [file.name for file in stage.folder.glob("journal.db*")]
+    for name in names:
+        (stage.folder / name).rename(stage.folder / f"away-{name}")
+    stage.send(message(2))
+    stage.wait(lambda: "is gone" in loop.status().down.get("journal", ""))
+    assert stage.events() == ["1"]
+    for name in names:
+        (stage.folder / f"away-{name}").rename(stage.folder / name)
+    stage.wait(lambda: stage.events() == ["1", "2"])
+    assert stage.stop(loop).exit_code == 0
+    assert [row["state"] for row in stage.rows()] == ["committed"] * 2
