@@ -234,12 +234,12 @@ def test_bad_messages_are_dead_letters_and_the_daemon_goes_on(client, ingest, wr
         "location: '/etc/passwd' is outside": good | {"location": "/etc/passwd"},
         "name": good | {"name": "x" * 256},
         "Sample": good | {"name": "t", "sample": {"name": "y" * 256}},
-        "parameter types scanTyp (no units), exposure [ms] (there is exposure [s]) are"
+        "parameter types scanTyp (no units), exposure [mm] (there is exposure [s]) are"
         " not in the catalogue: create them, applicable to Dataset, or set": good
         | {
             "parameters": [
                 {"name": "scanTyp", "value": "x"},
-                {"name": "exposure", "value": 1, "units": "ms"},
+                {"name": "exposure", "value": 1, "units": "mm"},
             ]
         },
         "instrument: 'bl99'": good | {"instrument": "bl99"},

@@ -287,6 +287,42 @@ def test_the_investigation_by_its_id(plan, catalogue):
     assert caught.value.missing == ("investigation_id:43",)
 
 
+def test_a_sample_may_have_parameters(plan):
+    sample = {
+        "name": "NaCl 1",
+        "parameter": [
+            {"name": "length", "value": "2.5", "units": "mm"},
+            {"name": "scan", "value": "x"},
+        ],
+    }
+    found = only(plan(sample=sample)).sample
+    assert [(p.name, p.units, p.value) for p in found.parameters] == [
+        ("length", "mm", 2.5),
+        ("scan", "", "x"),
+    ]
+    sample["parameter"][0]["value"] = "long"
+    with pytest.raises(Rejection, match="sample NaCl 1: length: its type is NUMERIC"):
+        plan(sample=sample)
+
+
+def test_units_are_converted_to_those_of_the_only_type_that_fits(plan):
+    said = [
+        {"name": "exposure", "value": "250", "units": "ms"},
+        {"name": "length", "value": 1, "units": "cm"},
+        {"name": "scan", "value": 1, "units": "mm"},
+    ]
+    found = only(plan(parameters=said)).parameters
+    assert [(p.name, p.units, p.value) for p in found] == [
+        ("exposure", "s", 0.25),
+        # Two would do, and none: the catalogue names them.
+        ("length", "cm", 1.0),
+        ("scan", "mm", 1.0),
+    ]
+    said[0] |= {"value": "1e308", "units": "h"}
+    with pytest.raises(Rejection, match=r"exposure: 1e308 \[h\] in \[s\]: .* large"):
+        plan(parameters=said)
+
+
 STUBS = {
     "policies": {"missing_investigations": "stub", "stubs": {"type": "experiment"}}
 }

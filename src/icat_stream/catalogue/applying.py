@@ -29,6 +29,7 @@ from .preparation import Preparation
 from .query import select, shorten
 from .references import References
 from .resolution import Resolved, Resolver
+from .sample_parameters import SampleParameters, sample_parameters
 from .schema import Schema
 from .session import Session, entities
 from .validation import Checker
@@ -93,7 +94,10 @@ class Application:
                 self._permit(target, found)
         elif found is None:
             self._require(dataset)
-        return Diff(changes=tuple(changes(target, found)))
+        sample = sample_parameters(self.session, resolved)
+        if sample.differences and not self._permit_sample(dataset, sample):
+            sample = replace(sample, differences=())
+        return Diff(changes=(*changes(target, found), *sample.changes()))
 
     def apply(self, dataset: Dataset) -> AppliedDataset:
         """Bring the catalogue to the plan.
@@ -115,6 +119,8 @@ class Application:
                 self.preparation.prepare(resolved.prerequisites, self.written)
                 continue
             try:
+                if self._bring_sample(resolved):
+                    continue
                 if dataset.existing == "replace" and self._replace(resolved, unknown):
                     continue
                 target, holding = self._target(resolved, everything=False)
@@ -273,6 +279,46 @@ class Application:
             for d in differing
         ):
             raise Rejection(f"{reason}; the data service replaces no file")
+
+    def _bring_sample(self, resolved: Resolved) -> bool:
+        """Write parameters of the sample; return whether there were any to write."""
+        sample = sample_parameters(self.session, resolved)
+        written = False
+        if sample.differences and self._permit_sample(resolved.dataset, sample):
+            self._overwrite(sample.differences)
+            written = True
+        if sample.missing and resolved.sample_id is not None:
+            writer = Writer(self.schema, resolved)
+            to_sample = reference("sample", resolved.sample_id)
+            pairs = [
+                ("SampleParameter", writer.parameter(parameter) + to_sample)
+                for parameter in sample.missing
+            ]
+            self.session.create_many("SampleParameter", pairs)
+            self.written.append(f"Sample {sample.sample}: {len(pairs)} parameters")
+            written = True
+        return written
+
+    def _permit_sample(self, dataset: Dataset, sample: SampleParameters) -> bool:
+        """Return whether differing parameters of a sample are to be written over.
+
+        Raises
+        ------
+        Rejection
+            The policy does not allow them to differ.
+        """
+        policy = self._policy(dataset)
+        if policy == "update":
+            return True
+        listed = "; ".join(_told(d) for d in sample.differences[:3])
+        if len(sample.differences) > 3:
+            listed += f"; and {len(sample.differences) - 3} more"
+        reason = f"sample {shorten(sample.sample)} is there and differs: {listed}"
+        if policy == "reject":
+            raise Rejection(f"{reason} (policies.existing_datasets: reject)")
+        # A dataset may have a new name, but its sample is the one that it names.
+        self.notes = (*self.notes, f"{reason}: left as it is")
+        return False
 
     def _policy(self, planned: Dataset) -> str:
         """Return what to do with differences; only a higher version replaces."""

@@ -151,8 +151,8 @@ def changes(resolved: Resolved, found: Comparison | None) -> Iterator[Change]:
                         what=what,
                         kind="changed",
                         field=name,
-                        found=_shown(there),
-                        planned=_shown(wanted_value),
+                        found=shown(there),
+                        planned=shown(wanted_value),
                     )
         elif found is not None and found.complete and what == _of_dataset(planned):
             yield Change(
@@ -237,8 +237,15 @@ def _datafile(
 def _parameter(
     found: Comparison, owner: str, planned: Parameter, row: Row, of: str = ""
 ) -> None:
+    fields = parameter_fields(planned, row)
+    what = _of_parameter(owner, planned) + (f" of {of}" if of else "")
+    _differ(found, f"{owner}Parameter", row["id"], what, fields)
+
+
+def parameter_fields(planned: Parameter, row: Row) -> dict[str, tuple[Any, Any, Any]]:
+    """Return the fields of a parameter that differ: found, planned, what to send."""
     name, value = parameter_value(planned)
-    fields = _attributes(
+    return _attributes(
         row,
         {
             name: value,
@@ -247,8 +254,6 @@ def _parameter(
             "rangeTop": planned.range_top,
         },
     )
-    what = _of_parameter(owner, planned) + (f" of {of}" if of else "")
-    _differ(found, f"{owner}Parameter", row["id"], what, fields)
 
 
 def _contradicts(planned: str | None, held: str | None) -> bool:
@@ -337,7 +342,8 @@ def _of_parameter(owner: str, parameter: Parameter) -> str:
     return f"{owner}Parameter {parameter.label}"
 
 
-def _shown(value: Any) -> str | None:
+def shown(value: Any) -> str | None:
+    """Return a value as a difference shows it."""
     if value is None:
         return None
     if isinstance(value, datetime):

@@ -451,6 +451,8 @@ class Resolver:
 
 
 def _parameters(dataset: Dataset) -> Iterable[tuple[str, Parameter]]:
+    for parameter in dataset.sample.parameters if dataset.sample else ():
+        yield "Sample", parameter
     for parameter in dataset.parameters:
         yield "Dataset", parameter
     for datafile in dataset.datafiles:
@@ -462,8 +464,10 @@ def _without(dataset: Dataset, types: set[tuple[str, str]]) -> Dataset:
     def kept(parameters: tuple[Parameter, ...]) -> tuple[Parameter, ...]:
         return tuple(p for p in parameters if (p.name, p.units) not in types)
 
+    sample = dataset.sample
     return replace(
         dataset,
+        sample=sample and replace(sample, parameters=kept(sample.parameters)),
         parameters=kept(dataset.parameters),
         datafiles=tuple(
             replace(f, parameters=kept(f.parameters)) if f.parameters else f

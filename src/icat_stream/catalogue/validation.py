@@ -69,6 +69,7 @@ class Checker:
             if dataset.sample.type is not None:
                 self._key(sample, "type", dataset.sample.type)
                 self._key(sample, "formula", dataset.sample.molecular_formula)
+            self._parameters("SampleParameter", sample, dataset.sample.parameters)
         for name in dataset.instruments:
             self._key(where, "instrument", name)
         for technique in dataset.techniques:
@@ -186,6 +187,9 @@ class Checker:
         Rejection
             A value does not fit its type.
         """
+        for parameter in dataset.sample.parameters if dataset.sample else ():
+            kind = types.get((parameter.name, parameter.units))
+            self._value("Sample", "", parameter, kind)
         for parameter in dataset.parameters:
             kind = types.get((parameter.name, parameter.units))
             self._value("Dataset", "", parameter, kind)

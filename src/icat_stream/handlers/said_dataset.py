@@ -101,7 +101,7 @@ class SaidDataset:
             location=place.folder,
             start=message.start,
             end=message.end,
-            sample=self._sample(message),
+            sample=self._sample(message, said),
             instruments=instruments,
             techniques=references.techniques(message.techniques),
             parameters=parameters,
@@ -191,7 +191,7 @@ class SaidDataset:
                 )
         return True
 
-    def _sample(self, message: DatasetMessage) -> Sample | None:
+    def _sample(self, message: DatasetMessage, said: SaidParameters) -> Sample | None:
         sample = message.sample
         if sample is None:
             return None
@@ -204,4 +204,5 @@ class SaidDataset:
             name=sample.name,
             type=sample.type,
             create=self._settings.policies.missing_samples == "create",
+            parameters=said.all(f"sample {sample.name[:60]}", sample.parameters),
         )

@@ -14,6 +14,7 @@ from icat_stream.records import (
     ValueType,
     parameter_label,
 )
+from icat_stream.schemas.units import UnitError, conversion
 
 from .references import other_units
 
@@ -96,7 +97,7 @@ class SaidParameters:
                 units=fitting[0].units,
                 value=_value(at, said, fitting[0].value_type),
             )
-        return self._unknown(at, said, entries)
+        return _converted(at, said, entries) or self._unknown(at, said, entries)
 
     def _unknown(
         self, at: str, said: SaidParameter, entries: Sequence[ParameterTypeEntry]
@@ -112,6 +113,33 @@ class SaidParameters:
         is_text = isinstance(said.value, bool | str)
         kind = ValueType.STRING if is_text else ValueType.NUMERIC
         return Parameter(name=said.name, units=units, value=_value(at, said, kind))
+
+
+def _converted(
+    at: str, said: SaidParameter, entries: Sequence[ParameterTypeEntry]
+) -> Parameter | None:
+    """Return it in the units of the only type that they can be converted to."""
+    found = []
+    for entry in entries if said.units else ():
+        if entry.value_type is not ValueType.NUMERIC or not entry.units:
+            continue
+        try:
+            found.append((entry, conversion(said.units or "", entry.units)))
+        except UnitError:
+            continue
+    if len(found) != 1:
+        return None
+    ((entry, factor),) = found
+    number = _value(at, said, ValueType.NUMERIC)
+    if not isinstance(number, int | float):
+        return None
+    try:
+        value = factor.value(number)
+    except UnitError as error:
+        raise Rejection(
+            f"{at}: {said.value} [{said.units}] in [{entry.units}]: {error}"
+        ) from None
+    return Parameter(name=said.name, units=entry.units, value=value)
 
 
 def _value(at: str, said: SaidParameter, kind: ValueType) -> float | str | datetime:

@@ -118,6 +118,11 @@ def plan_text(plan: Plan, diff: Diff | None) -> list[str]:
                 "complete": dataset.complete,
             }
         )
+        if dataset.sample is not None:
+            lines += [
+                f"  sample parameter {p.name} = {p.value} {p.units}".rstrip()
+                for p in dataset.sample.parameters
+            ]
         lines += [
             f"  parameter {p.name} = {p.value} {p.units}".rstrip()
             for p in dataset.parameters

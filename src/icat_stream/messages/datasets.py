@@ -53,6 +53,7 @@ class SaidSample:
 
     name: str
     type: str | None = None
+    parameters: tuple[SaidParameter, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

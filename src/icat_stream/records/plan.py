@@ -112,7 +112,7 @@ class Sample:
     create
         Whether it may be created when it is not there.
     parameters
-        Of a sample that an investigation brings with it.
+        Of the sample.
     """
 
     name: str
