@@ -46,6 +46,28 @@ def test_the_schema_is_the_servers(schema: Schema) -> None:
     assert "applicableToDataset" in schema.attributes("ParameterType")
 
 
+def test_the_schema_is_the_one_that_python_icat_reads(
+    schema: Schema, client: Any
+) -> None:
+    theirs = {
+        str(name): {
+            str(field.name): (
+                str(field.type),
+                str(field.relType),
+                getattr(field, "stringLength", None),
+            )
+            for field in client.getEntityInfo(name).fields
+        }
+        for name in client.getEntityNames()
+    }
+    ours = {
+        name: {n: (f.type, f.relation, f.length) for n, f in fields.items()}
+        for name, fields in schema.entities.items()
+    }
+    assert ours == theirs
+    assert schema.version == str(client.apiversion)
+
+
 def file(**fields: Any) -> dict[str, Any]:
     return {"datafiles": (Datafile(**{"name": "a.nxs"} | fields),)}
 

@@ -4,7 +4,10 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from .faults import unavailable
+from . import soap
+from .connection import Connection
+from .faults import IcatFault, ResultUnknown, unavailable
+from .xml_text import escape
 
 _META = frozenset({"id", "createId", "createTime", "modId", "modTime"})
 
@@ -66,7 +69,7 @@ class Schema:
         return {n: f.type for n, f in fields if f.relation == "ONE"}
 
 
-def from_info(version: str, infos: Mapping[str, Iterable[Any]]) -> Schema:
+def from_info(version: str, infos: Mapping[str, Iterable[Mapping[str, str]]]) -> Schema:
     """Return a schema made of the answers to ``getEntityInfo``.
 
     Parameters
@@ -79,11 +82,11 @@ def from_info(version: str, infos: Mapping[str, Iterable[Any]]) -> Schema:
     """
     entities = {}
     for entity, fields in infos.items():
-        entities[str(entity)] = {
-            str(field["name"]): Field(
-                type=str(field["type"]),
-                relation=str(field["relType"]),
-                length=_number(_get(field, "stringLength")),
+        entities[entity] = {
+            field["name"]: Field(
+                type=field["type"],
+                relation=field["relType"],
+                length=_number(field.get("stringLength")),
             )
             for field in fields
         }
@@ -105,28 +108,32 @@ def discover(url: str, timeout: float) -> Schema:
     SystemUnavailable
         It did not answer, or not as an ICAT does.
     """
-    # Half a second to import and construct: only where it is needed.
-    import icat
-    import icat.client
+    # Not through python-icat: to import it, to read the WSDL and to make a class of
+    # each entity costs a quarter of a daemon's start, for the same answers.
+    connection = Connection(url, timeout)
+
+    def ask(operation: str, arguments: str = "") -> list[Any]:
+        body = soap.question(operation, arguments)
+        return soap.values(
+            connection.request(
+                "POST", soap.PATH, body, soap.CONTENT_TYPE, repeatable=True
+            ),
+            operation,
+        )
 
     try:
-        client = icat.client.Client(url, cache=None)
-        client.set_options(timeout=timeout)
-        # It read all of them when it was made, but keeps the fields for itself.
-        infos = {
-            str(name): client.getEntityInfo(name).fields
-            for name in client.getEntityNames()
-        }
-        return from_info(str(client.apiversion), infos)
-    except Exception as error:  # suds and python-icat raise Exception itself
+        (version,) = ask("getApiVersion")
+        infos = {}
+        for name in ask("getEntityNames"):
+            (info,) = ask("getEntityInfo", f"<beanName>{escape(name)}</beanName>")
+            infos[name] = info["fields"]
+        return from_info(version, infos)
+    except (IcatFault, ResultUnknown, KeyError, TypeError, ValueError) as error:
         raise unavailable(
             f"ICAT at {url} did not tell its schema: {type(error).__name__} {error}"
         ) from error
-
-
-def _get(field: Any, name: str) -> Any:
-    # suds objects have no get.
-    return field[name] if name in field else None
+    finally:
+        connection.close()
 
 
 def _number(value: Any) -> int | None:

@@ -212,9 +212,7 @@ class Session:
 
     def _soap(self, call: str, arguments: str) -> list[str]:
         body = soap.envelope(call, self.id, arguments)
-        answer = self._connection.request(
-            "POST", "/ICATService/ICAT", body, soap.CONTENT_TYPE
-        )
+        answer = self._connection.request("POST", soap.PATH, body, soap.CONTENT_TYPE)
         return soap.returned(answer, call)
 
     def _login(self) -> str:

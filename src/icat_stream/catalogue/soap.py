@@ -10,6 +10,7 @@ from .connection import Answer
 from .faults import IcatFault, ResultUnknown, unavailable
 from .xml_text import escape
 
+PATH = "/ICATService/ICAT"
 CONTENT_TYPE = "text/xml; charset=utf-8"
 _HEAD = (
     '<?xml version="1.0" encoding="UTF-8"?>'
@@ -34,10 +35,14 @@ def envelope(operation: str, session_id: str, arguments: str) -> bytes:
     arguments
         Already XML.
     """
-    return (
-        f"{_HEAD}<i:{operation}><sessionId>{escape(session_id)}</sessionId>"
-        f"{arguments}</i:{operation}>{_TAIL}"
-    ).encode()
+    return question(
+        operation, f"<sessionId>{escape(session_id)}</sessionId>{arguments}"
+    )
+
+
+def question(operation: str, arguments: str) -> bytes:
+    """Return the request for an operation that needs no session."""
+    return f"{_HEAD}<i:{operation}>{arguments}</i:{operation}>{_TAIL}".encode()
 
 
 def bean(entity: str, content: str, *, tag: str = "bean") -> str:
@@ -62,7 +67,12 @@ def beans(pairs: Iterable[tuple[str, str]]) -> str:
 
 
 def returned(answer: Answer, operation: str) -> list[str]:
-    """Return what an operation returned.
+    """Return the plain values that an operation returned; else as :func:`values`."""
+    return [_text(value) for value in values(answer, operation)]
+
+
+def values(answer: Answer, operation: str) -> list[Any]:
+    """Return what an operation returned: texts, and dictionaries of what has parts.
 
     Raises
     ------
@@ -87,8 +97,8 @@ def returned(answer: Answer, operation: str) -> list[str]:
     response = body.get(f"{operation}Response")
     if f"{operation}Response" not in body:
         raise ResultUnknown(f"no answer to {operation} in what came back")
-    values = (response or {}).get("return", [])
-    return [_text(v) for v in (values if isinstance(values, list) else [values])]
+    found = (response or {}).get("return", [])
+    return found if isinstance(found, list) else [found]
 
 
 def _body(answer: Answer, operation: str) -> dict[str, Any]:

@@ -1,8 +1,9 @@
 """Converting values between units, spelled as NeXus files and catalogues spell them.
 
-pint knows the units.  What it is given is only ever a single name: a unit in a file is
-somebody else's text, and ``m**9**9**9`` must cost nothing.  Angles and frequencies are
-told apart, which pint does not: 840 rpm are 14 Hz.
+pint knows the units, and is loaded for those that are not common.  What it is given is
+only ever a single name: a unit in a file is somebody else's text, and ``m**9**9**9``
+must cost nothing.  Angles and frequencies are told apart, which pint does not: 840 rpm
+are 14 Hz.
 """
 
 import difflib
@@ -14,15 +15,9 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
 
-_LONGEST = 80
+from .common_units import COMMON
 
-# Known to pint: spares loading it (a third of a second) for schemas that say nothing
-# unusual.  A test holds this true.
-_COMMON = frozenset(
-    "A angstrom bar cm count counts deg degC degree dimensionless eV g GeV h hour Hz J"
-    " K keV kelvin kg kHz kV m mA mbar meV metre MeV mg MHz min ml mm mrad ms mT mV MW"
-    " nm ns Pa percent ps rad rpm s second T tesla uA uA.h uA.hour um us V W".split()
-)
+_LONGEST = 80
 
 # Whole texts, in whatever letters, that say "no unit" or nothing that can be converted.
 _NONE = frozenset({"", "1", "none", "unitless", "n/a", "dimensionless"})
@@ -122,7 +117,7 @@ def convert(value: float, from_unit: str, to_unit: str) -> float:
 
 def known(unit: str) -> bool:
     """Whether a unit can be converted from and to."""
-    if unit in _COMMON or unit == "":
+    if unit in COMMON:
         return True
     try:
         _parse(unit)
@@ -142,6 +137,8 @@ def conversion(from_unit: str, to_unit: str) -> Conversion:
     """
     if from_unit == to_unit:
         return _SAME
+    if from_unit in COMMON and to_unit in COMMON:
+        return _common(from_unit, to_unit)
     import pint
 
     source, target = _parse(from_unit), _parse(to_unit)
@@ -153,11 +150,27 @@ def conversion(from_unit: str, to_unit: str) -> Conversion:
             offset = float(registry.Quantity(0.0, source).to(target).magnitude)
             at_far = float(registry.Quantity(far, source).to(target).magnitude)
     except (pint.DimensionalityError, pint.OffsetUnitCalculusError) as error:
-        raise UnitError(f"{from_unit!r} cannot be converted to {to_unit!r}") from error
+        raise _apart(from_unit, to_unit) from error
     if turns and not (abs(turns) == 1 and _is_rate(source)):
-        raise UnitError(f"{from_unit!r} cannot be converted to {to_unit!r}")
+        raise _apart(from_unit, to_unit)
     factor = (at_far - offset) / far / (2 * math.pi) ** turns
+    return _conversion(factor, offset)
+
+
+def _common(from_unit: str, to_unit: str) -> Conversion:
+    quantity, size, zero = COMMON[from_unit]
+    other, unit, other_zero = COMMON[to_unit]
+    if quantity != other:
+        raise _apart(from_unit, to_unit)
+    return _conversion(size / unit, (zero - other_zero) / unit)
+
+
+def _conversion(factor: float, offset: float) -> Conversion:
     return Conversion(1.0 if _tidy(factor) == 1 else factor, _tidy(offset, 13))
+
+
+def _apart(from_unit: str, to_unit: str) -> UnitError:
+    return UnitError(f"{from_unit!r} cannot be converted to {to_unit!r}")
 
 
 def _angle(registry: Any, unit: Any) -> int:
@@ -292,6 +305,6 @@ def _named(name: str, text: str) -> Any:
 
 def nearest(unit: str) -> str | None:
     """Return the common unit that was probably meant."""
-    by_letters = {common.lower(): common for common in sorted(_COMMON)}
+    by_letters = {common.lower(): common for common in sorted(COMMON) if common}
     near = difflib.get_close_matches(unit.lower(), by_letters, n=1, cutoff=0.7)
     return by_letters[near[0]] if near else None
