@@ -37,6 +37,8 @@ from .validation import Checker
 _log = logging.getLogger(__name__)
 # One call each; beyond it the server's work grows with the square.
 _BATCH = 1000
+# What is sent in vain where a dataset is there after all must not be much.
+_BLIND = 100
 # Make what it refers to, create, find it there after all, complete it, see that it is
 # complete; or create beside, delete, rename: with some for a second lane at the same.
 _ROUNDS = 10
@@ -62,6 +64,8 @@ class Application:
         Takes the files in; ``None`` where they are registered where they are.
     stubs
         Investigations that may be made.
+    expects_new
+        Create first, and look only where it is there already: one call less.
     """
 
     session: Session
@@ -72,6 +76,9 @@ class Application:
     ignore_case: bool
     store: FileStore | None = None
     stubs: Mapping[InvestigationKey, Investigation] = field(default_factory=dict)
+    expects_new: bool = False
+    # Whether something of the dataset's name was there.
+    met: bool = False
     written: list[str] = field(default_factory=list)
     # Datafiles that were seen to be whole in the data service.
     sound: set[str] = field(default_factory=set)
@@ -112,6 +119,9 @@ class Application:
         # Whether something of ours may be there although no answer said so.
         unknown: ResultUnknown | None = None
         exists: IcatFault | None = None
+        # Sent without a look before; if that fails, all goes as if it had not been.
+        blind = self._may_create_blindly(dataset)
+        created = False
         for _ in range(_ROUNDS):
             resolved = self._resolve(dataset)
             self._checker().values(resolved.dataset, resolved.parameter_types)
@@ -123,7 +133,9 @@ class Application:
                     continue
                 if dataset.existing == "replace" and self._replace(resolved, unknown):
                     continue
-                target, holding = self._target(resolved, everything=False)
+                target, holding = resolved, None
+                if not blind:
+                    target, holding = self._target(resolved, everything=False)
                 if holding is None:
                     self._require(dataset)
                     if unknown is not None and unknown.timed_out:
@@ -131,7 +143,9 @@ class Application:
                     number = self._create(target)
                     if self.store is None:
                         return self._done(target, number)
+                    blind, created = False, True
                     continue
+                self.met = not created
                 found = self._compare(target, holding)
                 if not self._advance(target, found):
                     if unknown is not None:
@@ -139,8 +153,12 @@ class Application:
                     return self._done(target, holding.id)
             except ResultUnknown as error:
                 _log.info("%s: %s; reading back", doing, error.reason)
-                unknown = error
+                blind, unknown = False, error
             except IcatFault as fault:
+                # What is internal may pass, and the next try looks first.
+                if blind and fault.kind != "INTERNAL":
+                    blind = False
+                    continue
                 if fault.kind != "OBJECT_ALREADY_EXISTS":
                     raise self._refused(resolved.dataset, fault, doing) from fault
                 exists = fault
@@ -158,6 +176,16 @@ class Application:
         raise TransientFailure(
             f"{doing}: still not as planned after {_ROUNDS} rounds: others write it,"
             " too"
+        )
+
+    def _may_create_blindly(self, dataset: Dataset) -> bool:
+        """Whether a dataset may be sent unseen: ICAT refuses one that is there."""
+        return (
+            self.expects_new
+            and not dataset.partial
+            and dataset.existing != "replace"
+            and self._policy(dataset) != "new_name"
+            and len(dataset.datafiles) <= _BLIND
         )
 
     def _check(self, dataset: Dataset) -> None:

@@ -70,6 +70,8 @@ class Lane:
         self._policies = policies
         self._ignore_case = ignore_case
         self._sample_of_job = sample_of_job
+        # As the last one was: new ones come in rows, and so do those that come again.
+        self._expects_new = True
 
     @property
     def session_id(self) -> str:
@@ -208,7 +210,10 @@ class Lane:
                 written += one.growth.written
                 notes += one.notes
             for application, dataset in self._applications(plan, store):
+                # After a failure the next one looks first.
+                self._expects_new = False
                 done.append(application.apply(dataset))
+                self._expects_new = not application.met
                 written += application.written
                 notes += application.notes
         kinds = {d.kind for d in done} | {s.kind for s in snapshots}
@@ -337,6 +342,7 @@ class Lane:
                 ignore_case=self._ignore_case,
                 store=store,
                 stubs=stubs,
+                expects_new=self._expects_new,
             )
             yield application, dataset
 

@@ -1,5 +1,6 @@
 """``icat_ingestor``: the daemon."""
 
+import gc
 from pathlib import Path
 from typing import Annotated
 
@@ -56,6 +57,7 @@ def run(
     with exit_codes():
         from icat_stream.ingest.daemon import run_daemon
 
+        gc.enable()
         code = run_daemon(
             config,
             only=consumer,
@@ -69,4 +71,6 @@ def run(
 
 def main() -> None:
     """Run the command."""
+    # Imports make many objects and no garbage: until they are done, looking is in vain.
+    gc.disable()
     app()
