@@ -43,6 +43,7 @@ class Run:
     client: icat.client.Client
     topic: str
     bootstrap: str
+    journal: str
 
     def __post_init__(self):
         name = f"{self.topic}-{self.folder.name}"
@@ -61,7 +62,7 @@ class Run:
             },
             "ids": {"url": None},
             "files": {"roots": [str(self.folder)]},
-            "journal": {"url": f"sqlite:///{self.folder}/journal.db"},
+            "journal": {"url": self.journal},
             "events": {"topic": f"{name}-events"},
             "dead_letters": {"topic": f"{name}-dead-letters"},
             "policies": {"removed_members": "delete"},
@@ -122,8 +123,9 @@ class Run:
 
 
 @contextmanager
-def running(folder, topic, bootstrap):
+def running(folder, topic, bootstrap, journal=""):
     folder.mkdir()
+    journal = journal or f"sqlite:///{folder}/journal.db"
     servers = start_icat(folder)
     server = next(servers)
     client = icat.client.Client(server.url)
@@ -138,7 +140,7 @@ def running(folder, topic, bootstrap):
             [client.new("User", name=name) for name in names[start : start + 500]]
         )
     try:
-        yield Run(folder, server, client, topic, bootstrap)
+        yield Run(folder, server, client, topic, bootstrap, journal)
     finally:
         client.logout()
         servers.close()
@@ -199,7 +201,9 @@ def waves():
 @pytest.mark.kafka
 @pytest.mark.slow
 @pytest.mark.timeout(7200)
-def test_the_newest_of_each(kafka_broker, topic_prefix, tmp_path):
+@pytest.mark.parametrize("kind", ["sqlite", "postgresql"])
+def test_the_newest_of_each(kind, kafka_broker, topic_prefix, tmp_path, request):
+    journal = request.getfixturevalue("empty_postgres") if kind == "postgresql" else ""
     topic, bootstrap = f"{topic_prefix}-investigations", kafka_broker.bootstrap
     admin = AdminClient({"bootstrap.servers": bootstrap})
     for done in admin.create_topics([NewTopic(topic, VERSIONS, 1)]).values():
@@ -210,7 +214,7 @@ def test_the_newest_of_each(kafka_broker, topic_prefix, tmp_path):
     took = Counter()
     with (
         running(tmp_path / "calm", topic, bootstrap) as calm,
-        running(tmp_path / "killed", topic, bootstrap) as harried,
+        running(tmp_path / "killed", topic, bootstrap, journal) as harried,
     ):
         for wave, records in enumerate(waves()):
             for number, version, partition in records:
