@@ -12,6 +12,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
+from confluent_kafka.admin import AdminClient, NewTopic
 
 from .conftest import eventually
 
@@ -343,3 +344,35 @@ def test_pages_that_alerts_name_are_there():
     pages = set(re.findall(r'page="([\w-]+)"', source.read_text()))
     assert pages
     assert all((docs / f"{page}.md").is_file() for page in pages)
+
+
+def test_a_missing_topic_stops_nobody_else(facility, start, run, tmp_path):
+    consumers = {
+        "file_written": {"handler": "file_written", "topics": ["filewriter"]},
+        "later": {"handler": "file_written", "topics": ["not-yet"]},
+    }
+    log = tmp_path / "log"
+    daemon = Daemon(facility, start, log, "topicless", consumers=consumers)
+
+    def loop(name):
+        return daemon.health()["loops"].get(name, {})
+
+    assert "not-yet" in eventually(lambda: loop("later").get("missing"), SLOW)
+    eventually(lambda: loop("file_written").get("joined"), SLOW)
+    # A restart would help nobody: only readiness says no.
+    assert daemon.status("/health/live") == daemon.status("/health/startup") == 200
+    assert daemon.status("/health/ready") == 503
+    done = run("icat_stream", "health", "--url", daemon.url)
+    assert done.code == 5
+    assert "docs/night/topic-missing.md" in done.out
+    assert "later: waiting: consumers.later.topics" in log.read_text()
+    file = facility.write()
+    facility.announce(file)
+    eventually(lambda: facility.datasets(file), SLOW)
+    admin = AdminClient({"bootstrap.servers": facility.endpoints["kafka"]})
+    [made] = admin.create_topics([NewTopic("not-yet", 1, 1)]).values()
+    made.result(60)
+    # Its one topic, and three retry topics.
+    eventually(lambda: loop("later").get("partitions") == 10, SLOW)
+    eventually(lambda: daemon.health()["healthy"], SLOW)
+    daemon.stop()

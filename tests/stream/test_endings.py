@@ -214,3 +214,22 @@ def _settings(bootstrap, folder):
         retries={"delays": ["1h"]},
         consumers={"c": {"handler": "x", "topics": ["source"]}},
     )
+
+
+@pytest.mark.parametrize("start", ["earliest", "latest"])
+def test_a_missing_topic_is_waited_for_and_read_from_its_beginning(stage, start):
+    loop = stage.start(kafka={"start": start})
+    stage.wait(lambda: loop.status().missing)
+    assert stage.source in loop.status().missing
+    assert not loop.status().joined
+    stage.create(1)
+    stage.send({"id": "a", "key": "k", "do": ["ok"]})
+    stage.wait(lambda: stage.events() == ["a"])
+    assert loop.status().missing is None
+    assert stage.stop(loop).exit_code == 0
+
+
+def test_who_waits_for_a_topic_can_be_stopped(stage):
+    loop = stage.start()
+    stage.wait(lambda: loop.status().missing)
+    assert stage.stop(loop).exit_code == 0

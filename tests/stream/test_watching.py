@@ -5,8 +5,9 @@ from confluent_kafka import Consumer, Producer, TopicPartition
 from confluent_kafka.admin import AdminClient, NewTopic
 
 from icat_stream.config import Settings
-from icat_stream.records import SystemUnavailable
-from icat_stream.stream import Watch
+from icat_stream.records import Coordinates, SystemUnavailable
+from icat_stream.stream import Action, Watch
+from icat_stream.stream.markers import marker
 
 pytestmark = pytest.mark.kafka
 
@@ -35,6 +36,23 @@ def send(bootstrap, topic, *records, partition=0):
             topic, key=key, value=value, headers=headers, partition=partition
         )
     assert producer.flush(60) == 0
+
+
+def read(bootstrap, topic, count):
+    client = Consumer({"bootstrap.servers": bootstrap, "group.id": "reader"})
+    client.assign([TopicPartition(topic, 0, 0)])
+    found = []
+    while len(found) < count:
+        messages = client.consume(count - len(found), 60)
+        assert messages
+        found += messages
+    client.close()
+    return found
+
+
+def mark(dead, offset, timestamp):
+    at = Coordinates(dead, 0, offset)
+    return (*marker(at, timestamp, Action.REPLAYED), [])
 
 
 def test_lag_is_what_is_not_committed(kafka_broker, topic_prefix):
@@ -68,11 +86,18 @@ def test_dead_letters_until_somebody_deals_with_them(kafka_broker, topic_prefix)
     assert watch.measure().dead_letters == 0
     send(bootstrap, dead, *[(None, b"x", ours)] * 3, (None, b"x", foreign))
     assert watch.measure().dead_letters == 3
+    times = [message.timestamp()[1] for message in read(bootstrap, dead, 4)]
     # The topic of the markers comes with the first of them.
     create(bootstrap, f"{dead}.state")
-    marker = (f"{dead}[0]@1".encode(), b'{"action": "replayed"}', [])
-    send(bootstrap, f"{dead}.state", marker, partition=1)
+    other_time = mark(dead, 1, times[1] + 1)
+    send(bootstrap, f"{dead}.state", other_time, partition=1)
+    assert watch.measure().dead_letters == 3
+    send(bootstrap, f"{dead}.state", mark(dead, 1, times[1]), partition=1)
     assert watch.measure().dead_letters == 2
+    # One that begins to look now sees the same.
+    other = Watch(settings(bootstrap, topic_prefix), ["one"])
+    assert other.measure().dead_letters == 2
+    other.close()
     # Of what the topic's retention has removed nobody needs to know.
     admin = AdminClient({"bootstrap.servers": bootstrap})
     [removed] = admin.delete_records([TopicPartition(dead, 0, 2)]).values()
@@ -85,4 +110,16 @@ def test_no_kafka_is_said():
     watch = Watch(settings("127.0.0.1:9", "nobody"), ["one"])
     with pytest.raises(SystemUnavailable, match=r"Kafka at 127\.0\.0\.1:9"):
         watch.measure()
+    watch.close()
+
+
+def test_any_number_of_dead_letters_is_counted(kafka_broker, topic_prefix):
+    bootstrap = kafka_broker.bootstrap
+    dead = f"{topic_prefix}.dead"
+    create(bootstrap, dead)
+    ours = [("icat-stream.group", f"{topic_prefix}.one".encode())]
+    for _ in range(6):
+        send(bootstrap, dead, *[(None, b"x", ours)] * 20_000)
+    watch = Watch(settings(bootstrap, topic_prefix), ["one"])
+    assert watch.measure().dead_letters == 120_000
     watch.close()

@@ -2,9 +2,13 @@
 
 import json
 import logging
+import os
 import re
+import shutil
+import subprocess
 from pathlib import Path
 
+import pytest
 import yaml
 
 from icat_stream.stream.status import TimeAccount
@@ -12,10 +16,11 @@ from icat_stream.telemetry import METRICS, configure_logging, render, sample
 from icat_stream.telemetry.metrics import PREFIX
 
 ROOT = Path(__file__).parents[2]
+RULES = ROOT / "resources/prometheus-rules.yaml"
 
 
 def rules():
-    content = yaml.safe_load((ROOT / "resources/prometheus-rules.yaml").read_text())
+    content = yaml.safe_load(RULES.read_text())
     return [rule for group in content["groups"] for rule in group["rules"]]
 
 
@@ -84,3 +89,21 @@ def test_log_lines_as_json(tmp_path):
     assert found["level"] == "error"
     assert found["record"] == found["trace_id"] == "-"
     assert "ValueError: why" in found["exception"]
+
+
+def promtool(*arguments):
+    tool = shutil.which("promtool")
+    if tool is None:
+        assert not os.environ.get("CI"), "promtool is missing"
+        pytest.skip("promtool (of Debian's package prometheus) is not installed")
+    done = subprocess.run([tool, *arguments], capture_output=True, text=True)
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done.stdout
+
+
+def test_prometheus_takes_the_rules():
+    assert f"{len(rules())} rules found" in promtool("check", "rules", RULES)
+
+
+def test_prometheus_alerts_when_it_should():
+    promtool("test", "rules", Path(__file__).with_name("prometheus-rules.test.yaml"))

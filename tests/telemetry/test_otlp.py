@@ -30,16 +30,21 @@ def test_a_collector_gets_what_prometheus_gets():
     server = ThreadingHTTPServer(("127.0.0.1", 0), Collector)
     thread = threading.Thread(target=server.serve_forever)
     thread.start()
+    looks = []
+
+    def measure():
+        looks.append(1)
+        return [sample("records_total", 3, consumer="c", outcome="ingested")]
+
     try:
-        flush = export_metrics(
-            f"http://127.0.0.1:{server.server_port}",
-            lambda: [sample("records_total", 3, consumer="c", outcome="ingested")],
-        )
+        flush = export_metrics(f"http://127.0.0.1:{server.server_port}", measure)
         flush()
     finally:
         server.shutdown()
         server.server_close()
         thread.join()
+    # All metrics of an export are of one look.
+    assert len(looks) == len(got)
     path, body = got[-1]
     assert path == "/v1/metrics"
     request = ExportMetricsServiceRequest.FromString(body)

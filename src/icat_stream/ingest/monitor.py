@@ -195,7 +195,7 @@ class Monitor:
         bad = [*self._hanging(statuses), *self._down(statuses)]
         problems = [*bad, *self._waiting()]
         docs = self._settings.alerts.docs
-        started = bool(statuses) and all(s.joined for s in statuses)
+        started = bool(statuses) and all(s.joined or s.missing for s in statuses)
         return {
             "healthy": started and not bad,
             "live": not any(problem.stuck for problem in bad),
@@ -244,7 +244,7 @@ class Monitor:
             "waiting_records": status.waiting,
             "transactions_total": status.transactions,
             "transaction_seconds_total": status.transaction_seconds,
-            "paused": bool(status.down),
+            "paused": bool(status.down or status.missing),
         }
         for metric, value in values.items():
             yield sample(metric, value, consumer=name)
@@ -321,9 +321,18 @@ class Monitor:
         for status in statuses:
             for system, reason in status.down.items():
                 down[system] = f"{reason} ({status.name} is paused)"
+        missing = [
+            Problem(
+                what=f"topics {s.name}",
+                text=f"{s.name} waits: {s.missing}",
+                page="topic-missing",
+            )
+            for s in statuses
+            if s.missing is not None
+        ]
         limit = self._settings.alerts.disk_free
         full = {name for name, free in self._disks.items() if free < limit}
-        return [
+        return missing + [
             Problem(
                 what=f"{system} down",
                 text=f"{system}: {text}",

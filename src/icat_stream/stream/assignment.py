@@ -2,7 +2,7 @@
 
 import logging
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable
 from typing import Any
 
 from confluent_kafka import (
@@ -50,6 +50,9 @@ class Assignment:
         Consumer group.
     sources
         Topics of the consumer; all others are retry topics.
+    late
+        Those of the sources that came while the loop waited for them: with
+        ``kafka.start: latest``, nothing of them is skipped.
     until_end
         Note where partitions end.
     budget
@@ -70,6 +73,7 @@ class Assignment:
         settings: KafkaSettings,
         group: str,
         sources: list[str],
+        late: Collection[str],
         until_end: bool,
         budget: float,
         opened: Callable[[Partition, int], None],
@@ -81,6 +85,7 @@ class Assignment:
         self._settings = settings
         self._group = group
         self._sources = set(sources)
+        self._late = frozenset(late)
         self._until_end = until_end
         self._budget = budget
         self._opened = opened
@@ -208,7 +213,7 @@ class Assignment:
     def _begin_at_the_end(self) -> None:
         """Fix where a group that never was begins, for all partitions at once."""
         known = self._client.list_topics(timeout=_CALL_S).topics
-        for topic in self._sources:
+        for topic in self._sources - self._late:
             places = [TopicPartition(topic, n) for n in known[topic].partitions]
             committed = self._committed(places, _COMMITTED_S) or {}
             if not committed or any(offset >= 0 for offset in committed.values()):
@@ -303,7 +308,11 @@ class Assignment:
             except _StoppingError:
                 _log.info("%s: stopped while it was being assigned", self._group)
             except BaseException as error:
-                self._error = self._error or error
+                if isinstance(error, Halt) and self._stopping():
+                    # Cut short by the stop; what is not opened is read next time.
+                    _log.info("%s: stopped meanwhile: %s", self._group, error)
+                else:
+                    self._error = self._error or error
 
         return guarded
 

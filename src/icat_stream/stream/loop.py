@@ -40,6 +40,9 @@ _POLL_S = 0.1
 _LEAVE_S = 1.0
 # It turns several times a second.
 _LONG_S = 5.0
+# A person makes a missing topic, and looks whether that helps.
+_LOOK_AGAIN_S = 2.0
+_SAY_AGAIN_S = 300.0
 _READ = 1_000
 # A pause throws away what was fetched ahead: short lacks of space are waited out.
 _STALL_S = 1.0
@@ -110,6 +113,8 @@ class Loop:
         self._time = TimeAccount("starting", "poll", "wait", "work", "stopping")
         self._is_built = False
         self._ended: str | None = None
+        self._missing: str | None = None
+        self._late: set[str] = set()
 
     def status(self) -> LoopStatus:
         """Return how it is just now; for any thread."""
@@ -117,7 +122,11 @@ class Loop:
         turning = self._turning() if turned > _LONG_S else ""
         if not self._is_built:
             return LoopStatus(
-                name=self.name, turned=turned, turning=turning, ended=self._ended
+                name=self.name,
+                turned=turned,
+                turning=turning,
+                missing=self._missing,
+                ended=self._ended,
             )
         partitions, in_flight, waiting = self._ledger.sizes()
         doing = self._committer.doing
@@ -177,13 +186,39 @@ class Loop:
             self._settings.kafka, self._group, until_end=self._until_end
         )
         try:
-            partitions = topics.ensure(
-                client, self._settings, self.name, self._is_stopping
-            )
+            partitions = self._topics(client)
             if partitions is not None:
                 self._consume(client, partitions)
         finally:
             self._close(client)
+
+    def _topics(self, client: KafkaConsumer) -> Mapping[str, int] | None:
+        """Return partitions by topic, once all topics are there; ``None``: stopped.
+
+        A run until the end does not wait: there would be no end.
+        """
+        said = 0.0
+        while not self._stopping:
+            try:
+                found = topics.ensure(
+                    client, self._settings, self.name, self._is_stopping
+                )
+            except topics.Missing as missing:
+                if self._until_end:
+                    raise
+                now = time.monotonic()
+                if missing.reason != self._missing or now - said > _SAY_AGAIN_S:
+                    _log.error("%s: waiting: %s", self.name, missing.reason)
+                    said = now
+                self._missing = missing.reason
+                self._late.update(missing.topics)
+                topics.sleep(_LOOK_AGAIN_S, self._is_stopping)
+            else:
+                if self._missing is not None and found is not None:
+                    _log.info("%s: all topics are there: going on", self.name)
+                    self._missing = None
+                return found
+        return None
 
     def _consume(self, client: KafkaConsumer, partitions: Mapping[str, int]) -> None:
         settings = self._settings
@@ -247,6 +282,7 @@ class Loop:
             settings=settings.kafka,
             group=self._group,
             sources=self._own.topics,
+            late=self._late,
             until_end=self._until_end,
             budget=settings.limits.stop,
             opened=lambda p, offset: committer.settle(p.topic, p.number, offset),

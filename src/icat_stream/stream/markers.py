@@ -91,7 +91,7 @@ class Markers:
         low, high = self._spans[at.partition]
         if not low <= at.offset < high:
             return
-        action, timestamp = _said(message.value())
+        action, timestamp = said(message.value())
         times, actions = self._times[at.partition], self._actions[at.partition]
         index = at.offset - low
         if index >= len(times):
@@ -111,7 +111,8 @@ class Markers:
         return _OF_NUMBER.get(self._actions[at.partition][index])
 
 
-def _said(value: bytes | None) -> tuple[Action | None, int]:
+def said(value: bytes | None) -> tuple[Action | None, int]:
+    """Return what a marker says was done, and the time of its dead letter."""
     if value is None:
         return None, 0
     try:

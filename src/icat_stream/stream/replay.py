@@ -34,6 +34,13 @@ _RECORDS = 500
 _BYTES = 4 * 2**20
 _TRIES = 5
 _TIMEOUT_S = 10.0
+# No right to ask, or a broker that cannot answer, such as the embedded one.
+_NOT_TOLD = (
+    KafkaError.TOPIC_AUTHORIZATION_FAILED,
+    KafkaError.CLUSTER_AUTHORIZATION_FAILED,
+    KafkaError._UNSUPPORTED_FEATURE,  # noqa: SLF001
+    KafkaError.UNSUPPORTED_VERSION,
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -276,12 +283,33 @@ def fetch(client: KafkaConsumer, at: Coordinates) -> Any:
 
 
 def _policy(settings: Settings, topic: str) -> str | None:
-    """Return a topic's cleanup policy; ``None`` if we may not know."""
+    """Return a topic's cleanup policy; ``None`` if we may not know it.
+
+    Whoever denies us that has made the topic, and was told how.
+
+    Raises
+    ------
+    SystemUnavailable
+        It could not be asked: nothing is replayed on the strength of a guess.
+    """
     admin = AdminClient({**settings.kafka.client_options(), "log_level": 0})
     resource = ConfigResource(ResourceType.TOPIC, topic)
     [future] = admin.describe_configs([resource]).values()
     try:
         return str(future.result(timeout=_TIMEOUT_S)["cleanup.policy"].value)
-    except (KafkaException, KeyError, TimeoutError) as error:
-        _log.warning("the cleanup.policy of %s cannot be read: %s", topic, error)
+    except KafkaException as error:
+        if error.args[0].code() not in _NOT_TOLD:
+            raise
+        _log.warning(
+            "Kafka does not tell us the cleanup.policy of %s (%s): it must be compact,"
+            " or what was replayed is forgotten some day",
+            topic,
+            error.args[0].str(),
+        )
         return None
+    except TimeoutError:
+        raise SystemUnavailable(
+            f"Kafka does not tell the cleanup.policy of {topic} within"
+            f" {_TIMEOUT_S:.0f} s",
+            system="kafka",
+        ) from None

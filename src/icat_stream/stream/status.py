@@ -47,6 +47,8 @@ class LoopStatus:
         What holds the turn, if it takes long.
     joined
         Whether the group has given it its partitions, be it none.
+    missing
+        Why it waits for topics and has not joined; ``None``: it does not.
     ended
         Why it ended, nothing if it was asked to; ``None`` while it has not.
     lanes
@@ -73,6 +75,7 @@ class LoopStatus:
     turned: float
     turning: str = ""
     joined: bool = False
+    missing: str | None = None
     ended: str | None = None
     lanes: tuple[LaneStatus, ...] = ()
     committing: float | None = None

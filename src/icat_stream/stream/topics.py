@@ -24,6 +24,22 @@ _LATE = (KafkaError._TIMED_OUT, KafkaError.REQUEST_TIMED_OUT)  # noqa: SLF001
 _RETENTION_MARGIN_S = 7 * 86400
 
 
+class Missing(Halt):
+    """Topics are not there, and it is for a person to make them.
+
+    Parameters
+    ----------
+    topics
+        Their names.
+    reason
+        Why they are not made here, and what to do.
+    """
+
+    def __init__(self, topics: Sequence[str], reason: str) -> None:
+        super().__init__(CONFIGURATION, reason)
+        self.topics = tuple(topics)
+
+
 def group_of(settings: Settings, name: str) -> str:
     """Return the group of a consumer."""
     return f"{settings.kafka.group_id}.{name}"
@@ -72,7 +88,7 @@ def partitions_when_reachable(
         if not said or now - said > _SAY_AGAIN_S:
             _log.warning("Kafka does not answer (%s); waiting", reason.str())
             said = now
-        _sleep(_BACKOFF_S[min(tries, len(_BACKOFF_S) - 1)], stopping)
+        sleep(_BACKOFF_S[min(tries, len(_BACKOFF_S) - 1)], stopping)
         tries += 1
     return None
 
@@ -100,8 +116,10 @@ def ensure(
 
     Raises
     ------
+    Missing
+        Source topics, or ours that may not be created.
     Halt
-        Source topics are missing, or ours may not be created.
+        Kafka refuses us.
     """
     present = with_sources(client, settings, name, stopping)
     if present is None:
@@ -112,8 +130,8 @@ def ensure(
     if not missing:
         return present
     if not settings.kafka.create_topics:
-        raise Halt(
-            CONFIGURATION,
+        raise Missing(
+            missing,
             f"Kafka has no topic {', '.join(missing)}, and kafka.create_topics is off:"
             " create them, or turn it on",
         )
@@ -152,8 +170,8 @@ def with_sources(
 
     Raises
     ------
-    Halt
-        Naming those that are missing.
+    Missing
+        Not all are there.
     """
     deadline: float | None = None
     while True:
@@ -165,14 +183,14 @@ def with_sources(
             return present
         deadline = deadline or time.monotonic() + _NEWS_S
         if time.monotonic() > deadline:
-            raise Halt(
-                CONFIGURATION,
+            raise Missing(
+                missing,
                 f"consumers.{name}.topics: Kafka at"
                 f" {settings.kafka.bootstrap_servers} has no topic"
                 f" {', '.join(missing)} (or hides it from us): create it, or correct"
                 " the name",
             )
-        _sleep(0.2, stopping)
+        sleep(0.2, stopping)
 
 
 def create(
@@ -196,7 +214,7 @@ def create(
 
     Raises
     ------
-    Halt
+    Missing
         Kafka refuses.
     """
     kafka = settings.kafka
@@ -231,14 +249,15 @@ def create(
                 # No controller at the moment: whoever needs the topic waits for it.
                 _log.warning("topic %s: %s", topic, error.args[0].str())
                 continue
-            raise Halt(
-                CONFIGURATION,
+            raise Missing(
+                [topic],
                 f"topic {topic} is missing and cannot be created:"
                 f" {error.args[0].str()}; create it, or give us the right to",
             ) from None
 
 
-def _sleep(seconds: float, stopping: Callable[[], bool]) -> None:
+def sleep(seconds: float, stopping: Callable[[], bool]) -> None:
+    """Sleep, but no longer than until a stop is asked for."""
     end = time.monotonic() + seconds
     while time.monotonic() < end and not stopping():
         time.sleep(0.1)

@@ -2,6 +2,7 @@
 
 import logging
 import time
+from array import array
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -14,7 +15,7 @@ from icat_stream.records import SystemUnavailable
 
 from . import topics
 from .dead_letters import spans
-from .markers import marked, state_topic
+from .markers import marked, said, state_topic
 
 _log = logging.getLogger("icat_stream.stream.librdkafka.watch")
 _log.addFilter(lambda _: False)
@@ -27,8 +28,6 @@ _MOVING = (
     KafkaError.COORDINATOR_LOAD_IN_PROGRESS,
 )
 _BATCH = 1_000
-# Nobody deals with more than that one by one; beyond, it is "at least".
-_REMEMBERED = 100_000
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -65,9 +64,8 @@ class Watch:
         self._clients: dict[str, Any] = {}
         self._reader: Any = None
         self._places = 0
-        self._letters: set[tuple[int, int]] = set()
-        self._done: set[tuple[int, int]] = set()
-        self._firsts: dict[int, int] = {}
+        self._letters: dict[int, _Letters] = {}
+        self._spans: dict[int, tuple[int, int]] = {}
 
     def measure(self) -> Depths:
         """Return how much waits.
@@ -88,7 +86,10 @@ class Watch:
                 f" {error.args[0].str()}",
                 system="kafka",
             ) from error
-        return Depths(lag=dict(lag), dead_letters=len(self._letters))
+        return Depths(
+            lag=dict(lag),
+            dead_letters=sum(each.waiting for each in self._letters.values()),
+        )
 
     def close(self) -> None:
         """Close the clients."""
@@ -137,6 +138,7 @@ class Watch:
             self._reader.assign(places)
         if not places:
             return
+        self._look_at_spans(topic)
         groups = {
             topics.group_of(self._settings, name).encode()
             for name in self._settings.consumers
@@ -145,33 +147,33 @@ class Watch:
             for message in messages:
                 if message.error() is None:
                     self._note(message, topic, groups)
-            self._letters -= self._done
             if len(messages) < _BATCH:
                 break
-        self._forget(spans(self._reader, topic))
 
-    def _forget(self, known: Mapping[int, tuple[int, int]]) -> None:
+    def _look_at_spans(self, topic: str) -> None:
         """Forget what the topic's retention has removed: nobody can deal with it."""
-        firsts = {number: low for number, (low, _) in known.items()}
-        if firsts == self._firsts:
-            return
-        self._firsts = firsts
-        for places in (self._letters, self._done):
-            places -= {
-                (number, offset)
-                for number, offset in places
-                if number not in firsts or offset < firsts[number]
-            }
+        self._spans = spans(self._reader, topic)
+        for number in self._letters.keys() - self._spans.keys():
+            del self._letters[number]
+        for number, (low, _) in self._spans.items():
+            self._letters.setdefault(number, _Letters(low)).forget(low)
 
     def _note(self, message: Any, topic: str, groups: set[bytes]) -> None:
-        if message.topic() != topic:
-            at = marked(message.key())
-            if at is not None and message.value() is not None:
-                self._done.add((at.partition, at.offset))
-        elif len(self._letters) < _REMEMBERED:
+        if message.topic() == topic:
             headers = dict(message.headers() or ())
-            if headers.get("icat-stream.group") in groups:
-                self._letters.add((message.partition(), message.offset()))
+            letters = self._letters.get(message.partition())
+            if letters is not None and headers.get("icat-stream.group") in groups:
+                letters.note(message.offset(), rejected=message.timestamp()[1])
+            return
+        at = marked(message.key())
+        if at is None or at.topic != topic or at.partition not in self._letters:
+            return
+        if at.offset >= self._spans[at.partition][1]:
+            # Of a letter that came since we looked, unless it is made up.
+            self._look_at_spans(topic)
+        if at.offset < self._spans[at.partition][1]:
+            _, timestamp = said(message.value())
+            self._letters[at.partition].note(at.offset, done=timestamp)
 
     def _client(self, group: str) -> Any:
         return Consumer(
@@ -201,3 +203,47 @@ def _committed(client: Any, places: list[TopicPartition]) -> list[TopicPartition
             if error.args[0].code() not in _MOVING or time.monotonic() > end:
                 raise
             time.sleep(_BETWEEN_S)
+
+
+class _Letters:
+    """Dead letters of one partition: when each was rejected, and when its marker says.
+
+    A few bytes for each, however many there are.
+    """
+
+    def __init__(self, first: int) -> None:
+        self._first = first
+        self._rejected = array("q")
+        self._done = array("q")
+        self.waiting = 0
+
+    def note(
+        self, offset: int, *, rejected: int | None = None, done: int | None = None
+    ) -> None:
+        """Take note of a letter, or of its marker, in whatever order they come."""
+        index = offset - self._first
+        if index < 0:
+            return
+        if index >= len(self._rejected):
+            missing = index + 1 - len(self._rejected)
+            # More than is asked for, so that many in a row are quick.
+            zeros = bytes(8 * (missing + len(self._rejected) // 8))
+            self._rejected.frombytes(zeros)
+            self._done.frombytes(zeros)
+        self.waiting -= self._waits(index)
+        if rejected is not None:
+            self._rejected[index] = rejected
+        if done is not None:
+            self._done[index] = done
+        self.waiting += self._waits(index)
+
+    def forget(self, first: int) -> None:
+        """Forget what is before an offset."""
+        gone = min(max(0, first - self._first), len(self._rejected))
+        self.waiting -= sum(map(self._waits, range(gone)))
+        del self._rejected[:gone], self._done[:gone]
+        self._first = max(first, self._first)
+
+    def _waits(self, index: int) -> bool:
+        # A topic that was made anew has the same offsets again, at other times.
+        return self._rejected[index] not in (0, self._done[index])

@@ -95,8 +95,16 @@ def export_metrics(endpoint: str, measure: Measure) -> Callable[[], None]:
     from icat_stream import __version__
 
     url = endpoint.rstrip("/").removesuffix("/v1/traces") + "/v1/metrics"
+    measured: list[list[Sample]] = []
+
+    class Exporter(OTLPMetricExporter):
+        def export(self, *args: Any, **kwargs: Any) -> Any:
+            # All metrics of an export are of one look; the next needs another.
+            measured.clear()
+            return super().export(*args, **kwargs)
+
     provider = MeterProvider(
-        [PeriodicExportingMetricReader(OTLPMetricExporter(endpoint=url))],
+        [PeriodicExportingMetricReader(Exporter(endpoint=url))],
         resource=Resource.create(
             {"service.name": "icat-stream", "service.version": __version__}
         ),
@@ -105,9 +113,15 @@ def export_metrics(endpoint: str, measure: Measure) -> Callable[[], None]:
     meter = provider.get_meter("icat_stream")
 
     def observed(name: str) -> Callable[[Any], list[Observation]]:
-        return lambda _: [
-            Observation(s.value, dict(s.labels)) for s in measure() if s.name == name
-        ]
+        def observe(_: Any) -> list[Observation]:
+            if not measured:
+                measured.append(list(measure()))
+            samples = measured[0]
+            return [
+                Observation(s.value, dict(s.labels)) for s in samples if s.name == name
+            ]
+
+        return observe
 
     for name, (kind, text) in METRICS.items():
         create = (
