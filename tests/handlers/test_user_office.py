@@ -178,6 +178,7 @@ def test_what_is_null_is_emptied_and_what_is_missing_is_left(handler):
         ({"email": "not an email"}, "email: expected name@domain"),
         ({"email": "x@nowhere"}, "email"),
         ({"ORCID": "0000-0002-1825-0098"}, "check digit"),
+        ({"ORCID": "\u0660000-0002-1825-0097"}, "orcid: expected 0000"),
         ({"ORCID": "none"}, "orcid: expected"),
         ({"user_list": []}, "user_list/username or usernames.* is required"),
         ({"enabled": "perhaps"}, "enabled: expected true or false"),

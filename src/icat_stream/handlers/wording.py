@@ -7,7 +7,8 @@ from icat_stream.records import Rejection
 
 _EMAIL = re.compile(r"[^@\s,;<>]+@[^@\s,;<>]+\.[^@\s,;<>.]+")
 _ORCID = re.compile(
-    r"(?:https?://(?:www\.)?orcid\.org/)?(\d{4})-?(\d{4})-?(\d{4})-?(\d{3}[\dXx])/?"
+    r"(?:https?://(?:www\.)?orcid\.org/)?"
+    r"([0-9]{4})-?([0-9]{4})-?([0-9]{4})-?([0-9]{3}[0-9Xx])/?"
 )
 _LONGEST = 80
 
