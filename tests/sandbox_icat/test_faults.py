@@ -9,6 +9,8 @@ import urllib.request
 import icat
 import pytest
 
+from icat_stream.sandbox.icat.launch import running
+
 QUERY = "SELECT COUNT(f) FROM Facility f WHERE f.name = 'FAULTS'"
 
 
@@ -131,6 +133,54 @@ def test_rest_is_hit_too(rest, server):
     assert rest.get("version").status == 200
     server.fault("database", match="GET version")
     assert rest.get("version").json["code"] == "INTERNAL"
+
+
+@pytest.mark.parametrize(("kind", "there"), [("exists", 0), ("exists_after", 1)])
+def test_lies_about_what_exists(root, server, kind, there):
+    facility = root.new("Facility", name="FAULTS")
+    server.fault(kind, match="create")
+    with pytest.raises(icat.ICATObjectExistsError, match="Sample exists with"):
+        facility.create()
+    found = root.search("Facility [name = 'FAULTS']")
+    assert len(found) == there
+    root.deleteMany(found)
+
+
+def sessions(server):
+    with urllib.request.urlopen(f"{server.admin}/sessions", timeout=10) as answer:
+        return json.loads(answer.read()).get("simple/root", {"valid": 0, "expired": 0})
+
+
+def test_a_restart_keeps_what_is_on_disk(tmp_path):
+    accounts = {"simple": {"root": "secret"}}
+    with running(accounts, database=tmp_path / "icat.db") as server:
+        client = icat.Client(server.url + "/ICATService/ICAT?wsdl")
+        client.login("simple", {"username": "root", "password": "secret"})
+        server.fault("latency", seconds=0.1, count=None)
+        server.fault("restart")
+        deadline = time.monotonic() + 60
+        while True:
+            try:
+                if client.getUserName() == "simple/root" and faults(server) == []:
+                    break
+            except OSError:
+                assert time.monotonic() < deadline, "it does not come back"
+                time.sleep(0.05)
+        assert sessions(server) == {"valid": 1, "expired": 0}
+        server.fault("expire_sessions")
+        assert sessions(server) == {"valid": 0, "expired": 1}
+        client.logout()
+        assert sessions(server) == {"valid": 0, "expired": 0}
+
+
+def faults(server):
+    with urllib.request.urlopen(f"{server.admin}/faults", timeout=10) as answer:
+        return json.loads(answer.read())
+
+
+def test_what_is_in_memory_only_is_not_restarted(server):
+    with pytest.raises(urllib.error.HTTPError, match="400"):
+        server.fault("restart")
 
 
 @pytest.mark.parametrize(

@@ -6,6 +6,7 @@ import json
 import os
 import socket
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
@@ -114,8 +115,22 @@ async def _serve(settings: Settings, options: argparse.Namespace) -> None:
         # Whoever reaches this port can break the server: this machine only.
         admin = listen("127.0.0.1", options.admin_port)
         facts["admin"] = _url(admin)
-    server = Server(settings, public, admin)
+    # In memory it would come back empty.
+    restart = None if settings.database is None else _restarting(public, admin)
+    server = Server(settings, public, admin, restart)
     await server.run(lambda: _announce(options.ready, facts))
+
+
+def _restarting(
+    public: socket.socket, admin: socket.socket | None
+) -> Callable[[], None]:
+    """Return what replaces this process by a new one at the same addresses."""
+    command = [*sys.orig_argv, "--port", str(public.getsockname()[1])]
+    if admin is not None:
+        command += ["--admin-port", str(admin.getsockname()[1])]
+    # Connections, locks and memory go at once, as if it were killed; its pid stays, so
+    # that whoever watches it sees nothing.
+    return lambda: os.execv(sys.executable, command)  # noqa: S606
 
 
 def _url(listener: socket.socket) -> str:

@@ -10,7 +10,7 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from icat_stream.sandbox.icat.envelope import BadRequest
-from icat_stream.sandbox.icat.errors import IcatError
+from icat_stream.sandbox.icat.errors import IcatError, Kind
 from icat_stream.sandbox.icat.faults import Faults
 from icat_stream.sandbox.icat.limits import LimitedRequest, TooLong
 from icat_stream.sandbox.icat.rest import rest_routes
@@ -56,7 +56,7 @@ def create_app(settings: Settings) -> Starlette:
             status, content = await work(soap.answer, call)
             return Response(content, status, media_type=_XML)
 
-        return await faults.around(call.operation, answer, _internal)
+        return await faults.around(call.operation, answer, _failure)
 
     @asynccontextmanager
     async def lifespan(_: Starlette) -> AsyncIterator[None]:
@@ -76,7 +76,5 @@ def create_app(settings: Settings) -> Starlette:
     return app
 
 
-def _internal(message: str) -> Response:
-    return Response(
-        fault(message, IcatError("INTERNAL", message)), 500, media_type=_XML
-    )
+def _failure(kind: Kind, message: str) -> Response:
+    return Response(fault(message, IcatError(kind, message)), 500, media_type=_XML)

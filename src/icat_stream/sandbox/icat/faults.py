@@ -14,6 +14,8 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 from starlette.types import Receive, Scope, Send
 
+from icat_stream.sandbox.icat.errors import Kind
+
 KINDS = (
     "latency",
     "refuse",
@@ -22,10 +24,16 @@ KINDS = (
     "status",
     "html",
     "database",
+    "exists",
+    "exists_after",
     "expire_sessions",
+    "restart",
     "clear",
 )
 
+_ANSWERED = 0.05
+# Of an object that nobody asked for.
+_LIE = "Sample exists with investigation = 'Investigation:1', name = 'something else'"
 _PAGE = (
     "<!DOCTYPE html><html><head><title>Service unavailable</title></head>"
     "<body><h1>We are working on it\u2026</h1></body></html>"
@@ -43,8 +51,11 @@ class Fault:
         `seconds` (without: until cleared) and breaks those there are; ``drop_before``
         and ``drop_after`` break the connection before or after the operation took
         effect; ``status`` answers with `status`; ``html`` answers with a page;
-        ``database`` answers as if the database were down; ``expire_sessions`` lets all
-        sessions expire; ``clear`` ends all faults.
+        ``database`` answers as if the database were down; ``exists`` and
+        ``exists_after`` say that something else exists already, instead of or after
+        carrying out the operation; ``expire_sessions`` lets all sessions expire;
+        ``restart`` ends the server without a word and starts it anew; ``clear`` ends
+        all faults.
     seconds
         For how long.
     count
@@ -112,6 +123,7 @@ class Faults:
         self._reopening: asyncio.Task[None] | None = None
         self._calls: Counter[str] = Counter()
         self.connections: Connections | None = None
+        self.restart: Callable[[], None] | None = None
 
     def calls(self) -> dict[str, int]:
         """Return how often each operation was asked for."""
@@ -140,6 +152,11 @@ class Faults:
                 await asyncio.to_thread(self._expire_sessions)
             case "refuse":
                 await self._refuse(fault.seconds)
+            case "restart":
+                if self.restart is None:
+                    raise ValueError("this server cannot be restarted")
+                # After the answer to this order.
+                asyncio.get_running_loop().call_later(_ANSWERED, self.restart)
             case _:
                 with self._lock:
                     self._active.append(fault)
@@ -177,7 +194,7 @@ class Faults:
         self,
         operation: str,
         answer: Callable[[], Awaitable[Response]],
-        failure: Callable[[str], Response],
+        failure: Callable[[Kind, str], Response],
     ) -> Response:
         """Answer an operation, or do what the faults in force say.
 
@@ -188,7 +205,7 @@ class Faults:
         answer
             Carries it out.
         failure
-            Makes ICAT's own INTERNAL error from a message.
+            Makes ICAT's own error from its type and a message.
         """
         taken = self._take(operation)
         for fault in taken:
@@ -203,13 +220,18 @@ class Faults:
                     return Response(_PAGE, fault.status or 200, media_type="text/html")
                 case "database":
                     return failure(
+                        "INTERNAL",
                         "Unexpected DB response class jakarta.persistence."
                         "PersistenceException Exception [EclipseLink-4002]: "
-                        "java.sql.SQLException: Communications link failure"
+                        "java.sql.SQLException: Communications link failure",
                     )
+                case "exists":
+                    return failure("OBJECT_ALREADY_EXISTS", _LIE)
         response = await answer()
         if any(fault.kind == "drop_after" for fault in taken):
             return self._dropped()
+        if any(fault.kind == "exists_after" for fault in taken):
+            return failure("OBJECT_ALREADY_EXISTS", _LIE)
         return response
 
     def _dropped(self) -> Response:
@@ -248,13 +270,17 @@ def read_fault(given: Any) -> Fault:
     return fault
 
 
-def create_admin_app(faults: Faults) -> Starlette:
+def create_admin_app(
+    faults: Faults, sessions: Callable[[], Mapping[str, Mapping[str, int]]]
+) -> Starlette:
     """Make the application that takes orders for faults, and counts calls.
 
     Parameters
     ----------
     faults
         Where they go.
+    sessions
+        Counts sessions by user.
     """
 
     async def show(_: Request) -> Response:
@@ -271,6 +297,9 @@ def create_admin_app(faults: Faults) -> Starlette:
     async def calls(_: Request) -> Response:
         return JSONResponse(faults.calls())
 
+    async def count(_: Request) -> Response:
+        return JSONResponse(await asyncio.to_thread(sessions))
+
     async def clear(_: Request) -> Response:
         await faults.add(Fault("clear"))
         return JSONResponse([])
@@ -278,6 +307,7 @@ def create_admin_app(faults: Faults) -> Starlette:
     return Starlette(
         routes=[
             Route("/calls", calls, methods=["GET"]),
+            Route("/sessions", count, methods=["GET"]),
             Route("/faults", show, methods=["GET"]),
             Route("/faults", add, methods=["POST"]),
             Route("/faults", clear, methods=["DELETE"]),

@@ -263,7 +263,7 @@ def _endpoint(
 
         name = f"{method} {request.url.path.split('/')[2]}"
         return await faults.around(
-            name, answer, lambda message: _error(IcatError("INTERNAL", message))
+            name, answer, lambda kind, message: _error(IcatError(kind, message))
         )
 
     return endpoint

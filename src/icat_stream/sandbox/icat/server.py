@@ -41,18 +41,26 @@ class Server:
         Where clients come.
     admin
         Where orders for faults come, if they may.
+    restart
+        Replaces this process by a new one, if it may be.
     """
 
     def __init__(
-        self, settings: Settings, public: socket.socket, admin: socket.socket | None
+        self,
+        settings: Settings,
+        public: socket.socket,
+        admin: socket.socket | None,
+        restart: Callable[[], None] | None = None,
     ) -> None:
         self._address: tuple[str, int] = public.getsockname()
         self._sockets = [public] if admin is None else [public, admin]
         app = create_app(settings)
         app.state.faults.connections = self
+        app.state.faults.restart = restart
         target: ASGIApp = app
         if admin is not None:
-            orders = create_admin_app(app.state.faults)
+            sessions = app.state.service.sessions
+            orders = create_admin_app(app.state.faults, sessions.count)
             target = _by_port(app, orders, admin.getsockname()[1])
         self._config = uvicorn.Config(
             target,

@@ -148,6 +148,18 @@ class Sessions:
             )
             return connection.execute(found).first() is not None
 
+    def count(self) -> dict[str, dict[str, int]]:
+        """Count sessions by user, those that are valid and those that expired."""
+        with self._database.read() as connection:
+            rows = connection.execute(
+                sa.select(self._table.c.user, self._table.c.expires)
+            ).all()
+        found: dict[str, dict[str, int]] = {}
+        for user, expires in rows:
+            counts = found.setdefault(user, {"valid": 0, "expired": 0})
+            counts["expired" if expires < time.time() else "valid"] += 1
+        return found
+
     def expire_all(self) -> None:
         """Let all sessions expire now."""
         with self._database.write() as connection:
