@@ -7,10 +7,12 @@ import sqlite3
 import subprocess
 import sys
 import time
+import urllib.request
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import icat.client
 import icat.config
@@ -25,6 +27,13 @@ from confluent_kafka.admin import AdminClient
 
 BIN = Path(sys.executable).parent
 GROUP = "icat-stream.file_written"
+ACCOUNT = "simple/dataingest"
+# Permissions of files bind the daemon, even where root runs the tests.
+BOUND = (
+    ("setpriv", "--bounding-set=-dac_override,-dac_read_search")
+    if os.geteuid() == 0
+    else ()
+)
 
 
 @dataclass
@@ -36,6 +45,7 @@ class Facility:
     def __post_init__(self) -> None:
         self.endpoints = json.loads((self.folder / "endpoints.json").read_text())
         self.config = self.folder / "config.yaml"
+        self._started: list[subprocess.Popen[str]] = []
 
     def configure(self, **sections) -> None:
         """Change the daemon's configuration."""
@@ -65,8 +75,8 @@ class Facility:
     def start(self, *options: str, **environment: str) -> subprocess.Popen[str]:
         """Start a daemon."""
         with (self.folder / "daemon.log").open("a") as log:
-            return subprocess.Popen(
-                [BIN / "icat_ingestor", "-c", self.config, *options],
+            daemon = subprocess.Popen(
+                [*BOUND, BIN / "icat_ingestor", "-c", self.config, *options],
                 stdout=subprocess.PIPE
                 if "--until-end" in options
                 else subprocess.DEVNULL,
@@ -74,6 +84,15 @@ class Facility:
                 text=True,
                 env={**os.environ, **environment},
             )
+        self._started = [each for each in self._started if each.poll() is None]
+        self._started.append(daemon)
+        return daemon
+
+    def end(self) -> None:
+        """End daemons that a failed test left behind."""
+        for daemon in self._started:
+            daemon.kill()
+            daemon.wait(30)
 
     def run_until_end(self, timeout: float = 180) -> dict[str, int]:
         """Run a daemon to the end and return its summary."""
@@ -82,9 +101,30 @@ class Facility:
         assert daemon.returncode == 0, (self.folder / "daemon.log").read_text()[-3000:]
         return json.loads(out.strip().splitlines()[-1])
 
+    def icat_fault(self, kind: str, **details: Any) -> None:
+        """Let ICAT have a bad day."""
+        body = json.dumps({"kind": kind, **details}).encode()
+        request = urllib.request.Request(f"{self._admin()}/faults", body)
+
+        def order() -> None:
+            with urllib.request.urlopen(request, timeout=30):
+                pass
+
+        # It may be about to start.
+        self.patiently(order)
+
+    def sessions(self) -> int:
+        """Count the daemons' sessions in ICAT that have not expired."""
+        with urllib.request.urlopen(f"{self._admin()}/sessions", timeout=30) as answer:
+            return int(json.loads(answer.read()).get(ACCOUNT, {}).get("valid", 0))
+
+    def _admin(self) -> str:
+        ready = json.loads((self.folder / "run" / "icat.json").read_text())
+        return str(ready["admin"])
+
     def datasets(self) -> tuple[Counter[str], int]:
         """Count datasets by name, and datafiles, read back through python-icat."""
-        client = self._client()
+        client = self.client()
         found: Counter[str] = Counter()
         query = "SELECT o.name FROM Dataset o ORDER BY o.id LIMIT {}, 1000"
         while names := client.search(query.format(found.total())):
@@ -93,9 +133,11 @@ class Facility:
         client.logout()
         return found, int(files[0])
 
-    def _client(self) -> icat.client.Client:
+    def client(self, *, ids: bool = False) -> icat.client.Client:
+        """Return a client of python-icat, logged in as root."""
         config = icat.config.Config(
-            ids=False, args=["-c", str(self.folder / "icat.cfg"), "-s", "root"]
+            ids="mandatory" if ids else False,
+            args=["-c", str(self.folder / "icat.cfg"), "-s", "root"],
         )
         client, conf = config.getconfig()
         client.login(conf.auth, conf.credentials)
@@ -103,7 +145,7 @@ class Facility:
 
     def incomplete(self) -> list[str]:
         """Return datasets without all that belongs to them."""
-        client = self._client()
+        client = self.client()
         query = (
             "SELECT o.name FROM Dataset o"
             " WHERE o.datafiles IS EMPTY OR o.parameters IS EMPTY"

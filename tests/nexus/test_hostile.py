@@ -398,6 +398,23 @@ def test_replaced_or_changed_meanwhile(tmp_path: Path) -> None:
             held.check_unchanged(rules)
 
 
+def test_a_file_of_the_future_is_settled_once_it_stays_as_it_is(tmp_path: Path) -> None:
+    path = tmp_path / "ahead.nxs"
+    path.write_bytes(b"")
+    hour = time.time() + 3600
+    os.utime(path, (hour, hour))
+    with NexusReader([tmp_path], settle=0.2, workers=1) as reader:
+        with pytest.raises(NotReady, match="still writable"):
+            reader.read(str(path), [])
+        path.write_bytes(b"more")
+        os.utime(path, (hour, hour))
+        time.sleep(0.3)
+        with pytest.raises(NotReady, match="still writable"):
+            reader.read(str(path), [])
+        time.sleep(0.3)
+        reader.read(str(path), [])
+
+
 def test_settled_by_age_or_by_mode(tmp_path: Path) -> None:
     path = tmp_path / "f.nxs"
     path.write_text("x")

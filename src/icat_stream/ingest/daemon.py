@@ -1,5 +1,6 @@
 """The daemon: the configured consumers, each in its loop, until told to stop."""
 
+import faulthandler
 import logging
 import signal
 import sys
@@ -31,6 +32,8 @@ _log = logging.getLogger(__name__)
 _MINUTE_S = 60.0
 # Beyond the deadline that a loop has for its stop: to leave the group.
 _LEAVING_S = 5.0
+# And for all: leaving the group, and a machine that is busy.
+_HANGS_S = 15.0
 
 
 def run_daemon(
@@ -228,23 +231,39 @@ def _run(
         if stopping.wait(0.2):
             break
         told.say_each_minute()
-    upkeep.stop()
-    for loop in loops:
-        loop.stop()
-    end = time.monotonic() + settings.limits.stop + _LEAVING_S
-    for loop, thread in zip(loops, threads, strict=True):
-        thread.join(max(0.0, end - time.monotonic()))
-        if thread.is_alive():
-            # A handler's key() that never returns: nothing more is to be had of it.
-            status = loop.status()
-            results.append(
-                RunResult(
-                    name=loop.name,
-                    exit_code=BUG,
-                    reason=f"it does not stop: {status.turning or 'it hangs'}",
+    with _bounded(settings.limits.stop):
+        upkeep.stop()
+        for loop in loops:
+            loop.stop()
+        end = time.monotonic() + settings.limits.stop + _LEAVING_S
+        for loop, thread in zip(loops, threads, strict=True):
+            thread.join(max(0.0, end - time.monotonic()))
+            if thread.is_alive():
+                # A handler's key() that never returns: nothing more is to be had of it.
+                status = loop.status()
+                results.append(
+                    RunResult(
+                        name=loop.name,
+                        exit_code=BUG,
+                        reason=f"it does not stop: {status.turning or 'it hangs'}",
+                    )
                 )
-            )
     return results
+
+
+@contextmanager
+def _bounded(seconds: float) -> Iterator[None]:
+    """End the process, exit code 1, if what should end within seconds hangs.
+
+    A call into librdkafka was seen that never returned and kept Python's lock, so no
+    thread of ours could do anything about it.  What was begun is committed or aborted
+    by then.
+    """
+    faulthandler.dump_traceback_later(seconds + _HANGS_S, exit=True, file=2)
+    try:
+        yield
+    finally:
+        faulthandler.cancel_dump_traceback_later()
 
 
 @contextmanager

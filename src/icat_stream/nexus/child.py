@@ -3,6 +3,7 @@
 It is started by its parent with pipes for stdin and stdout and ends when they do.
 """
 
+import errno
 import hashlib
 import os
 import resource
@@ -31,6 +32,8 @@ from .safe_open import Held, Rules, hold, is_below
 
 # Larger blocks are no faster; much smaller ones are slower.
 _BLOCK = 1024 * 1024
+# The last is said where the process itself is limited.
+_FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 
 
 def main() -> None:
@@ -83,8 +86,7 @@ def _serve(
                     request["path"], request["after"], request["most"], rules
                 )
             case "keep":
-                content_ = bytes.fromhex(request["content"])
-                return {"size": keep(request["path"], content_, rules)}
+                return {"size": _keep(request, rules)}
             case _:
                 _look_at_roots(rules)
                 return {}
@@ -108,6 +110,19 @@ def _serve(
 
 def _failed(failure: Failure) -> dict[str, Any]:
     return {"error_class": failure.error_class, "reason": failure.reason}
+
+
+def _keep(request: dict[str, Any], rules: Rules) -> int:
+    try:
+        return keep(request["path"], bytes.fromhex(request["content"]), rules)
+    except OSError as error:
+        if error.errno not in _FULL:
+            raise
+        # So it is for every record: none of them is to blame.
+        raise SystemUnavailable(
+            f"{request['path']}: cannot be written: {error.strerror}; make room",
+            system="files",
+        ) from error
 
 
 def _look_at_roots(rules: Rules) -> None:

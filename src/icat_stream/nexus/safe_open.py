@@ -11,7 +11,7 @@ import stat
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from icat_stream.records import (
     FileStat,
@@ -21,6 +21,8 @@ from icat_stream.records import (
     TransientFailure,
 )
 
+# Files of the future that are remembered.
+_SEEN = 1_000
 _WRITE_BITS = stat.S_IWUSR | stat.S_IWGRP | stat.S_IWOTH
 _KINDS = {
     stat.S_IFDIR: "a directory",
@@ -48,6 +50,8 @@ class Rules:
     roots: Sequence[str]
     settle: float
     settle_deadline: float
+    # Files of the future: size, time of change, and when they were seen so first.
+    _seen: dict[str, tuple[int, int, float]] = field(default_factory=dict, init=False)
 
     def real_roots(self) -> list[str]:
         """Return the allowed folders by their real paths."""
@@ -56,13 +60,30 @@ class Rules:
     def check_settled(self, path: str, found: os.stat_result) -> None:
         """Raise ``NotReady`` for a file that may still be written."""
         age = time.time() - found.st_mtime
-        if found.st_mode & _WRITE_BITS and age < self.settle:
-            raise self.not_ready(
-                f"{path}: changed {max(age, 0):.1f} s ago and still writable, expected"
-                f" read-only or unchanged for {self.settle:g} s",
-                # A clock of the file server that is ahead must not make this long.
-                retry_in=min(max(self.settle - age, 0.05), self.settle),
-            )
+        if not found.st_mode & _WRITE_BITS or age >= self.settle:
+            return
+        if age < 0 and self._unchanged_for(path, found) >= self.settle:
+            return
+        raise self.not_ready(
+            f"{path}: changed {max(age, 0):.1f} s ago and still writable, expected"
+            f" read-only or unchanged for {self.settle:g} s",
+            # A clock of the file server that is ahead must not make this long.
+            retry_in=min(max(self.settle - age, 0.05), self.settle),
+        )
+
+    def _unchanged_for(self, path: str, found: os.stat_result) -> float:
+        """Return for how many seconds a file has been seen as it is.
+
+        Where a file server's clock is ahead, or ours was set back, its age says
+        nothing.
+        """
+        size, changed, now = found.st_size, found.st_mtime_ns, time.monotonic()
+        seen = self._seen.get(path)
+        if seen is None or seen[:2] != (size, changed):
+            if len(self._seen) >= _SEEN:
+                self._seen.clear()
+            self._seen[path] = seen = (size, changed, now)
+        return now - seen[2]
 
     def check_root(self, path: str) -> None:
         """Raise ``SystemUnavailable`` where a path's allowed folder is not there."""

@@ -24,6 +24,7 @@ from icat_stream.telemetry.faults import fault_point
 from .consumer import Consumer
 from .ledger import Ledger
 from .policy import BUG, Again, DeadLetter, Pause, PutOff, Stop, decide
+from .reading import now_ms
 from .slots import Finished, Slot, Way
 from .spans import Tracing
 
@@ -119,7 +120,7 @@ class Handling:
             tries=slot.tries,
             handled_for=time.monotonic() - slot.first_handled,
             wait=slot.wait,
-            now=time.time_ns() // 1_000_000,
+            now=now_ms(),
             settings=self._settings,
         )
         if not isinstance(error, Failure):

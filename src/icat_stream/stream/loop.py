@@ -103,6 +103,7 @@ class Loop:
         self._trouble: BaseException | None = None
         self._counts = Counts()
         self._rejects = RejectWindow(settings.limits.rejects)
+        self._longest_ms = int(max(settings.retries.delays) * 1000)
         self._paused_for_space = False
         self._full_since: float | None = None
         self._ticket: int | None = None
@@ -376,7 +377,9 @@ class Loop:
                     continue
             record = record_of(message, at, retry=partition.retry)
             self._keying = at
-            slots.append(slot_of(record, partition, self._consumer.key))
+            slots.append(
+                slot_of(record, partition, self._consumer.key, self._longest_ms)
+            )
         self._keying = None
         if slots:
             self._lanes.submit(self._ledger.accept(slots, now_ms()))

@@ -2,12 +2,16 @@
 
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 from icat_stream.records import Coordinates, Record
 
 from . import headers as h
 from .slots import Partition, Slot
+
+# When the monotonic clock was at nought, by the clock that this process started with.
+_EPOCH_MS = (time.time_ns() - time.monotonic_ns()) // 1_000_000
 
 
 def record_of(message: Any, at: Coordinates, *, retry: bool) -> Record:
@@ -53,7 +57,9 @@ def ordering_key(key: Callable[[Record], str], record: Record) -> str:
     return ordering if isinstance(ordering, str) else str(record.origin)
 
 
-def slot_of(record: Record, partition: Partition, key: Callable[[Record], str]) -> Slot:
+def slot_of(
+    record: Record, partition: Partition, key: Callable[[Record], str], longest: int
+) -> Slot:
     """Return a record on its way.
 
     Parameters
@@ -64,13 +70,18 @@ def slot_of(record: Record, partition: Partition, key: Callable[[Record], str]) 
         It was read from.
     key
         Of the consumer.
+    longest
+        Milliseconds that it waits at most: what wrote its time may have had a clock
+        that was ahead of ours.
     """
     ordering = ordering_key(key, record)
     if not partition.retry:
         return Slot(record, ordering, partition)
-    return Slot(record, ordering, partition, h.delay(record.headers))
+    wait = h.delay(record.headers)
+    due = min(wait.not_before, now_ms() + longest)
+    return Slot(record, ordering, partition, replace(wait, not_before=due))
 
 
 def now_ms() -> int:
-    """Return milliseconds since the epoch."""
-    return time.time_ns() // 1_000_000
+    """Return milliseconds since the epoch, going on evenly if the clock is set."""
+    return _EPOCH_MS + time.monotonic_ns() // 1_000_000
