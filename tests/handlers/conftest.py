@@ -12,6 +12,7 @@ from icat_stream.messages import FinishedWriting, encode
 from icat_stream.nexus import NexusReader
 from icat_stream.records import (
     Coordinates,
+    DatafileEntry,
     DatasetEntry,
     InvestigationEntry,
     InvestigationKey,
@@ -34,6 +35,7 @@ class CatalogueInMemory:
         self.samples: dict[str, str] = {}
         self.by_id: dict[int, InvestigationEntry] = {}
         self.held: list[DatasetEntry] = []
+        self.unhashed: dict[int, list[DatafileEntry]] = {}
         self.types = [
             ParameterTypeEntry(
                 name=name,
@@ -59,6 +61,9 @@ class CatalogueInMemory:
             if investigation in (None, d.investigation.name)
             and (d.id in ids or d.name in names or d.location in locations)
         ]
+
+    def datafiles_without_checksum(self, dataset_id):
+        yield from self.unhashed.get(dataset_id, ())
 
     def parameter_types(self, name):
         return [t for t in self.types if t.name == name]

@@ -45,3 +45,15 @@ def test_only_of_the_file_that_was_looked_at(
         reader.checksum(replace(stat, path="/etc/passwd"), "sha256")
     with pytest.raises(ValueError, match="md5: expected one of"):
         reader.checksum(stat, "md5")
+
+
+def test_of_a_file_of_a_folder(
+    reader: NexusReader, tmp_path: Path, aged: Callable[[Path], str]
+) -> None:
+    path = tmp_path / "f.nxs"
+    path.write_text("content")
+    # The folder is an allowed one itself.
+    (file,) = reader.folder(str(tmp_path.parent), names=[aged(path)]).files
+    assert reader.checksum(file, "sha256") == (
+        f"sha256:{hashlib.sha256(b'content').hexdigest()}"
+    )

@@ -234,6 +234,109 @@ def test_a_request_outlives_a_killed_parent_for_a_while_only(tmp_path: Path) -> 
     assert child.end()
 
 
+def test_who_gives_signs_of_life_may_take_longer_than_the_deadline(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    slow = tmp_path / "slow"
+    slow.write_text(
+        f"#!{sys.executable}\n"
+        "import time\n"
+        "from icat_stream.nexus import wire\n"
+        "wire.receive(0)\n"
+        "wire.send(1, wire.pack({'ready': 0}))\n"
+        "wire.receive(0)\n"
+        "for _ in range(10):\n"
+        "    time.sleep(0.5)\n"
+        "    wire.send(1, wire.pack({'alive': True}))\n"
+        "wire.send(1, wire.pack({'checksum': 'done'}))\n"
+        "wire.receive(0)\n"
+    )
+    slow.chmod(0o755)
+    monkeypatch.setattr(sys, "executable", str(slow))
+    child = Child(settings(tmp_path))
+    assert child.ask(PROBE, deadline=4) == {"checksum": "done"}
+    assert child.end()
+
+
+@pytest.fixture
+def endless(tmp_path: Path) -> Path:
+    """One of 1 TB, so that its checksum is never done."""
+    path = tmp_path / "endless"
+    path.touch()
+    os.truncate(path, 10**12)
+    path.chmod(0o444)
+    return path
+
+
+def reading(pid: int, path: Path) -> bool:
+    with contextlib.suppress(FileNotFoundError):
+        for entry in Path(f"/proc/{pid}/fd").iterdir():
+            with contextlib.suppress(FileNotFoundError):
+                if os.readlink(entry) == str(path):
+                    return True
+    return False
+
+
+def test_a_checksum_that_stalls_is_given_up(tmp_path: Path, endless: Path) -> None:
+    with (
+        NexusReader([tmp_path], workers=1, deadline=4) as reader,
+        ThreadPoolExecutor(1) as thread,
+    ):
+        stat = reader.read(str(endless), []).stat
+        known = reader.pids
+        checksum = thread.submit(reader.checksum, stat, "sha256")
+        until(lambda: bool(reader.pids - known))
+        (pid,) = reader.pids - known
+        until(lambda: reading(pid, endless))
+        with stopped(pid):
+            with pytest.raises(TransientFailure, match=r"endless: not read within"):
+                checksum.result(30)
+            assert state(pid) == ""
+
+
+def test_closing_ends_a_checksum(tmp_path: Path, endless: Path) -> None:
+    reader = NexusReader([tmp_path], workers=1)
+    stat = reader.read(str(endless), []).stat
+    known = reader.pids
+    with ThreadPoolExecutor(2) as threads:
+        answers = [
+            threads.submit(reader.checksum, stat, name)
+            for name in ("sha256", "xxh3_64")
+        ]
+        until(lambda: bool(reader.pids - known))
+        (pid,) = reader.pids - known
+        until(lambda: reading(pid, endless))
+        reader.close()
+        for answer in answers:
+            with pytest.raises(TransientFailure):
+                answer.result(20)
+    until(lambda: state(pid) == "")
+
+
+def test_a_checksum_ends_with_its_parent(tmp_path: Path, endless: Path) -> None:
+    script = (
+        "import sys, pathlib, threading, icat_stream.nexus as n\n"
+        "reader = n.NexusReader([pathlib.Path(sys.argv[1])], deadline=3600)\n"
+        "stat = reader.read(sys.argv[2], []).stat\n"
+        "known = reader.pids\n"
+        "work = threading.Thread(target=reader.checksum, args=(stat, 'sha256'))\n"
+        "work.start()\n"
+        "while reader.pids == known: pass\n"
+        "print(*(reader.pids - known), flush=True)\n"
+        "work.join()\n"
+    )
+    with subprocess.Popen(
+        [sys.executable, "-c", script, str(tmp_path), str(endless)],
+        stdout=subprocess.PIPE,
+        text=True,
+    ) as parent:
+        assert parent.stdout is not None
+        pid = int(parent.stdout.readline())
+        until(lambda: reading(pid, endless))
+        parent.kill()
+    until(lambda: state(pid) not in ("R", "S", "D"))
+
+
 class Unkillable(Child):
     """Stands for a process that sits in the kernel: SIGKILL takes no effect yet."""
 

@@ -126,11 +126,14 @@ def datafiles(
     return {
         row["name"]: row
         for condition in conditions
-        for row in _pages(session, dataset_id, *condition)
+        for row in datafile_pages(session, dataset_id, *condition)
     }
 
 
-def _pages(session: Session, dataset_id: int, *conditions: str) -> Iterator[Row]:
+def datafile_pages(
+    session: Session, dataset_id: int, *conditions: str
+) -> Iterator[Row]:
+    """Yield datafiles of a dataset by id, with their formats, page by page."""
     last = 0
     while True:
         # By id, not by offset: others may add files meanwhile.

@@ -1,13 +1,21 @@
 """One lane's access to the catalogue."""
 
 import re
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import (
+    Callable,
+    Collection,
+    Iterable,
+    Iterator,
+    Mapping,
+    Sequence,
+)
 from datetime import datetime
 from typing import Any
 
 from icat_stream.config import PolicySettings
 from icat_stream.records import (
     STUB_TITLE,
+    DatafileEntry,
     DatasetEntry,
     Diff,
     Investigation,
@@ -128,6 +136,18 @@ class Lane:
             for row in entities(self._session.search(query, "Dataset")):
                 found[row["id"]] = _dataset(row)
         return [found[number] for number in sorted(found)]
+
+    def datafiles_without_checksum(self, dataset_id: int) -> Iterator[DatafileEntry]:
+        """Yield those datafiles of a dataset by id, page by page."""
+        for row in holdings.datafile_pages(
+            self._session, dataset_id, "o.checksum IS NULL"
+        ):
+            yield DatafileEntry(
+                name=row["name"],
+                location=row.get("location"),
+                size=row.get("fileSize"),
+                mod_time=_time(row.get("datafileModTime")),
+            )
 
     def parameter_types(self, name: str) -> Sequence[ParameterTypeEntry]:
         """Return all parameter types of that name, whatever their units."""

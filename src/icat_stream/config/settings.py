@@ -298,7 +298,9 @@ class FileSettings(Section):
         4, ge=1, description="Readers stuck on a dead mount before we pause."
     )
     checksum: Literal["none", "xxh3_64", "xxh3_128", "sha256", "blake2b"] = Field(
-        "none", description="Datafile.checksum; costs far more than all else."
+        "none",
+        description="Datafile.checksum, made before the dataset is; costs far more than"
+        " all else: rather enable the consumer checksums.",
     )
     keep_message: KeepMessageSettings = Field(
         default_factory=KeepMessageSettings, description="Off by default."
@@ -577,8 +579,8 @@ class ConsumerSettings(Section):
 
     handler: str = Field(
         pattern=r"^[A-Za-z_][\w.]*(:[A-Za-z_]\w*)?$",
-        description="Built in (datasets, file_written, investigations, operations,"
-        " users), an entry point of the group icat_stream.handlers, or"
+        description="Built in (checksums, datasets, file_written, investigations,"
+        " operations, users), an entry point of the group icat_stream.handlers, or"
         " package.module:Class.",
     )
     topics: list[TopicName] = Field(min_length=1, description="To read.")
@@ -655,6 +657,12 @@ class Settings(BaseSettings):
                 **{
                     name: {"handler": name, "topics": [name], "enabled": False}
                     for name in ("users", "investigations", "datasets", "operations")
+                },
+                "checksums": {
+                    "handler": "checksums",
+                    "topics": ["icat-stream.events"],
+                    "options": {"algorithm": "xxh3_64"},
+                    "enabled": False,
                 },
             }
         },

@@ -11,7 +11,7 @@ from icat_stream.config import ConfigError, Problem, Settings
 from icat_stream.config.settings import Section
 from icat_stream.messages import DocumentLimits, FieldMaps, load_field_map
 
-_Model = TypeVar("_Model", bound="FieldMapOptions")
+_Model = TypeVar("_Model", bound=Section)
 _LONGEST = 80
 
 

@@ -1,9 +1,11 @@
 """Announced paths: from the writer's host to ours, and to the data service."""
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import PurePosixPath
+from typing import Self
 
-from icat_stream.config import LocationSettings
+from icat_stream.config import IdsSettings, LocationSettings
 from icat_stream.records import InvestigationKey, Rejection
 
 
@@ -125,3 +127,40 @@ def locate(
             )
         values["relative_path"] = str(pure.relative_to(root))
     return settings.template.format_map(values)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Locations:
+    """From ``Datafile.location`` back to the path on this host.
+
+    Parameters
+    ----------
+    before, after
+        Fixed text around the path.
+    root
+        Where relative paths begin, with a slash at its end; empty for absolute ones.
+    """
+
+    before: str
+    after: str
+    root: str
+
+    @classmethod
+    def of(cls, settings: IdsSettings) -> Self | None:
+        """Return the way back, or ``None`` where locations do not tell paths."""
+        template = settings.location.template
+        before, placeholder, after = template.partition("{relative_path}")
+        root = str(settings.location.root).rstrip("/") + "/"
+        if not placeholder:
+            before, placeholder, after = template.partition("{path}")
+            root = ""
+        if settings.mode != "register" or not placeholder or "{" in before + after:
+            return None
+        return cls(before=before, after=after, root=root)
+
+    def path(self, location: str) -> str:
+        """Return where a location, or the folder of one, is on this host."""
+        text = location.removeprefix(self.before)
+        if self.after:
+            text = text.removesuffix(self.after)
+        return text if text.startswith("/") else f"{self.root}{text}"

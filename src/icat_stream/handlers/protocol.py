@@ -42,6 +42,9 @@ class Handler(Protocol):
     One whose plans have users or investigations says so with an attribute
     ``makes_snapshots = True``: its consumer never goes on without the journal.
 
+    One that adds to what events tell of, and would feed itself with its own, has an
+    attribute ``sends_events`` that is false.
+
     A handler is made once, with a :class:`HandlerContext`, and used by several
     threads at once.
     """

@@ -5,6 +5,7 @@ from collections.abc import Callable
 from importlib.metadata import entry_points
 from typing import cast
 
+from .checksums import Checksums
 from .datasets import Datasets
 from .file_written import FileWritten
 from .investigations import Investigations
@@ -13,6 +14,7 @@ from .protocol import Handler, HandlerContext
 from .users import Users
 
 _BUILT_IN: dict[str, Callable[[HandlerContext], Handler]] = {
+    "checksums": Checksums,
     "datasets": Datasets,
     "file_written": FileWritten,
     "investigations": Investigations,

@@ -230,12 +230,15 @@ class IngestConsumer:
         self, plan: Plan, applied: Applied, record: Record, steps: Mapping[str, float]
     ) -> Outcome:
         objects = dict(applied.objects)
+        sends_events = getattr(self.handler, "sends_events", True)
         if plan.datasets and plan.datasets[0].datafiles:
             objects["file"] = plan.datasets[0].datafiles[0].name
         return Outcome(
             kind=applied.kind,
             reason="; ".join((*plan.notes, *applied.notes)),
-            events=(
+            events=()
+            if not sends_events
+            else (
                 *(
                     snapshot_event(each, facility=self._facility, record=record)
                     for each in applied.snapshots

@@ -6,10 +6,8 @@ from datetime import UTC, datetime
 from typing import Any
 
 from icat_stream.catalogue import AppliedDataset, AppliedSnapshot
+from icat_stream.messages import EVENT_VERSION
 from icat_stream.records import Event, InvestigationKey, OutcomeKind, Record
-
-EVENT_VERSION = 1
-"""Of the event's JSON; raised when a reader would have to change."""
 
 
 def dataset_event(

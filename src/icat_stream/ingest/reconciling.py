@@ -1,6 +1,5 @@
 """Comparing disk, catalogue and journal, and announcing again what is missing."""
 
-import os
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
 from datetime import UTC, datetime
@@ -9,11 +8,11 @@ from pathlib import Path
 from typing import Any
 
 from icat_stream.catalogue import Inventory, Lane, Scope
-from icat_stream.catalogue.equality import same_time
 from icat_stream.config import ConfigError, Problem, Settings
 from icat_stream.handlers import ByHand
+from icat_stream.handlers.paths import Locations
 from icat_stream.journal import journal_exists
-from icat_stream.records import Rejection
+from icat_stream.records import Rejection, same_time
 from icat_stream.stream import announce_again
 
 from .announced import Announced
@@ -221,12 +220,8 @@ class Places:
     """
 
     def __init__(self, settings: Settings, line: Line) -> None:
-        template = settings.ids.location.template
-        before, placeholder, after = template.partition("{relative_path}")
-        relative = bool(placeholder)
-        if not relative:
-            before, placeholder, after = template.partition("{path}")
-        if settings.ids.mode != "register" or not placeholder or "{" in before + after:
+        locations = Locations.of(settings.ids)
+        if locations is None:
             raise ConfigError(
                 [
                     Problem(
@@ -238,15 +233,14 @@ class Places:
                     )
                 ]
             )
-        self._before, self._after = before, after
-        root = str(settings.ids.location.root).rstrip("/") + "/"
-        self._root = root if relative else ""
-        self._real = self._root
-        if relative:
+        self._locations = locations
+        self._before, self._after = locations.before, locations.after
+        self._root = self._real = locations.root
+        if self._root:
             # Links are resolved by the file system, so in a reading process.
             # One that is not ours to look at is taken as it is written.
             with suppress(Rejection):
-                for page in islice(line.files.walk(root), 1):
+                for page in islice(line.files.walk(self._root), 1):
                     self._real = page.path.rstrip("/") + "/"
 
     def location(self, path: str) -> str:
@@ -258,10 +252,7 @@ class Places:
 
     def path(self, location: str) -> str:
         """Return where a location, or the folder of one, is on this host."""
-        text = location.removeprefix(self._before)
-        if self._after:
-            text = text.removesuffix(self._after)
-        return text if os.path.isabs(text) else f"{self._root}{text}"
+        return self._locations.path(location)
 
     def beginning(self, folder: str) -> str:
         """Return how the locations of files below a folder begin."""

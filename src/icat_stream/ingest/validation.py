@@ -221,6 +221,8 @@ def _kafka(settings: Settings) -> None:
             system="kafka",
         ) from error
     wanted = {t for c in settings.consumers.values() for t in c.topics if c.enabled}
+    if settings.kafka.create_topics:
+        wanted.discard(settings.events.topic)
     missing = sorted(wanted - set(topics))
     if missing:
         raise SystemUnavailable(

@@ -1,8 +1,8 @@
 """Bytes to typed messages and back.
 
 :func:`decode` knows the five FlatBuffers schemas of the file writer's topic;
-:class:`FieldMaps` reads JSON and XML by field maps.  :class:`Undecodable` is the only
-thing that they raise of a record's value.
+:class:`FieldMaps` reads JSON and XML by field maps; :func:`read_event` reads our own
+events.  :class:`Undecodable` is the only thing that they raise of a record's value.
 """
 
 from .conversions import Conversion, Scalar, Unfit
@@ -17,6 +17,7 @@ from .datasets import (
     SaidSample,
 )
 from .documents import Document, DocumentLimits, read_document
+from .events import EVENT_VERSION, EventMessage, read_event
 from .field_map import FieldMap, FieldMaps, Mapped
 from .field_map_loading import load_field_map
 from .filewriter import (
@@ -45,6 +46,7 @@ from .user_office import (
 )
 
 __all__ = [
+    "EVENT_VERSION",
     "Action",
     "ActionOutcome",
     "ActionResponse",
@@ -53,6 +55,7 @@ __all__ = [
     "DatasetMessage",
     "Document",
     "DocumentLimits",
+    "EventMessage",
     "FieldMap",
     "FieldMaps",
     "FinishedWriting",
@@ -82,5 +85,6 @@ __all__ = [
     "encode",
     "load_field_map",
     "read_document",
+    "read_event",
     "schema_of",
 ]

@@ -9,6 +9,7 @@ import os
 import resource
 import signal
 import sys
+import time
 import traceback
 from collections.abc import Callable
 from typing import Any
@@ -32,6 +33,8 @@ from .safe_open import Held, Rules, hold, is_below
 
 # Larger blocks are no faster; much smaller ones are slower.
 _BLOCK = 1024 * 1024
+# Seconds between two signs of life while a large file is read.
+_SIGN = 0.5
 # The last is said where the process itself is limited.
 _FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 
@@ -55,7 +58,7 @@ def main() -> None:
             request = wire.receive(requests)
             # Should the parent be killed in the meantime, nobody else ends this.
             signal.setitimer(signal.ITIMER_REAL, request["lifetime"])
-            answer = _serve(request, rules, limits, settings["path_map"])
+            answer = _serve(request, rules, limits, settings["path_map"], answers)
             signal.setitimer(signal.ITIMER_REAL, 0)
             wire.send(answers, wire.pack(answer))
     except wire.PipeClosed:
@@ -71,14 +74,18 @@ def _limit_memory(extra: int) -> None:
 
 
 def _serve(
-    request: dict[str, Any], rules: Rules, limits: Limits, path_map: dict[str, str]
+    request: dict[str, Any],
+    rules: Rules,
+    limits: Limits,
+    path_map: dict[str, str],
+    answers: int,
 ) -> dict[str, Any]:
     try:
         match request["do"]:
             case "read":
                 return _read(request, rules, limits, path_map)
             case "checksum":
-                return {"checksum": _checksum(request, rules)}
+                return {"checksum": _checksum(request, rules, answers)}
             case "look":
                 return look(request["path"], request["names"], request["most"], rules)
             case "list":
@@ -103,6 +110,8 @@ def _serve(
             f" {limits.memory // 1024**2:,} MiB of memory"
         )
         return _failed(Rejection(reason)) | {"out_of_memory": True}
+    except wire.PipeClosed:
+        raise
     except Exception:
         # A bug of ours: the parent raises it, with where it happened.
         return {"error_class": "bug", "reason": traceback.format_exc()}
@@ -159,7 +168,7 @@ def _read(
     }
 
 
-def _checksum(request: dict[str, Any], rules: Rules) -> str:
+def _checksum(request: dict[str, Any], rules: Rules, answers: int) -> str:
     name = request["algorithm"]
     makes: dict[str, Callable[[], Any]] = {
         "xxh3_64": xxhash.xxh3_64,
@@ -173,9 +182,15 @@ def _checksum(request: dict[str, Any], rules: Rules) -> str:
         if (held.found.st_size, held.found.st_mtime_ns) != expected:
             raise rules.not_ready(f"{held.path}: changed since it was looked at")
         block = memoryview(bytearray(_BLOCK))
+        said = time.monotonic()
         with held.readable(rules) as path, open(path, "rb", buffering=0) as file:
             while size := file.readinto(block):
                 digest.update(block[:size])
+                if time.monotonic() - said > _SIGN:
+                    # It may take hours: as long as it gets on, nobody gives it up.
+                    wire.send(answers, wire.pack({"alive": True}))
+                    signal.setitimer(signal.ITIMER_REAL, request["lifetime"])
+                    said = time.monotonic()
         held.check_unchanged(rules)
     return f"{name}:{digest.hexdigest()}"
 

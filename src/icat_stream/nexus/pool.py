@@ -78,7 +78,7 @@ class Child:
         frame
             The request, packed.
         deadline
-            Seconds, from when the child is ready.
+            Seconds, from when the child is ready or gave its last sign of life.
         """
         if self._starting:
             try:
@@ -93,6 +93,9 @@ class Child:
         until = time.monotonic() + deadline
         wire.send(self._stdin.fileno(), frame, until=until)
         answer = wire.receive(self._stdout.fileno(), until=until)
+        while "alive" in answer:
+            until = time.monotonic() + deadline
+            answer = wire.receive(self._stdout.fileno(), until=until)
         self.served += 1
         return answer
 
@@ -177,7 +180,8 @@ class ChildPool:
         frame
             The request, packed.
         deadline
-            Seconds to wait for a free child, and again for its answer.
+            Seconds to wait for a free child, and again for its answer, or from one
+            of its signs of life to the next.
         patient
             Whether to wait for a free child as long as it takes.
 

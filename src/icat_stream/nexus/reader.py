@@ -33,8 +33,6 @@ _MOST_PATHS = 10_000
 # How much longer than its deadline a request may live when the parent was killed.
 _ORPHANED = 10.0
 _ALGORITHMS = ("xxh3_64", "xxh3_128", "sha256", "blake2b")
-# Bytes a second that a file server gives when it is still worth waiting for it.
-_SLOWEST = 10e6
 # Files that a slow file server tells the size of in a second.
 _LOOKS_A_SECOND = 1000
 # Names of a folder in one answer, a few megabytes.
@@ -82,7 +80,8 @@ class NexusReader:
         Most processes that read; one more makes checksums, so that a long one keeps
         nobody from reading.
     deadline
-        Seconds to wait for a free process, and for one file to be read.
+        Seconds to wait for a free process, and for one file to be read; while a
+        checksum is made, for the next megabyte of it.
     settle
         Seconds without a change after which a writable file counts as finished.
     settle_deadline
@@ -206,7 +205,7 @@ class NexusReader:
             path,
             {
                 "do": "look",
-                "path": self._checked(path),
+                "path": self._checked_folder(path),
                 "names": None if names is None else list(names),
                 "most": most,
             },
@@ -230,10 +229,7 @@ class NexusReader:
         path
             Of the folder, absolute, below the allowed folders or one of them.
         """
-        plain = "/" + path.strip("/")
-        if plain not in [root.rstrip("/") for root in self._roots]:
-            plain = self._checked(path)
-        waiting = [plain]
+        waiting = [self._checked_folder(path)]
         while waiting:
             folder = waiting.pop()
             after: str | None = ""
@@ -258,8 +254,10 @@ class NexusReader:
                 after = page["next"]
             waiting += reversed(inner)
 
-    def checksum(self, stat: FileStat, algorithm: str) -> str:
+    def checksum(self, stat: FileStat | FolderFile, algorithm: str) -> str:
         """Return ``algorithm:hexdigest`` of a file that was looked at before.
+
+        It takes as long as it takes, if only it gets on.
 
         Parameters
         ----------
@@ -280,7 +278,7 @@ class NexusReader:
                 "mtime_ns": stat.mtime_ns,
                 "algorithm": algorithm,
             },
-            checksum_of=stat.size,
+            pool=self._checksums,
         )
         return str(answer["checksum"])
 
@@ -353,25 +351,32 @@ class NexusReader:
             )
         return plain
 
+    def _checked_folder(self, path: str) -> str:
+        plain = "/" + path.strip("/")
+        if plain in [root.rstrip("/") for root in self._roots]:
+            return plain
+        return self._checked(path)
+
     def _ask(
         self,
         path: str,
         request: dict[str, Any],
         *,
-        checksum_of: int | None = None,
+        pool: ChildPool | None = None,
         longer: float = 0.0,
     ) -> dict[str, Any]:
-        deadline = self._deadline + (checksum_of or 0) / _SLOWEST + longer
+        deadline = self._deadline + longer
         request["lifetime"] = deadline + _ORPHANED
-        is_checksum = checksum_of is not None
-        pool = self._checksums if is_checksum else self._pool
+        pool = pool or self._pool
         try:
             with _tracer.start_as_current_span(
                 f"files.{request['do']}", record_exception=False
             ):
                 # A small file's checksum may well come behind that of a huge one.
                 answer = pool.ask(
-                    wire.pack(request), deadline=deadline, patient=is_checksum
+                    wire.pack(request),
+                    deadline=deadline,
+                    patient=pool is self._checksums,
                 )
         except TransientFailure as failure:
             raise TransientFailure(f"{path}: {failure.reason}") from failure

@@ -25,6 +25,7 @@ from .files import (
     FolderFile,
 )
 from .lookups import (
+    DatafileEntry,
     DatasetEntry,
     InvestigationEntry,
     Lookups,
@@ -56,6 +57,7 @@ from .plan import (
 from .record import Coordinates, Record
 from .serialising import as_text, digest, from_text
 from .text import printable
+from .times import same_time
 from .versions import is_higher
 
 __all__ = [
@@ -63,6 +65,7 @@ __all__ = [
     "Change",
     "Coordinates",
     "Datafile",
+    "DatafileEntry",
     "DatafileFormat",
     "Dataset",
     "DatasetEntry",
@@ -108,5 +111,6 @@ __all__ = [
     "parameter_label",
     "printable",
     "replacing_name",
+    "same_time",
     "suffixed",
 ]

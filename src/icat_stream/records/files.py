@@ -182,14 +182,21 @@ class FileReader(Protocol):
         """
         ...
 
-    def checksum(self, stat: FileStat, algorithm: str) -> str:
+    def checksum(self, stat: FileStat | FolderFile, algorithm: str) -> str:
         """Return ``algorithm:hexdigest`` of a file that was looked at before.
+
+        Parameters
+        ----------
+        stat
+            What was found then.
+        algorithm
+            ``xxh3_64``, ``xxh3_128``, ``sha256`` or ``blake2b``.
 
         Raises
         ------
         NotReady
             It has changed since.
         TransientFailure
-            It was not read in time.
+            The file system stopped giving it.
         """
         ...

@@ -1,6 +1,6 @@
 """What handlers may ask the catalogue: read-only, by natural keys."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
@@ -54,6 +54,16 @@ class DatasetEntry:
     complete: bool = False
     location: str | None = None
     parameters: Mapping[str, float | str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DatafileEntry:
+    """A datafile as the catalogue holds it."""
+
+    name: str
+    location: str | None = None
+    size: int | None = None
+    mod_time: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -114,6 +124,10 @@ class Lookups(Protocol):
         ids, names, locations
             One of them says which; with names the investigation has to be given.
         """
+        ...
+
+    def datafiles_without_checksum(self, dataset_id: int) -> Iterator[DatafileEntry]:
+        """Yield those datafiles of a dataset, page by page."""
         ...
 
     def parameter_types(self, name: str) -> Sequence[ParameterTypeEntry]:

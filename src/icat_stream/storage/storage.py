@@ -63,7 +63,18 @@ class Storage:
             self._connection, lane, uploads=self.uploads, two_level=self.two_level
         )
         applied = lane.apply(plan, storage if self.uploads else None)
-        return applied.also(storage.secure(applied.dataset_ids))
+        return applied.also(
+            storage.secure(
+                [
+                    number
+                    for number, dataset in zip(
+                        applied.dataset_ids, plan.datasets, strict=True
+                    )
+                    # What is only said of a dataset leaves its files as they are.
+                    if not dataset.partial or any(f.source for f in dataset.datafiles)
+                ]
+            )
+        )
 
     def two_level(self) -> bool:
         """Whether there is an archive behind the main storage; asked once.

@@ -171,14 +171,17 @@ def with_sources(
     Raises
     ------
     Missing
-        Not all are there.
+        Not all are there; our own events are none of them, if we may create their
+        topic.
     """
+    ours = {settings.events.topic} if settings.kafka.create_topics else set()
+    wanted = [t for t in settings.consumers[name].topics if t not in ours]
     deadline: float | None = None
     while True:
         present = partitions_when_reachable(client, stopping)
         if present is None:
             return None
-        missing = [t for t in settings.consumers[name].topics if not present.get(t)]
+        missing = [topic for topic in wanted if not present.get(topic)]
         if not missing:
             return present
         deadline = deadline or time.monotonic() + _NEWS_S

@@ -1,0 +1,35 @@
+"""When two times are the same one."""
+
+from datetime import datetime, timedelta
+from functools import lru_cache
+from zoneinfo import ZoneInfo, available_timezones
+
+
+def same_time(planned: datetime, found: datetime) -> bool:
+    """Whether two aware times are the same to the second.
+
+    Databases cut fractions.  They also hold the server's wall time, so that of an
+    hour that is repeated in autumn only one comes back: such times are equal, too.
+    """
+    planned, found = planned.replace(microsecond=0), found.replace(microsecond=0)
+    if planned == found:
+        return True
+    shift = abs(found - planned)
+    return shift <= timedelta(hours=2) and _repeated(planned, found)
+
+
+@lru_cache(maxsize=1024)
+def _repeated(planned: datetime, found: datetime) -> bool:
+    """Whether in some zone both times are the two readings of one wall time.
+
+    The server does not tell its zone, only the offset of the time at hand.
+    """
+    wall = found.replace(tzinfo=None)
+    for name in available_timezones():
+        zone = ZoneInfo(name)
+        readings = [wall.replace(tzinfo=zone, fold=fold) for fold in (0, 1)]
+        # Aware times of one zone compare as wall times, fold or no fold.
+        instants = {time.timestamp() for time in readings}
+        if instants == {planned.timestamp(), found.timestamp()}:
+            return True
+    return False
