@@ -1,9 +1,12 @@
-"""P6: 50 values with units of one file: the reading process against h5py's own calls.
+"""P6: what of a file is read: 50 values with units, and all of it for its checksum.
 
-The baseline is h5py's low-level interface in the same process, without any check:
-open, read each value and its units, close.  Alternating.
+The baseline of the values is h5py's low-level interface in the same process, without
+any check: open, read each value and its units, close.  That of the checksum is
+``hashlib.file_digest`` of the same file in the same process.  Alternating.
 """
 
+import hashlib
+import os
 import statistics
 import tempfile
 import time
@@ -12,10 +15,19 @@ from pathlib import Path
 
 import h5py
 import numpy as np
+import xxhash
 from h5py import h5a, h5d, h5f, h5p, h5s
 
 from icat_stream.nexus import NexusReader
-from measuring import Result, ratio, run
+from measuring import Result, alternate, ratio, run
+
+# Of the file whose checksum is made; it stays in the page cache.
+_HASHED = 2**30
+# What is over in a fifth of a second has to be measured more often.
+_ALGORITHMS: dict[str, tuple[Callable[[], "hashlib._Hash"], int]] = {
+    "xxh3_64": (xxhash.xxh3_64, 25),
+    "sha256": (hashlib.sha256, 5),
+}
 
 
 def measure(quick: bool) -> list[Result]:
@@ -40,8 +52,62 @@ def measure(quick: bool) -> list[Result]:
             ratio=ratio(ours, base),
             wanted="≤ 1.5",
             note="ours in a child process, with all its checks",
-        )
+        ),
+        *checksums(quick),
     ]
+
+
+def checksums(quick: bool) -> list[Result]:
+    """Return the speed of checksums against that of the algorithms."""
+    found = []
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "file"
+        with path.open("wb") as file:
+            for _ in range(_HASHED // 2**20):
+                file.write(os.urandom(2**20))
+        path.chmod(0o444)
+        with NexusReader([Path(folder)], workers=1) as reader:
+            stat = reader.read(str(path), []).stat
+            for name, (make, rounds) in _ALGORITHMS.items():
+
+                def ours(name: str = name) -> str:
+                    return reader.checksum(stat, name).partition(":")[2]
+
+                def alone(make: Callable[[], "hashlib._Hash"] = make) -> str:
+                    with path.open("rb") as file:
+                        return hashlib.file_digest(file, make).hexdigest()
+
+                if ours() != alone():
+                    raise SystemExit(f"{name}: two checksums of one file")
+                speeds = alternate(
+                    {"NexusReader": speed(ours), "file_digest": speed(alone)},
+                    rounds if quick else 3 * rounds,
+                )
+                mine, base = speeds["NexusReader"], speeds["file_digest"]
+                found.append(
+                    Result(
+                        number="P6",
+                        what=f"{name} of a file of {_HASHED / 2**20:.0f} MB, cached",
+                        ours=f"{statistics.median(mine):,.0f} MB/s",
+                        baseline="hashlib.file_digest"
+                        f" {statistics.median(base):,.0f} MB/s",
+                        ratio=ratio(mine, base),
+                        wanted="≥ 0.9",
+                        note="ours in a child process, beside those that read",
+                    )
+                )
+    return found
+
+
+def speed(way: Callable[[], object]) -> Callable[[], float]:
+    """Return a way to measure MB a second."""
+
+    def measured() -> float:
+        begin = time.perf_counter()
+        way()
+        return _HASHED / 2**20 / (time.perf_counter() - begin)
+
+    return measured
 
 
 def write(path: Path, size: int) -> list[str]:

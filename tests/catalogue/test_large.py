@@ -83,4 +83,21 @@ def test_a_server_that_returns_few_at_once(
             wanted = plan(full(investigation, datafiles=some))
             lane.apply(wanted)
             assert lane.apply(wanted).kind is OutcomeKind.UNCHANGED
+        (number,) = lane.apply(wanted).dataset_ids
+        hashed = tuple(
+            Datafile(name=file.name, size=file.size, checksum=f"xxh3_64:{file.size:x}")
+            for file in files[::3]
+        )
+        some = full(investigation, datafiles=hashed, existing="reject", partial=True)
+        assert lane.apply(plan(some)).kind is OutcomeKind.INGESTED
+        assert lane.apply(plan(some)).kind is OutcomeKind.UNCHANGED
+        left = list(lane.datafiles_without_checksum(number))
+        assert {(e.name, e.size) for e in left} == {
+            (file.name, file.size) for file in set(files) - set(files[::3])
+        }
+        # What has a checksum keeps it, and nothing else of a file is touched.
+        other = replace(some, datafiles=(replace(hashed[0], checksum="crc32:1"),))
+        with pytest.raises(Rejection, match=r"checksum 'xxh3_64:0', planned 'crc32:1'"):
+            lane.apply(plan(other))
+        assert lane.apply(wanted).kind is OutcomeKind.UNCHANGED
         lane.close()

@@ -437,6 +437,28 @@ def test_on_two_levels_a_copy_is_asked_for_each_time(
     assert proxy.seen.count("isTwoLevel") == 1
 
 
+def test_on_two_levels_no_copy_is_asked_for_what_is_only_said(
+    lane: Lane, storage_at: StorageAt, plan: Plan, proxy: Any
+) -> None:
+    storage_at(None).apply(registered(plan), lane)
+    (dataset,) = registered(plan).datasets
+    (file,) = dataset.datafiles
+    said = replace(
+        plan,
+        datasets=(
+            replace(
+                dataset,
+                datafiles=(replace(file, checksum="sha256:00"),),
+                partial=True,
+            ),
+        ),
+    )
+    proxy.plans["isTwoLevel"] = [(200, b"true")]
+    storage = storage_at(proxy.url, "register")
+    assert storage.apply(said, lane).kind is OutcomeKind.INGESTED
+    assert "write" not in proxy.seen
+
+
 def test_without_a_data_service_only_the_catalogue_is_written(
     lane: Lane, storage_at: StorageAt, plan: Plan
 ) -> None:
