@@ -4,6 +4,7 @@ import hashlib
 import json
 import time
 from collections import Counter
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -16,6 +17,7 @@ from .dataset_messages import create_topic, send
 from .test_early_datasets import read
 
 COMMAND = "icat_ingestor"
+PATIENCE = 240
 
 
 class Place:
@@ -63,6 +65,11 @@ def place(facility, request):
     return place
 
 
+@pytest.fixture
+def run(run):
+    return partial(run, timeout=PATIENCE)
+
+
 def datafile(facility, file):
     (dataset,) = facility.datasets(file)
     (found,) = dataset.datafiles
@@ -100,7 +107,7 @@ def test_both_consumers_beside_each_other(facility, place, start, run, tmp_path)
         client.logout()
         return len(found) == len(files)
 
-    eventually(hashed, 120)
+    eventually(hashed, PATIENCE)
     before = [datafile(facility, file) for file in files]
     for file, found in zip(files, before, strict=True):
         digest = hashlib.sha256(file.path.read_bytes()).hexdigest()
@@ -110,9 +117,9 @@ def test_both_consumers_beside_each_other(facility, place, start, run, tmp_path)
         assert found.datafileModTime
     # All are in place: the second time there is nothing to do.
     place.announce(*files)
-    eventually(lambda: len(place.read(place.events)) == 2 * len(files), 60)
+    eventually(lambda: len(place.read(place.events)) == 2 * len(files), PATIENCE)
     daemon.terminate()
-    assert daemon.wait(60) == 0, log.read_text()[-3000:]
+    assert daemon.wait(PATIENCE) == 0, log.read_text()[-3000:]
     done = run(COMMAND, "-c", place.config, "--until-end", "--output", "json")
     assert done.code == 0, done.err
     assert done.lines[-1]["rejected"] == 0
@@ -169,7 +176,7 @@ def test_what_cannot_be_hashed(facility, place, run):
     assert f"changed Datafile {good.name} checksum: None -> {expected}" in done.out
     assert datafile(facility, files["good"]).checksum is None
 
-    done = run(COMMAND, *checksums, timeout=120)
+    done = run(COMMAND, *checksums)
     assert done.code == 0, done.err
     *lines, summary = done.lines
     assert summary == {
@@ -242,7 +249,7 @@ def test_a_stop_ends_a_checksum_that_takes_days(facility, place, start, tmp_path
     endless.chmod(0o444)
     place.announce(file)
     daemon = start(COMMAND, "-c", place.config, "-v", log=log)
-    eventually(lambda: facility.datasets(file), 60)
+    eventually(lambda: facility.datasets(file), PATIENCE)
     client = facility.client()
     (dataset,) = facility.datasets(file)
     new = client.new(
@@ -264,10 +271,10 @@ def test_a_stop_ends_a_checksum_that_takes_days(facility, place, start, tmp_path
                 continue
         return False
 
-    eventually(hashing, 60)
+    eventually(hashing, PATIENCE)
     begun = time.monotonic()
     daemon.terminate()
-    assert daemon.wait(60) == 0, log.read_text()[-3000:]
+    assert daemon.wait(PATIENCE) == 0, log.read_text()[-3000:]
     print(f"stopped after {time.monotonic() - begun:.1f} s")
-    eventually(lambda: not hashing(), 20)
+    eventually(lambda: not hashing(), PATIENCE)
     endless.unlink()

@@ -42,8 +42,8 @@ class Handler(Protocol):
     One whose plans have users or investigations says so with an attribute
     ``makes_snapshots = True``: its consumer never goes on without the journal.
 
-    One that adds to what events tell of, and would feed itself with its own, has an
-    attribute ``sends_events`` that is false.
+    One that only adds to what our events tell of, and would feed itself with its own,
+    says so with an attribute ``sends_events = False``.
 
     A handler is made once, with a :class:`HandlerContext`, and used by several
     threads at once.
