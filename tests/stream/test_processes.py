@@ -1,7 +1,6 @@
 """Several processes: killed, stopped, fenced, rebalanced."""
 
 import json
-import re
 import signal
 from collections import Counter
 
@@ -127,26 +126,6 @@ def test_both_group_protocols_do(stage, protocol):
     )
     assert (code, said["counts"]["ingested"]) == (0, 50)
     assert numbers(stage) == list(range(50))
-
-
-def test_who_joins_later_gets_its_share_of_the_source_and_not_only_of_retries(stage):
-    stage.create(partitions=4)
-    mine = {"group_protocol": "consumer", "partitions": 4}
-    # As many retry partitions as of the source: whoever counts the sum only moves the
-    # whole of one topic.
-    retries = {"delays": ["200ms"]}
-    stage.spawn(kafka=mine, retries=retries)
-    stage.wait(lambda: len(_source_partitions(stage, "assigned", 0)) == 4)
-    stage.spawn(kafka=mine, retries=retries)
-    stage.wait(lambda: "assigned" in _log(stage, 1))
-    stage.wait(lambda: len(_source_partitions(stage, "assigned", 1)) == 2)
-    assert len(_source_partitions(stage, "revoked", 0)) == 2
-
-
-def _source_partitions(stage, change, number):
-    lines = (line for line in _log(stage, number).splitlines() if f" {change} " in line)
-    name = re.escape(stage.source)
-    return {n for line in lines for n in re.findall(rf"{name}\[(\d+)\]", line)}
 
 
 def _log(stage, number):

@@ -115,9 +115,8 @@ class KafkaSettings(Section):
     )
     group_protocol: Literal["classic", "consumer"] = Field(
         "classic",
-        description="`consumer` is KIP-848: its session timeout is the broker's, and it"
-        " shares out each topic by itself. With `classic` an instance that joins later"
-        " may get retry partitions only, and be idle.",
+        description="`consumer` is KIP-848: its session timeout is the broker's, and of"
+        " several topics it shares out each by itself.",
     )
     create_topics: bool = Field(
         True, description="Create our own topics (events, retries, dead letters)."

@@ -14,6 +14,8 @@ from confluent_kafka import (
 
 from icat_stream.config import KafkaSettings
 
+from . import clients
+from .homes import Homes, name_of
 from .ledger import Ledger
 from .results import CONFIGURATION, UNAVAILABLE, Halt
 from .slots import Partition
@@ -36,7 +38,8 @@ _JOINED = (
 class Assignment:
     """Opens and closes partitions as the group decides.
 
-    All methods run in the poll thread.
+    The group shares out the source topics; retry partitions come and go with the
+    source partitions that they are at home with.  All methods run in the poll thread.
 
     Parameters
     ----------
@@ -49,10 +52,12 @@ class Assignment:
     group
         Consumer group.
     sources
-        Topics of the consumer; all others are retry topics.
+        Topics of the consumer.
     late
         Those of the sources that came while the loop waited for them: with
         ``kafka.start: latest``, nothing of them is skipped.
+    homes
+        Of the retry partitions.
     until_end
         Note where partitions end.
     budget
@@ -74,6 +79,7 @@ class Assignment:
         group: str,
         sources: list[str],
         late: Collection[str],
+        homes: Homes,
         until_end: bool,
         budget: float,
         opened: Callable[[Partition, int], None],
@@ -86,6 +92,7 @@ class Assignment:
         self._group = group
         self._sources = set(sources)
         self._late = frozenset(late)
+        self._homes = homes
         self._until_end = until_end
         self._budget = budget
         self._opened = opened
@@ -95,12 +102,12 @@ class Assignment:
         self._error: BaseException | None = None
         self.changed_at: float | None = None
 
-    def subscribe(self, topics: list[str]) -> None:
+    def subscribe(self) -> None:
         """Join the group."""
         if self._settings.start == "latest":
             self._begin_at_the_end()
         self._client.subscribe(
-            topics,
+            sorted(self._sources),
             on_assign=self._guarded(self._assigned),
             on_revoke=self._guarded(self._revoked),
             on_lost=self._guarded(self._lost),
@@ -175,6 +182,7 @@ class Assignment:
         if not given:
             self._ledger.set_metadata(client.consumer_group_metadata())
             return
+        given = self._with_retries(given)
         committed = self._committed(given, _COMMITTED_S)
         if committed is None:
             if not self._stopping():
@@ -192,6 +200,8 @@ class Assignment:
                 number=each.partition,
                 retry=each.topic not in self._sources,
                 position=max(0, each.offset),
+                committed=max(0, each.offset),
+                home=self._homes.get((each.topic, each.partition), ""),
             )
             if self._until_end:
                 _, partition.end = self._watermarks(each)
@@ -244,17 +254,28 @@ class Assignment:
 
     def _revoked(self, client: Consumer, taken: list[TopicPartition]) -> None:
         self.changed_at = time.monotonic()
+        taken = self._with_retries(taken)
         self.give_up(self._ours(taken), self._budget)
         client.incremental_unassign(taken)
         _log.info("%s: revoked %s", self._group, _names(taken))
 
     def _lost(self, client: Consumer, taken: list[TopicPartition]) -> None:
         self.changed_at = time.monotonic()
+        taken = self._with_retries(taken)
         partitions = self._ours(taken)
         self._ledger.close(partitions, now=True)
         self._paused -= set(partitions)
         client.incremental_unassign(taken)
         _log.warning("%s: lost %s", self._group, _names(taken))
+
+    def _with_retries(self, places: list[TopicPartition]) -> list[TopicPartition]:
+        """Return source partitions and the retry partitions that go with them."""
+        names = {name_of(place.topic, place.partition) for place in places}
+        return places + [
+            TopicPartition(topic, number)
+            for (topic, number), home in self._homes.items()
+            if home in names
+        ]
 
     def _ours(self, taken: list[TopicPartition]) -> list[Partition]:
         found = (self._ledger.find(each.topic, each.partition) for each in taken)
@@ -286,9 +307,10 @@ class Assignment:
 
     def _watermarks(self, place: TopicPartition) -> tuple[int, int]:
         end = time.monotonic() + _COMMITTED_S
+        client = self._client
         while True:
             try:
-                low, high = self._client.get_watermark_offsets(place, timeout=_CALL_S)
+                low, high = client.get_watermark_offsets(place, timeout=_CALL_S)
                 return int(low), int(high)
             except KafkaException as error:
                 if self._stopping():
@@ -299,6 +321,15 @@ class Assignment:
                         f"{place.topic}[{place.partition}]: Kafka does not tell where"
                         f" it ends: {error.args[0].str()}",
                     ) from None
+            finally:
+                if client is not self._client:
+                    client.close()
+            # What a client saw of a topic while a broker was away it keeps for
+            # minutes, and to look again is not allowed in a callback: ask with another.
+            time.sleep(_SLICE_S)
+            client = clients.consumer(
+                self._settings, self._group, until_end=False, member=False
+            )
 
     def _guarded(self, callback: Callable[..., None]) -> Callable[..., None]:
         def guarded(client: Consumer, places: list[TopicPartition]) -> None:

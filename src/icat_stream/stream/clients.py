@@ -29,7 +29,12 @@ _HARMLESS = ("is a producer property", "is a consumer property")
 
 
 def consumer(
-    settings: KafkaSettings, group: str, *, until_end: bool, member: bool = True
+    settings: KafkaSettings,
+    group: str,
+    *,
+    until_end: bool,
+    member: bool = True,
+    committed_only: bool = True,
 ) -> Consumer:
     """Return a consumer of a group.
 
@@ -43,6 +48,8 @@ def consumer(
         Report the ends of partitions.
     member
         Whether it will join the group.
+    committed_only
+        Wait for transactions that are under way.
     """
     options: dict[str, Any] = {
         **_RECOVERY,
@@ -55,8 +62,8 @@ def consumer(
         options["session.timeout.ms"] = _SESSION_MS
         options["heartbeat.interval.ms"] = _SESSION_MS // 4
     elif member:
-        # The broker's default evens out the sum of all topics: an instance's share may
-        # be retry partitions only, which are idle.
+        # The broker's default evens out the sum of all topics: of several source topics
+        # an instance might get those only that are idle.
         options["group.remote.assignor"] = "range"
     options |= _given(settings)
     options |= {
@@ -65,7 +72,7 @@ def consumer(
         "enable.auto.offset.store": False,
         # A lost offset must be seen; where a group begins is decided by us.
         "auto.offset.reset": "error",
-        "isolation.level": "read_committed",
+        "isolation.level": "read_committed" if committed_only else "read_uncommitted",
         "enable.partition.eof": until_end,
     }
     if member:

@@ -8,7 +8,7 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from confluent_kafka import Producer
+from confluent_kafka import Producer, TopicPartition
 
 from icat_stream import __version__
 from icat_stream.journal import Journal, JournalRow, RowKey
@@ -167,7 +167,7 @@ class Committer:
         tries = 0
         written: set[Slot] = set()
         alone: list[Output] = []
-        while batch.slots:
+        while batch.slots or batch.kept:
             try:
                 self._commit(batch, written, alone)
                 return
@@ -197,7 +197,7 @@ class Committer:
     def _commit(self, batch: Batch, written: set[Slot], alone: list[Output]) -> None:
         self.doing.begin("writes rows to the journal")
         rows = [] if self._journal is None else [self._row(s) for s in batch.slots]
-        if self._journal is not None:
+        if self._journal is not None and batch.slots:
             if self._unmarked:
                 unmarked = self._unmarked
                 if self._write(lambda journal: journal.committed(unmarked)):
@@ -212,7 +212,10 @@ class Committer:
                 written.update(batch.slots)
             fault_point("journalled")
         outputs = [output for slot in batch.slots for output in self._outputs.of(slot)]
-        offsets = {(p.topic, p.number): o for p, o in batch.offsets().items()}
+        positions = [
+            TopicPartition(p.topic, p.number, offset, metadata=p.home)
+            for p, offset in batch.offsets().items()
+        ]
         traces = (
             [s.finished.trace for s in batch.slots if s.finished and s.finished.trace]
             if self._tracing.is_on
@@ -221,11 +224,11 @@ class Committer:
         self.doing.begin("commits a transaction in Kafka")
         with self._tracing.transaction(traces, len(batch.slots)):
             began = time.monotonic()
-            self._transactor.commit(outputs, offsets, batch.metadata, alone=alone)
+            self._transactor.commit(outputs, positions, batch.metadata, alone=alone)
             self.transaction_seconds += time.monotonic() - began
             self.transactions += 1
         fault_point("committed")
-        self._done(batch.slots, rows)
+        self._done(batch.slots, rows, batch.kept)
 
     def _write(self, write: Callable[[Journal], None]) -> bool:
         """Write to the journal; return whether it was, where it may be left out."""
@@ -249,9 +252,14 @@ class Committer:
             return False
         return True
 
-    def _done(self, slots: list[Slot], rows: list[JournalRow]) -> None:
+    def _done(
+        self,
+        slots: list[Slot],
+        rows: list[JournalRow],
+        kept: Sequence[Partition] = (),
+    ) -> None:
         self.doing.begin("marks rows in the journal")
-        if self._journal is not None:
+        if self._journal is not None and slots:
             try:
                 self._write(lambda journal: journal.committed(rows))
             except SystemUnavailable as error:
@@ -259,7 +267,7 @@ class Committer:
                 self._unmarked = rows
                 self._unavailable(error)
             fault_point("marked")
-        self._ledger.committed(slots)
+        self._ledger.committed(slots, kept)
         for slot in slots:
             if slot.finished is not None:
                 self._tell(slot, slot.finished)

@@ -3,7 +3,7 @@
 import threading
 import time
 from collections.abc import Callable, Collection, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from icat_stream.records import Outcome, OutcomeKind
@@ -26,6 +26,9 @@ _LONGEST_HELD_S = 15.0
 # paused for that: what flows loses what was fetched ahead by a pause.
 _SHARES = 2
 _STILL_S = 1.0
+# Kafka forgets offsets of topics that the group has not subscribed to, days after they
+# were committed: what is idle is committed again.
+KEEP_S = 600.0
 
 
 @dataclass(slots=True)
@@ -39,14 +42,18 @@ class Batch:
     metadata
         Of the group, from before the slots were collected: if one of their
         partitions is somebody else's by now, the broker refuses the commit.
+    kept
+        Partitions whose offset is committed again, lest Kafka forget it.
     """
 
     slots: list[Slot]
     metadata: Any
+    kept: list[Partition] = field(default_factory=list)
 
     def offsets(self) -> dict[Partition, int]:
         """Return the next offset of each partition."""
-        return {slot.partition: slot.offset + 1 for slot in self.slots}
+        offsets = {partition: partition.committed for partition in self.kept}
+        return offsets | {slot.partition: slot.offset + 1 for slot in self.slots}
 
 
 class Ledger:
@@ -358,6 +365,7 @@ class Ledger:
                     if slot.partition.ownership is not Ownership.CLOSED
                 ],
                 self._metadata,
+                [p for p in batch.kept if p.ownership is not Ownership.CLOSED],
             )
 
     def wait_for_metadata(self, old: Any, seconds: float) -> None:
@@ -381,13 +389,24 @@ class Ledger:
             self._committed_wanted = False
             return self._committed_answer
 
-    def committed(self, slots: Iterable[Slot]) -> None:
-        """Forget records whose transaction is through."""
+    def committed(self, slots: Iterable[Slot], kept: Iterable[Partition] = ()) -> None:
+        """Forget records whose transaction is through.
+
+        Parameters
+        ----------
+        slots
+            The records.
+        kept
+            Partitions whose offset was committed again.
+        """
         now = time.monotonic()
         with self._lock:
+            for partition in kept:
+                partition.kept_at = now
             for slot in slots:
                 partition = slot.partition
-                partition.moved_at = now
+                partition.moved_at = partition.kept_at = now
+                partition.committed = slot.offset + 1
                 partition.committing -= 1
                 if slot.handed_out and partition.ownership is not Ownership.CLOSED:
                     partition.handed_out -= 1
@@ -421,10 +440,19 @@ class Ledger:
                         size += len(slot.record.value or b"")
                 partition.committing += len(taken)
                 slots += taken
-        if not slots:
+        kept = self._to_be_kept()
+        if not slots and not kept:
             return None
         self._metadata_used = True
-        return Batch(slots, self._metadata)
+        return Batch(slots, self._metadata, kept)
+
+    def _to_be_kept(self) -> list[Partition]:
+        long_ago = time.monotonic() - KEEP_S
+        return [
+            partition
+            for partition in self._partitions.values()
+            if partition.kept_at < long_ago and partition.ownership is Ownership.OPEN
+        ]
 
     def _moving(self) -> Callable[[Slot], bool]:
         """Return what tells whether records of a record's key are moving."""

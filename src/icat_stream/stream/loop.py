@@ -16,7 +16,7 @@ from icat_stream.config import Settings
 from icat_stream.journal import Journal
 from icat_stream.records import Coordinates, LoginRefused, Outcome, OutcomeKind
 
-from . import clients, topics
+from . import clients, homes, topics
 from .assignment import Assignment, out_of_range
 from .assistant import Assistant, refusal
 from .calling import Caller, HangingError
@@ -24,6 +24,7 @@ from .committer import Committer, OnOutcome, shared_identity
 from .consumer import Consumer, Journalled, LaneScoped, Secretive
 from .counting import Counts
 from .handling import Handling
+from .homes import Homes
 from .lanes import Lanes
 from .ledger import Ledger
 from .outputs import Outputs
@@ -188,8 +189,13 @@ class Loop:
         )
         try:
             partitions = self._topics(client)
-            if partitions is not None:
-                self._consume(client, partitions)
+            if partitions is None:
+                return
+            places = homes.read(
+                self._settings, self.name, partitions, self._is_stopping
+            )
+            if places is not None:
+                self._consume(client, partitions, places)
         finally:
             self._close(client)
 
@@ -221,7 +227,9 @@ class Loop:
                 return found
         return None
 
-    def _consume(self, client: KafkaConsumer, partitions: Mapping[str, int]) -> None:
+    def _consume(
+        self, client: KafkaConsumer, partitions: Mapping[str, int], places: Homes
+    ) -> None:
         settings = self._settings
         retries = topics.retry_topics(settings, self.name)
         ledger = self._ledger = Ledger(settings.limits.in_flight, self._own.lanes)
@@ -284,6 +292,7 @@ class Loop:
             group=self._group,
             sources=self._own.topics,
             late=self._late,
+            homes=places,
             until_end=self._until_end,
             budget=settings.limits.stop,
             opened=lambda p, offset: committer.settle(p.topic, p.number, offset),
@@ -294,7 +303,7 @@ class Loop:
         committer.start()
         lanes.start()
         assistant.start()
-        assignment.subscribe([*self._own.topics, *retries])
+        assignment.subscribe()
         try:
             while not self._stopping and not self._is_at_end():
                 self._turn(client)

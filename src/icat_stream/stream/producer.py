@@ -2,7 +2,7 @@
 
 import logging
 import time
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Sequence
 from typing import Any, NoReturn
 
 from confluent_kafka import (
@@ -155,7 +155,7 @@ class Transactor:
     def commit(
         self,
         outputs: Sequence[Output],
-        offsets: Mapping[tuple[str, int], int],
+        positions: Sequence[TopicPartition],
         metadata: Any,
         *,
         alone: Collection[Output] = (),
@@ -166,8 +166,8 @@ class Transactor:
         ----------
         outputs
             To be produced.
-        offsets
-            Next offset by topic and partition; empty for a tool without a group.
+        positions
+            Next offsets; none for a tool without a group.
         metadata
             Of the group.
         alone
@@ -186,7 +186,6 @@ class Transactor:
         """
         producer = self._producer
         self._failures.clear()
-        positions = [TopicPartition(t, p, offset) for (t, p), offset in offsets.items()]
         try:
             fault_point("begin")
             producer.begin_transaction()
@@ -196,7 +195,7 @@ class Transactor:
                 self._again(
                     _OFFSETS_S,
                     lambda s: producer.send_offsets_to_transaction(
-                        positions, metadata, s
+                        list(positions), metadata, s
                     ),
                 )
             fault_point("offsets")

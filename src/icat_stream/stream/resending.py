@@ -211,7 +211,7 @@ class Sender:
         while left:
             outputs = [output for item in left.values() for output in item]
             try:
-                self._transactor.commit(outputs, {}, None, alone=alone)
+                self._transactor.commit(outputs, (), None, alone=alone)
                 break
             except TooLarge as error:
                 alone = list(error.outputs)

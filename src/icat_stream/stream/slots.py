@@ -68,6 +68,10 @@ class Partition:
         Whether it belongs to a retry topic.
     position
         Next offset to be read.
+    committed
+        What Kafka has, or where it begins without.
+    home
+        Of one of a retry topic: the source partition that it goes with.
     end
         Where a run until the end stops, ``None`` for never.
     """
@@ -76,6 +80,8 @@ class Partition:
     number: int
     retry: bool
     position: int
+    committed: int = 0
+    home: str = ""
     end: int | None = None
     reached: bool = False
     ownership: Ownership = Ownership.OPEN
@@ -85,6 +91,8 @@ class Partition:
     committing: int = 0
     waiting: int = 0
     moved_at: float = 0.0
+    # When Kafka was last told; at an assignment it is told at once.
+    kept_at: float = float("-inf")
     # Keys by the origins of those that were sent to the tail and not read again.
     moving: dict[Coordinates, str] = field(default_factory=dict)
 
