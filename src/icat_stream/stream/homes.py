@@ -34,6 +34,9 @@ Homes = Mapping[tuple[str, int], str]
 """Names of source partitions by retry topic and partition."""
 
 _CALL_S = 5.0
+# Longer than a member may hold up a rebalance: max.poll.interval.ms is 300 s.
+_KAFKA_S = 330.0
+# Members with an instance id stay for their session timeout after they have ended.
 _PATIENCE_S = 60.0
 _BETWEEN_S = 0.5
 # Only then no assignment is told.
@@ -143,8 +146,9 @@ def _only_shares_sources(
 ) -> bool:
     """Wait until nobody is given retry partitions by the group; ``False``: stopping."""
     trouble = ""
+    until: float | None = None
     admin = AdminClient({**settings.kafka.client_options(), "log_level": 0})
-    for number in _tries(stopping):
+    for _ in _tries(stopping):
         try:
             future = admin.describe_consumer_groups([group], request_timeout=_CALL_S)
             told = future[group].result(2 * _CALL_S)
@@ -173,15 +177,18 @@ def _only_shares_sources(
             f" {', '.join(sorted(hosts))}: stop all instances of the old version,"
             " then start the new one"
         )
-        if not number:
+        if until is None:
+            until = time.monotonic() + _PATIENCE_S
             _log.warning("%s: %s; waiting", group, trouble)
+        elif time.monotonic() > until:
+            raise Halt(CONFIGURATION, f"group {group}: {trouble}")
     if stopping():
         return False
-    raise Halt(CONFIGURATION, f"group {group}: {trouble}")
+    raise Halt(UNAVAILABLE, f"group {group}: {trouble}")
 
 
 def _tries(stopping: Callable[[], bool]) -> Iterator[int]:
-    end = time.monotonic() + _PATIENCE_S
+    end = time.monotonic() + _KAFKA_S
     number = 0
     while not stopping():
         yield number
