@@ -51,6 +51,30 @@ def test_a_write_without_an_answer_is_read_back(
     assert names == (["before", "run 7"] if prepared else ["run 7"])
 
 
+@pytest.mark.parametrize("kind", ["exists", "exists_after"])
+@pytest.mark.parametrize("prepared", [False, True], ids=["sample", "dataset"])
+def test_what_is_said_to_exist_and_is_not_found_is_tried_again(
+    lane: Lane,
+    client: Any,
+    investigation: InvestigationKey,
+    faulty: Server,
+    kind: str,
+    prepared: bool,
+) -> None:
+    if prepared:
+        lane.apply(plan(full(investigation, name="before")))
+    faulty.fault(kind, match="create", count=None)
+    if kind == "exists":
+        with pytest.raises(TransientFailure, match="something else"):
+            lane.apply(plan(full(investigation)))
+        faulty.fault("clear")
+    # What was written nevertheless looks as if somebody else had been quicker.
+    lane.apply(plan(full(investigation)))
+    assert lane.apply(plan(full(investigation))).kind is OutcomeKind.UNCHANGED
+    names = [dataset.name for dataset in held(client, investigation)]
+    assert names == (["before", "run 7"] if prepared else ["run 7"])
+
+
 def test_a_completion_without_an_answer_is_read_back(
     lane: Lane, client: Any, investigation: InvestigationKey, faulty: Server
 ) -> None:

@@ -48,6 +48,7 @@ def test_users_lose_no_row_while_files_go_on(facility, client, start, tmp_path):
         name,
         kafka={"group_id": name},
         journal={"url": f"sqlite:///{name}.db", "required": False},
+        events={"topic": f"{name}.events"},
         consumers={
             "users": {"handler": "users", "topics": [topics["users"]]},
             "files": {"handler": "file_written", "topics": [topics["filewriter"]]},

@@ -7,7 +7,8 @@ from faults.soak import soak
 
 @pytest.mark.kafka
 @pytest.mark.slow
-@pytest.mark.timeout(600)
+@pytest.mark.timeout(900)
 def test_nothing_is_lost_or_done_twice(tmp_path):
-    wrong = soak(tmp_path, kills=12, minutes=0.5, rate=5, size=2, seed=5)
+    # On a busy machine there is less of it.
+    wrong, _ = soak(tmp_path, kills=25, minutes=2, rate=10, size=2, seed=5)
     assert wrong == []

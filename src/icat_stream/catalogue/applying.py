@@ -168,7 +168,8 @@ class Application:
                 " there (yet) when read back"
             ) from unknown
         if exists is not None:
-            raise Rejection(
+            # It may have seen another's transaction, which was undone since.
+            raise TransientFailure(
                 f"{doing}: ICAT says {exists.message.strip()!r}, but nothing of"
                 " exactly that name is found: does it differ in case or in blanks at"
                 " its end, or may our account not read it?"

@@ -119,7 +119,8 @@ class Growth:
                 " there (yet) when read back"
             ) from unknown
         if overtaken is not None and overtaken.kind == "OBJECT_ALREADY_EXISTS":
-            raise Rejection(
+            # It may have seen another's transaction, which was undone since.
+            raise TransientFailure(
                 f"{doing}: ICAT says {overtaken.message.strip()!r}, but nothing of"
                 " exactly that name is found: does it differ in case or in blanks at"
                 " its end, or may our account not read it?"

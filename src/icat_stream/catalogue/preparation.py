@@ -3,7 +3,12 @@
 import logging
 from collections.abc import Sequence
 
-from icat_stream.records import Rejection, parameter_label
+from icat_stream.records import (
+    Failure,
+    Rejection,
+    TransientFailure,
+    parameter_label,
+)
 
 from .faults import IcatFault, ResultUnknown
 from .query import quote, select, shorten
@@ -68,7 +73,7 @@ class Preparation:
                 self._taken.add(what)
             self._references.forget(wanted.entity)
 
-    def _misspelt(self, wanted: Prerequisite, key: str, fault: IcatFault) -> Rejection:
+    def _misspelt(self, wanted: Prerequisite, key: str, fault: IcatFault) -> Failure:
         alike = f"o.name = {quote(key)}"
         query = select(wanted.entity, alike, then="LIMIT 0, 5")
         rows = entities(self._session.search(query, wanted.entity))
@@ -79,9 +84,12 @@ class Preparation:
             for row in rows
         }
         there = ", ".join(shorten(name) for name in sorted(names - {wanted.name}))
+        what = f"{wanted.entity} {shorten(wanted.name)} is not in the catalogue, but"
+        says = f"{what} ICAT says {fault.message.strip()!r}"
+        if not there:
+            # It may have seen another's transaction, which was undone since.
+            return TransientFailure(f"{says}, and has nothing that we see")
         return Rejection(
-            f"{wanted.entity} {shorten(wanted.name)} is not in the catalogue, but ICAT"
-            f" says {fault.message.strip()!r} and has {there or 'nothing that we see'}:"
-            " to its database the names are equal (case, blanks at the end). Use the"
-            " one that is there, or rename it"
+            f"{says} and has {there}: to its database the names are equal (case, blanks"
+            " at the end). Use the one that is there, or rename it"
         )

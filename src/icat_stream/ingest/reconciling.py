@@ -137,22 +137,32 @@ class Reconciliation:
 
     def _read_files(self) -> None:
         count = 0
-        wanted = self._wanted
-        for folder in outermost(self._folders()):
-            for page in self._line.files.walk(folder):
-                for reason in page.unusable:
-                    self._unusable.append(
-                        Finding(kind="unusable", what=page.path, text=reason)
-                    )
-                for name, size, mtime in page.files:
-                    if not name.endswith(wanted.suffixes or ""):
-                        continue
-                    location = self._places.location(f"{page.path}/{name}")
-                    self._comparison.add_file(location, size, mtime // 10**9)
-                    count += 1
-                    if count % _TICK == 0:
-                        self._progress("files", count)
+        for location, size, seconds in self._found():
+            self._comparison.add_file(location, size, seconds)
+            count += 1
+            if count % _TICK == 0:
+                self._progress("files", count)
         self._progress("files", count)
+
+    def _found(self) -> Iterator[tuple[str, int, int]]:
+        """Yield location, size and time of the files on disk."""
+        for folder in outermost(self._folders()):
+            try:
+                for page in self._line.files.walk(folder):
+                    for reason in page.unusable:
+                        self._is_unusable(page.path, reason)
+                    for name, size, mtime in page.files:
+                        if name.endswith(self._wanted.suffixes or ""):
+                            location = self._places.location(f"{page.path}/{name}")
+                            yield location, size, mtime // 10**9
+            except Rejection as error:
+                if self._wanted.investigation is None:
+                    raise
+                # The catalogue led us there: whoever wrote it may name any folder.
+                self._is_unusable(folder, error.reason)
+
+    def _is_unusable(self, path: str, reason: str) -> None:
+        self._unusable.append(Finding(kind="unusable", what=path, text=reason))
 
     def _folders(self) -> Iterable[str]:
         if self._wanted.folder is not None:
