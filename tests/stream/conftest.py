@@ -90,6 +90,8 @@ class Stage:
         if transactional:
             producer.init_transactions(PATIENCE)
             producer.begin_transaction()
+        # What is produced while a topic is looked up comes after what follows it.
+        producer.list_topics(topic or self.source, timeout=PATIENCE)
         for message in messages:
             raw = isinstance(message, bytes)
             producer.produce(

@@ -3,6 +3,7 @@
 import logging
 import time
 from collections.abc import Callable, Collection, Sequence
+from functools import partial
 from typing import Any, NoReturn
 
 from confluent_kafka import (
@@ -108,6 +109,7 @@ class Transactor:
         self._caller: Caller | None = None
         self._failures: list[tuple[KafkaError, Message]] = []
         self._is_watching = False
+        self._known: set[str] = set()
 
     def connect(self) -> None:
         """Make a new producer; this decides what an earlier one left undecided.
@@ -125,6 +127,7 @@ class Transactor:
         """
         self.close()
         self._failures.clear()
+        self._known.clear()
         said = 0.0
         producer = self._create()
         self._caller = Caller("transactions")
@@ -187,6 +190,7 @@ class Transactor:
         producer = self._producer
         self._failures.clear()
         try:
+            self._look_up({output.topic for output in outputs} - self._known)
             fault_point("begin")
             producer.begin_transaction()
             self._produce(outputs, alone)
@@ -209,6 +213,17 @@ class Transactor:
             reason = cause.args[0] if isinstance(cause, KafkaException) else None
             fenced = reason is not None and reason.code() in _FENCED
             raise Lost(f"{cause or error}", fenced=fenced) from error
+
+    def _look_up(self, topics: set[str]) -> None:
+        """Learn a topic's partitions before anything is produced to it.
+
+        librdkafka keeps aside what is produced to a topic that it does not know yet;
+        what is produced when it has just learnt of it would go before that.
+        """
+        producer = self._producer
+        for topic in topics:
+            self._again(_OFFSETS_S, partial(_ask, producer, topic))
+        self._known |= topics
 
     def _produce(self, outputs: Sequence[Output], alone: Collection[Output]) -> None:
         produce = self._producer.produce
@@ -314,6 +329,10 @@ class Transactor:
         except KafkaException as error:
             reason: KafkaError = error.args[0]
             raise Lost(reason.str(), fenced=reason.code() in _FENCED) from None
+
+
+def _ask(producer: Producer, topic: str, seconds: float) -> None:
+    producer.list_topics(topic, timeout=seconds)
 
 
 def _matching(refused: Sequence[Message], outputs: Sequence[Output]) -> list[Output]:
