@@ -1,6 +1,13 @@
 """Messages that the journal knows are handled again."""
 
+import json
+import os
+import signal
+import subprocess
+import sys
+from collections import Counter
 from contextlib import closing
+from pathlib import Path
 
 import pytest
 import scripted
@@ -11,6 +18,25 @@ from icat_stream.journal import Search, reading
 from icat_stream.records import Coordinates, OutcomeKind
 
 pytestmark = pytest.mark.kafka
+
+
+# The tool in a process of its own, to be killed.
+PERSON = """
+import json, sys
+from contextlib import closing
+from pathlib import Path
+sys.path.insert(0, sys.argv[1])
+import scripted
+from icat_stream.config import Settings
+from icat_stream.ingest.reingest import Reingest, again
+from icat_stream.journal import Search, reading
+settings = Settings(**json.loads(sys.argv[2]))
+consumer = lambda name: scripted.Scripted(Path(sys.argv[3]))
+with reading(settings.journal) as journal, closing(Reingest(
+    settings, journal, consumer_of=consumer, on_done=print, on_problem=print
+)) as tool:
+    tool.run(again(journal, Search(since=0)))
+"""
 
 
 def message(name, do="ok", **more):
@@ -57,7 +83,7 @@ def desk(stage):
     return Desk(stage)
 
 
-def test_what_was_rejected_is_handled_again_and_its_way_is_one(desk, stage):
+def test_what_was_rejected_is_handled_handledand_its_way_is_one(desk, stage):
     stage.send(message("a", "reject ok"), message("b"), message("c", "reject"))
     stage.run()
     desk.send(outcomes=["rejected"])
@@ -83,6 +109,36 @@ def test_all_that_match_are_sent_but_not_what_waits(desk, stage):
     assert all(desk.way(n) == ["ingested"] * 2 for n in range(30))
     desk.send(outcomes=["deferred"])
     assert desk.sent == 31
+
+
+@pytest.mark.parametrize("step", ["begin", "produced", "offsets"])
+def test_a_person_who_is_killed_begins_handledand_nothing_is_left_out(stage, step):
+    """Of 600 messages 500 are in the first transaction; the second one is not made."""
+    stage.create(1)
+    names = [f"m{n}" for n in range(600)]
+    stage.send(*(message(name) for name in names))
+    stage.run()
+    command = [sys.executable, "-c", PERSON, str(Path(__file__).parent)]
+    command += [json.dumps(stage.settings()), str(stage.folder)]
+
+    def sent():
+        records = stage.read(f"{stage.group}.retry.0")
+        return Counter(json.loads(record.value())["id"] for record in records)
+
+    killed = subprocess.run(
+        command, env={**os.environ, "ICAT_STREAM_FAULT": f"{step}:2"}, check=False
+    )
+    assert killed.returncode == -signal.SIGKILL
+    first = sent()
+    assert set(first.values()) == {1}
+    assert len(first) == 500
+    subprocess.run(command, check=True)
+    assert sent() == first + Counter(names)
+    stage.run()
+    handled = stage.rows("topic <> origin_topic")
+    assert Counter(row["origin_offset"] for row in handled).total() == 1100
+    assert len({row["origin_offset"] for row in handled}) == 600
+    assert {row["outcome"] for row in handled} == {"ingested"}
 
 
 def test_one_message_is_named_by_any_of_its_places(desk, stage):
