@@ -2,14 +2,15 @@
 
 import resource
 import sqlite3
-from contextlib import closing, contextmanager
+from contextlib import closing
 
 import pytest
-from sqlalchemy import create_engine, text
+from sqlalchemy import text
 
 from icat_stream.config import JournalSettings
 from icat_stream.journal import Journal, copying, engines
 from icat_stream.records import SystemUnavailable
+from plugins.postgres import do, superuser
 
 from .test_journal import row, stored
 
@@ -20,22 +21,6 @@ def opened(url, **settings):
     journal = Journal(JournalSettings(url=url, **settings))
     journal.create()
     return journal
-
-
-@contextmanager
-def superuser(url):
-    engine = create_engine(url.replace("postgresql://", "postgresql+psycopg://"))
-    try:
-        with engine.connect() as connection:
-            yield connection
-    finally:
-        engine.dispose()
-
-
-def do(url, *statements):
-    with superuser(url) as connection, connection.begin():
-        for statement in statements:
-            connection.execute(text(statement))
 
 
 def fails(journal, reason, offset=1):

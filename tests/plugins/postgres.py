@@ -1,14 +1,33 @@
 """A real PostgreSQL for the tests, one a session."""
 
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
 import pytest
-from sqlalchemy import create_engine, text
+from sqlalchemy import Connection, create_engine, text
 
 from .proxy import Proxy
+
+
+@contextmanager
+def superuser(url: str) -> Iterator[Connection]:
+    """A connection that is not the journal's."""
+    engine = create_engine(url.replace("postgresql://", "postgresql+psycopg://"))
+    try:
+        with engine.connect() as connection:
+            yield connection
+    finally:
+        engine.dispose()
+
+
+def do(url: str, *statements: str) -> None:
+    """Execute statements in a transaction."""
+    with superuser(url) as connection, connection.begin():
+        for statement in statements:
+            connection.execute(text(statement))
 
 
 @pytest.fixture(scope="session")
@@ -29,11 +48,7 @@ def postgres(postgres_server: Any) -> str:
 @pytest.fixture
 def empty_postgres(postgres: str) -> str:
     """The same, with nothing in it."""
-    engine = create_engine(postgres.replace("postgresql://", "postgresql+psycopg://"))
-    with engine.begin() as connection:
-        connection.execute(text("DROP SCHEMA public CASCADE"))
-        connection.execute(text("CREATE SCHEMA public"))
-    engine.dispose()
+    do(postgres, "DROP SCHEMA public CASCADE", "CREATE SCHEMA public")
     return postgres
 
 

@@ -1,9 +1,11 @@
 """What a loop does while the PostgreSQL of its journal has a bad day."""
 
-from contextlib import closing, contextmanager
+from contextlib import closing
 
 import pytest
-from sqlalchemy import create_engine, text
+from sqlalchemy import text
+
+from plugins.postgres import do, superuser
 
 pytestmark = [pytest.mark.kafka, pytest.mark.postgres]
 
@@ -13,24 +15,8 @@ OTHERS = (
 )
 
 
-@contextmanager
-def connected(url):
-    engine = create_engine(url.replace("postgresql://", "postgresql+psycopg://"))
-    try:
-        with engine.connect() as connection:
-            yield connection
-    finally:
-        engine.dispose()
-
-
-def do(url, *statements):
-    with connected(url) as connection, connection.begin():
-        for statement in statements:
-            connection.execute(text(statement))
-
-
 def rows(url):
-    with connected(url) as connection:
+    with superuser(url) as connection:
         asked = 'SELECT "offset", state FROM outcomes ORDER BY "partition", "offset"'
         return [tuple(row) for row in connection.execute(text(asked))]
 
@@ -43,7 +29,7 @@ def test_a_table_that_is_locked_holds_it_up_for_so_long(stage, empty_postgres):
     stage.create(1)
     journal = {"url": empty_postgres, "timeout": "1s"}
     loop = stage.start(journal=journal)
-    with connected(empty_postgres) as connection, closing(connection.begin()):
+    with superuser(empty_postgres) as connection, closing(connection.begin()):
         connection.execute(text("LOCK TABLE outcomes"))
         stage.send(message(1))
         stage.wait(lambda: "lock timeout" in loop.status().down.get("journal", ""))
