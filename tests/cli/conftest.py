@@ -118,6 +118,17 @@ class Facility:
         consumer.close()
         return found
 
+    def told(self, dataset) -> list[tuple[dict[str, Any], dict[str, bytes]]]:
+        """Read the events of one dataset: body, headers.
+
+        The topic is shared with other tests, whose events may be of users.
+        """
+        return [
+            (body, headers)
+            for _, body, headers in self.events()
+            if body["kind"] == "dataset" and body["dataset"]["id"] == dataset.id
+        ]
+
 
 @pytest.fixture(scope="session")
 def facility(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Facility]:

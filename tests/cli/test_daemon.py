@@ -50,11 +50,7 @@ def test_trace_from_record_to_event(facility, run):
     done = run(COMMAND, "-c", config, "--until-end", "--output", "json")
     assert done.code == 0, done.err
     (dataset,) = facility.datasets(file)
-    headers = next(
-        headers
-        for _, body, headers in facility.events()
-        if body["dataset"]["id"] == dataset.id
-    )
+    ((_, headers),) = facility.told(dataset)
     trace = headers["traceparent"].decode().split("-")[1]
     spans = [json.loads(line) for line in done.err.splitlines() if line.startswith("{")]
     names = {s["name"] for s in spans if s["context"]["trace_id"] == f"0x{trace}"}

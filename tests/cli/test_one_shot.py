@@ -24,10 +24,8 @@ def test_ingested_then_unchanged(facility, run):
     (dataset,) = facility.datasets(file)
     assert len(dataset.parameters) >= 8
     assert dataset.datafiles[0].fileSize == file.path.stat().st_size
-    told = [
-        body for _, body, _ in facility.events() if body["dataset"]["id"] == dataset.id
-    ]
-    assert [body["outcome"] for body in told] == ["ingested", "unchanged"]
+    told = facility.told(dataset)
+    assert [body["outcome"] for body, _ in told] == ["ingested", "unchanged"]
 
 
 def test_no_event(facility, run):
@@ -35,7 +33,7 @@ def test_no_event(facility, run):
     done = run(COMMAND, "-c", facility.config, "--file", file.path, "--no-event")
     assert done.code == 0
     (dataset,) = facility.datasets(file)
-    assert dataset.id not in [b["dataset"]["id"] for _, b, _ in facility.events()]
+    assert facility.told(dataset) == []
 
 
 def test_dry_run_writes_nothing_nowhere(facility, run):
