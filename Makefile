@@ -18,6 +18,8 @@ $(STAMP): requirements/dev.txt pyproject.toml
 	$(BIN)/python -m pip install --quiet --upgrade pip
 	$(BIN)/python -m pip install --quiet -r requirements/dev.txt
 	$(BIN)/python -m pip install --quiet --no-deps -e .
+	# As in an installed package: no start compiles, even where Python may not write.
+	$(BIN)/python -m compileall -q src
 	@touch $@
 
 demo: $(STAMP)  ## from announcement to catalogue on the embedded facility (KAFKA=java: a real broker)

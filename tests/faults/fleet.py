@@ -18,8 +18,8 @@ STEPS = (
     *("handled", "pending", "journalled", "begin", "produced", "offsets"),
     *("committed", "marked"),
 )
-# Longer than the session's timeout of 6 s: its partitions are somebody else's by then.
-FROZEN_S = 8.0
+# Longer than the session's timeout of 2 s: its partitions are somebody else's by then.
+FROZEN_S = 5.0
 _RECORDS = re.compile(r"^icat_stream_records_total\{.*\} (\d+)", re.MULTILINE)
 
 
@@ -68,6 +68,7 @@ class Fleet:
     def start(self, place: str, **environment: str) -> subprocess.Popen[str]:
         """Start an instance."""
         return self._facility.start(
+            log=f"{place}.log",
             ICAT_STREAM_KAFKA__INSTANCE_ID=place,
             PYTHONFAULTHANDLER="1",
             **environment,

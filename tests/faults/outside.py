@@ -72,15 +72,17 @@ class Facility:
             timeout=300,
         )
 
-    def start(self, *options: str, **environment: str) -> subprocess.Popen[str]:
-        """Start a daemon."""
-        with (self.folder / "daemon.log").open("a") as log:
+    def start(
+        self, *options: str, log: str = "daemon.log", **environment: str
+    ) -> subprocess.Popen[str]:
+        """Start a daemon that writes to a log in the facility's folder."""
+        with (self.folder / log).open("a") as errors:
             daemon = subprocess.Popen(
                 [*BOUND, BIN / "icat_ingestor", "-c", self.config, *options],
                 stdout=subprocess.PIPE
                 if "--until-end" in options
                 else subprocess.DEVNULL,
-                stderr=log,
+                stderr=errors,
                 text=True,
                 env={**os.environ, **environment},
             )
