@@ -30,6 +30,8 @@ class Instance:
     process: subprocess.Popen[str]
     step: str
     health: str
+    # Its health was asked for, with success: it ends in order from then on.
+    listens: bool = False
     # When it was seen to have committed something, by its own metrics.
     worked: float | None = None
     patience: float = 0.0
@@ -128,6 +130,7 @@ class Fleet:
             except OSError:
                 # It does not listen yet, or is busy dying.
                 return
+            instance.listens = True
             if any(int(count) for count in _RECORDS.findall(page)):
                 instance.worked = now
 
@@ -142,6 +145,17 @@ class Fleet:
             self.kills[f"at {instance.step}"] += 1
         else:
             self.idle_kills += 1
+
+    @property
+    def complete(self) -> bool:
+        """Whether all run, thawed and far enough to be stopped in order."""
+        return all(
+            instance is not None
+            and instance.alive
+            and instance.frozen is None
+            and instance.listens
+            for instance in self.places.values()
+        )
 
     def anybody(self, *, worked: bool = False) -> Instance | None:
         """Return one of those that run."""

@@ -32,6 +32,7 @@ DRAIN_S = 900.0
 # After this all sessions of those that were killed have expired, and the living ones
 # have new ones, which they have to end.
 RENEW_S = 3.0
+START_S = 60.0
 DISORDER = "an instance did not stop in order"
 # With Kafka's shortest session by default, 6 s, most of the time is spent on waiting
 # for who is dead.
@@ -92,8 +93,10 @@ def _soak(
         _disturb(fleet, disturber, writer, kills, begun + minutes * 60, seed)
         disturber.end()
         facility.icat_fault("expire_sessions")
-        end = time.monotonic() + RENEW_S
-        while time.monotonic() < end or any(i is None for i in fleet.places.values()):
+        begun_again = time.monotonic()
+        while (now := time.monotonic() - begun_again) < RENEW_S or (
+            now < START_S and not fleet.complete
+        ):
             fleet.turn(kill=False)
             time.sleep(0.1)
     finally:

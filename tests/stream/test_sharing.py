@@ -3,10 +3,9 @@
 import json
 import re
 import signal
-import threading
 import time
 from collections import Counter
-from contextlib import closing, contextmanager
+from contextlib import closing
 
 import pytest
 from confluent_kafka import Consumer, TopicPartition
@@ -138,27 +137,6 @@ def test_a_home_that_is_not_noted_follows_from_the_numbers():
     assert list(homes(sources, noted).values()) == ["b[0]", "a[1]", "b[0]", "a[0]"]
 
 
-def test_an_earlier_version_in_the_group_is_named_instead_of_shared_with(
-    stage, monkeypatch
-):
-    monkeypatch.setattr("icat_stream.stream.homes._PATIENCE_S", 1.0)
-    stage.create(partitions=1)
-    assert stage.run().exit_code == 0
-    retries = [f"{stage.group}.retry.{n}" for n in range(2)]
-    with earlier(stage, [stage.source, *retries]):
-        result = stage.run()
-    assert result.exit_code == 2
-    assert "earlier version" in result.reason
-    assert "stop all" in result.reason
-    # It waits for those that are about to leave.
-    monkeypatch.setattr("icat_stream.stream.homes._PATIENCE_S", 60.0)
-    stage.send(message(1))
-    with earlier(stage, [stage.source, *retries]):
-        loop = stage.start()
-    stage.wait(lambda: stage.events() == ["1"])
-    assert stage.stop(loop).exit_code == 0
-
-
 @pytest.fixture
 def forgetful(stage, tmp_path):
     """The stage with a broker that keeps offsets for a minute."""
@@ -198,39 +176,6 @@ def test_what_is_idle_keeps_its_offset_though_kafka_forgets(forgetful, monkeypat
     assert stage.stop(loop).exit_code == 0
     assert sum(stage.run(**settings).counts.values()) == 0
     assert stage.events() == ["1"]
-
-
-@contextmanager
-def earlier(stage, topics):
-    """A member that shares out retry topics, as earlier versions did, leaving late."""
-    client = Consumer(
-        {
-            "bootstrap.servers": stage.broker.bootstrap,
-            "log_level": 0,
-            "group.id": stage.group,
-            "partition.assignment.strategy": "cooperative-sticky",
-            "enable.auto.commit": False,
-            "auto.offset.reset": "error",
-        }
-    )
-    client.subscribe(topics)
-    stage.wait(lambda: client.poll(0.1) or client.assignment())
-    over = threading.Event()
-
-    def run():
-        while not over.is_set():
-            client.poll(0.1)
-        client.close()
-
-    thread = threading.Thread(target=run)
-    thread.start()
-    try:
-        yield
-    finally:
-        late = threading.Timer(2.0, over.set)
-        late.start()
-        late.join()
-        thread.join()
 
 
 def homes_in(stage, retry):

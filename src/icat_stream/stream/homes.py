@@ -9,26 +9,15 @@ gets more partitions.  So a home is noted with each committed offset of the retr
 partition, as its metadata, and stays; only without a note it follows from the numbers.
 """
 
-import concurrent.futures
-import logging
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 
-from confluent_kafka import (
-    Consumer,
-    ConsumerGroupState,
-    KafkaError,
-    KafkaException,
-    TopicPartition,
-)
-from confluent_kafka.admin import AdminClient
+from confluent_kafka import Consumer, KafkaException, TopicPartition
 
 from icat_stream.config import Settings
 
 from . import clients, topics
-from .results import CONFIGURATION, UNAVAILABLE, Halt
-
-_log = logging.getLogger(__name__)
+from .results import UNAVAILABLE, Halt
 
 Homes = Mapping[tuple[str, int], str]
 """Names of source partitions by retry topic and partition."""
@@ -36,14 +25,7 @@ Homes = Mapping[tuple[str, int], str]
 _CALL_S = 5.0
 # Longer than a member may hold up a rebalance: max.poll.interval.ms is 300 s.
 _KAFKA_S = 330.0
-# Members with an instance id stay for their session timeout after they have ended.
-_PATIENCE_S = 60.0
 _BETWEEN_S = 0.5
-# Only then no assignment is told.
-_MOVING = (
-    ConsumerGroupState.PREPARING_REBALANCING,
-    ConsumerGroupState.COMPLETING_REBALANCING,
-)
 
 
 def name_of(topic: str, number: int) -> str:
@@ -73,12 +55,10 @@ def read(
     Raises
     ------
     Halt
-        Kafka does not tell, or the group has members that share out retry topics.
+        Kafka does not tell.
     """
     group = topics.group_of(settings, name)
     retries = topics.retry_topics(settings, name)
-    if not _only_shares_sources(settings, group, retries, stopping):
-        return None
     places = [
         TopicPartition(topic, number)
         for topic in retries
@@ -139,52 +119,6 @@ def _noted(
     raise Halt(
         UNAVAILABLE, f"{group}: Kafka does not tell the committed offsets: {reason}"
     )
-
-
-def _only_shares_sources(
-    settings: Settings, group: str, retries: list[str], stopping: Callable[[], bool]
-) -> bool:
-    """Wait until nobody is given retry partitions by the group; ``False``: stopping."""
-    trouble = ""
-    until: float | None = None
-    admin = AdminClient({**settings.kafka.client_options(), "log_level": 0})
-    for _ in _tries(stopping):
-        try:
-            future = admin.describe_consumer_groups([group], request_timeout=_CALL_S)
-            told = future[group].result(2 * _CALL_S)
-        except KafkaException as error:
-            if error.args[0].code() == KafkaError._UNSUPPORTED_FEATURE:  # noqa: SLF001
-                # Only the broker for demonstrations: it has one instance.
-                return True
-            trouble = f"Kafka does not tell its members: {error.args[0].str()}"
-            continue
-        except concurrent.futures.TimeoutError:
-            trouble = "Kafka does not tell its members"
-            continue
-        if told.state in _MOVING:
-            trouble = "its members do not come to rest"
-            continue
-        hosts = {
-            member.host
-            for member in told.members
-            for place in member.assignment.topic_partitions
-            if place.topic in retries
-        }
-        if not hosts:
-            return True
-        trouble = (
-            "instances of an earlier version share out retry topics, on"
-            f" {', '.join(sorted(hosts))}: stop all instances of the old version,"
-            " then start the new one"
-        )
-        if until is None:
-            until = time.monotonic() + _PATIENCE_S
-            _log.warning("%s: %s; waiting", group, trouble)
-        elif time.monotonic() > until:
-            raise Halt(CONFIGURATION, f"group {group}: {trouble}")
-    if stopping():
-        return False
-    raise Halt(UNAVAILABLE, f"group {group}: {trouble}")
 
 
 def _tries(stopping: Callable[[], bool]) -> Iterator[int]:
