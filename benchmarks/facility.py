@@ -36,7 +36,7 @@ class Facility:
         values["health"] = {"listen": "127.0.0.1:0"}
         values["files"] = {**values["files"], "settle": 0}
         self.config.write_text(yaml.safe_dump(values))
-        self._files = write_files(folder / "data", layout="isis")
+        self._files = write_files(folder / "data", layout="both")
         self._counter = Consumer(
             {"bootstrap.servers": self.endpoints["kafka"], "group.id": "counter"}
         )

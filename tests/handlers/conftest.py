@@ -31,6 +31,7 @@ class CatalogueInMemory:
         self.visits = [
             InvestigationEntry(key=InvestigationKey(name=PROPOSAL, visit_id="1"))
         ]
+        self.recent: list[InvestigationEntry] = []
         self.unknown: set[tuple[str, str]] = set()
         self.samples: dict[str, str] = {}
         self.by_id: dict[int, InvestigationEntry] = {}
@@ -50,6 +51,9 @@ class CatalogueInMemory:
 
     def investigations(self, name):
         return [v for v in self.visits if v.key.name == name]
+
+    def recent_investigations(self, name):
+        return [v for v in self.recent if v.key.name == name]
 
     def investigation_by_id(self, number):
         return self.by_id.get(number)

@@ -30,13 +30,17 @@ def visit(visit_id, start=None, end=None, instruments=(), state="whole"):
 class Catalogue:
     """A catalogue in memory, for questions only."""
 
-    def __init__(self, visits=(), names=(), parameter_types=()):
+    def __init__(self, visits=(), names=(), parameter_types=(), recent=()):
         self.visits = list(visits)
+        self.recent = list(recent)
         self.names = set(names)
         self.types = list(parameter_types)
 
     def investigations(self, name):
         return [v for v in self.visits if v.key.name == name]
+
+    def recent_investigations(self, name):
+        return [v for v in self.recent if v.key.name == name]
 
     def parameter_types(self, name):
         return [t for t in self.types if t.name == name]
@@ -107,6 +111,29 @@ def test_visit_by_id():
     assert references(catalogue).investigation("2026-0815", "2", None).key.visit_id == (
         "2"
     )
+
+
+@pytest.mark.parametrize(
+    ("recent", "visit_id", "chosen"),
+    [
+        ([visit("1", MAY, JULY)], None, "1"),
+        ([visit("1", MAY, MAY), visit("3", MAY, JULY)], None, "3"),
+        ([visit("1")], "1", "1"),
+        # What might be another's is asked for again.
+        ([], None, "2"),
+        ([visit("1")], None, "2"),
+        ([visit("1", MAY, None)], None, "2"),
+        ([visit("1", MAY, MAY)], None, "2"),
+        ([visit("1", MAY, JULY), visit("3", None, None)], None, "2"),
+        ([visit("1", MAY, JULY)], "2", "2"),
+    ],
+)
+def test_a_visit_found_a_moment_ago_is_taken_if_its_dates_say_so(
+    recent, visit_id, chosen
+):
+    catalogue = Catalogue([visit("2", JUNE, JULY)], recent=recent)
+    found = references(catalogue).investigation("2026-0815", visit_id, JUNE)
+    assert found.key.visit_id == chosen
 
 
 def test_missing_investigation_is_waited_for():

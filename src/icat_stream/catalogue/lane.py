@@ -95,9 +95,13 @@ class Lane:
 
         Always asked for: a visit that just came may be the right one.
         """
-        rows = self._references.investigations(self._session, name, fresh=True)
-        entries = [_investigation(row) for row in rows]
-        return sorted(entries, key=lambda entry: entry.key.visit_id)
+        return _investigations(
+            self._references.investigations(self._session, name, fresh=True)
+        )
+
+    def recent_investigations(self, name: str) -> Sequence[InvestigationEntry]:
+        """Return what was answered to that seconds ago; empty if it was not asked."""
+        return _investigations(self._references.recent_investigations(name))
 
     def investigation_by_id(self, number: int) -> InvestigationEntry | None:
         """Return the investigation of the facility with that id of ICAT's."""
@@ -439,6 +443,11 @@ def _cuts(name: str) -> Iterable[tuple[str, str | None]]:
     for index, character in enumerate(name):
         if character == "/":
             yield name[:index], name[index + 1 :]
+
+
+def _investigations(rows: Iterable[Mapping[str, Any]]) -> Sequence[InvestigationEntry]:
+    entries = [_investigation(row) for row in rows]
+    return sorted(entries, key=lambda entry: entry.key.visit_id)
 
 
 def _investigation(row: Mapping[str, Any]) -> InvestigationEntry:

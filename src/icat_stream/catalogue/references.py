@@ -119,8 +119,8 @@ class References:
         fresh
             Ask, whatever is known.
         """
-        rows = None if fresh else self._get("Investigation", name)
-        if rows is None:
+        rows = None if fresh else self.recent_investigations(name)
+        if not rows:
             query = select(
                 "Investigation",
                 f"o.facility.id = {self.facility_id}",
@@ -134,6 +134,10 @@ class References:
             )
             self._put("Investigation", name, rows, SHORT)
         return rows
+
+    def recent_investigations(self, name: str) -> tuple[Row, ...]:
+        """Return the visits that were found seconds ago; empty if none was."""
+        return self._get("Investigation", name) or ()
 
     def sample(self, session: Session, investigation: int, name: str) -> int | None:
         """Return the id of an investigation's sample."""

@@ -45,6 +45,9 @@ class References:
     ) -> InvestigationEntry:
         """Return the visit that a dataset belongs to, though it may be missing.
 
+        Who belongs to a visit by its dates, or states it, is not asked about anew for
+        seconds: a visit that came meanwhile would have come after it.
+
         Parameters
         ----------
         name
@@ -61,6 +64,18 @@ class References:
         Rejection
             There is none (policy ``reject``), or several and no way to choose.
         """
+        recent = [
+            visit
+            for visit in self.lookups.recent_investigations(name)
+            if visit.state == "whole"
+            and (
+                _covers(visit, start)
+                if visit_id is None
+                else visit.key.visit_id == visit_id
+            )
+        ]
+        if len(recent) == 1 and (visit_id is not None or _has_dates(recent[0])):
+            return recent[0]
         return self.visit_at(self.visits_or_stub(name, visit_id), start)
 
     def visits_or_stub(
@@ -318,6 +333,10 @@ def _covers(
     return (visit.start is None or visit.start <= when) and (
         visit.end is None or when - after <= visit.end
     )
+
+
+def _has_dates(visit: InvestigationEntry) -> bool:
+    return visit.start is not None and visit.end is not None
 
 
 def _dates(visit: InvestigationEntry) -> str:

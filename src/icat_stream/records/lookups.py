@@ -103,6 +103,10 @@ class Lookups(Protocol):
         """All visits of that name, by visit id; empty when there is none."""
         ...
 
+    def recent_investigations(self, name: str) -> Sequence[InvestigationEntry]:
+        """Return what was answered to that seconds ago; empty if it was not asked."""
+        ...
+
     def investigation_by_id(self, number: int) -> InvestigationEntry | None:
         """Return the investigation of the facility with that id of ICAT's."""
         ...
