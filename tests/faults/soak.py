@@ -67,8 +67,14 @@ def soak(
                     }
                 },
                 retries={"delays": ["1s", "3s", "10s"]},
-                # Longer waits would begin anew with each kill.
-                files={"settle": "500ms", "settle_deadline": "1s", "deadline": "5s"},
+                # Longer waits would begin anew with each kill, and so does each process
+                # that reads.
+                files={
+                    "settle": "500ms",
+                    "settle_deadline": "1s",
+                    "deadline": "5s",
+                    "workers": 1,
+                },
             )
             return _soak(facility, broker, kills, minutes, rate, size, seed)
         finally:
