@@ -130,3 +130,24 @@ def test_both_group_protocols_do(stage, protocol):
 
 def _log(stage, number):
     return (stage.folder / f"stderr-{number}").read_text()
+
+
+def test_what_the_group_gives_to_one_that_is_stopping_does_not_hold_it_up(stage):
+    """librdkafka hangs where a member with an id is closed before it has answered."""
+    stage.create(partitions=2)
+    stage.switch("slow", "6")
+    short = {"client": {"session.timeout.ms": 2000, "heartbeat.interval.ms": 500}}
+    stopping = stage.spawn(kafka={"instance_id": "stopping", **short})
+    stage.wait(lambda: "assigned" in _log(stage, 0))
+    stage.send(*(message(n, f"k{n}") for n in range(4)))
+    stage.wait(lambda: stage.lines("calls"))
+    stopping.send_signal(signal.SIGSTOP)
+    other = stage.spawn(kafka={"instance_id": "other", **short})
+    stage.wait(lambda: "assigned" in _log(stage, 1))
+    other.kill()
+    stopping.send_signal(signal.SIGCONT)
+    stage.wait(lambda: "lost" in _log(stage, 0))
+    # It waits for the record that it is at, and meanwhile is given partitions again.
+    stopping.send_signal(signal.SIGTERM)
+    assert stage.ended(stopping)[0] == 0
+    assert "without a farewell" not in _log(stage, 0)

@@ -3,6 +3,7 @@
 import logging
 import time
 from collections.abc import Callable, Collection, Iterable
+from contextlib import suppress
 from typing import Any
 
 from confluent_kafka import (
@@ -28,6 +29,8 @@ _log = logging.getLogger(__name__)
 _COMMITTED_S = 240.0
 _CALL_S = 2.0
 _SLICE_S = 0.05
+_LEAVE_S = 1.0
+_AT_ONCE = 1_000
 _JOINED = (
     KafkaError.UNKNOWN_MEMBER_ID,
     KafkaError.ILLEGAL_GENERATION,
@@ -100,6 +103,7 @@ class Assignment:
         self._committing = committing
         self._paused: set[Partition] = set()
         self._error: BaseException | None = None
+        self._leaving = False
         self.changed_at: float | None = None
 
     def subscribe(self) -> None:
@@ -177,12 +181,29 @@ class Assignment:
         self._ledger.close(partitions, now=True)
         self._paused -= set(partitions)
 
+    def leave(self) -> None:
+        """Answer the rebalances that came while nobody polled; read nothing more.
+
+        Left for :meth:`Consumer.close`, an assignment can hang it for good where the
+        member has an id: librdkafka then ends the group before the revocation that
+        follows is answered, and the answer holds Python's lock (librdkafka 4884).
+        """
+        self._leaving = True
+        end = time.monotonic() + _LEAVE_S
+        with suppress(KafkaException):
+            self._client.pause(self._client.assignment())
+            while time.monotonic() < end and self._client.consume(_AT_ONCE, _SLICE_S):
+                pass
+
     def _assigned(self, client: Consumer, given: list[TopicPartition]) -> None:
         self.changed_at = time.monotonic()
         if not given:
             self._ledger.set_metadata(client.consumer_group_metadata())
             return
         given = self._with_retries(given)
+        if self._leaving:
+            client.incremental_assign(given)
+            return
         committed = self._committed(given, _COMMITTED_S)
         if committed is None:
             if not self._stopping():

@@ -459,6 +459,7 @@ class Loop:
         stuck = self._lanes.join(deadline)
         if stuck:
             _log.warning("%s: still at work, left alone: %s", self.name, stuck)
+        self._assignment.leave()
 
     def _close(self, client: KafkaConsumer) -> None:
         """Leave the group; a broker that does not answer may take it as it likes."""
