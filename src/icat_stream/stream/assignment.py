@@ -64,7 +64,7 @@ class Assignment:
     until_end
         Note where partitions end.
     budget
-        Seconds that a revocation may take.
+        Asked how many seconds a revocation may take.
     opened
         Told of each partition and its committed offset.
     stopping
@@ -84,7 +84,7 @@ class Assignment:
         late: Collection[str],
         homes: Homes,
         until_end: bool,
-        budget: float,
+        budget: Callable[[], float],
         opened: Callable[[Partition, int], None],
         stopping: Callable[[], bool],
         committing: Callable[[], bool],
@@ -276,7 +276,7 @@ class Assignment:
     def _revoked(self, client: Consumer, taken: list[TopicPartition]) -> None:
         self.changed_at = time.monotonic()
         taken = self._with_retries(taken)
-        self.give_up(self._ours(taken), self._budget)
+        self.give_up(self._ours(taken), self._budget())
         client.incremental_unassign(taken)
         _log.info("%s: revoked %s", self._group, _names(taken))
 

@@ -108,7 +108,7 @@ class Loop:
         self._paused_for_space = False
         self._full_since: float | None = None
         self._ticket: int | None = None
-        self._deadline = 0.0
+        self._deadline: float | None = None
         self._turned = time.monotonic()
         self._thread: int | None = None
         self._keying: Coordinates | None = None
@@ -159,8 +159,8 @@ class Loop:
 
     def stop(self) -> None:
         """Ask the loop to end; safe in signal handlers and from any thread."""
-        # Nothing but this: a lock could be held by the very thread that is
-        # interrupted.
+        # No lock: it could be held by the very thread that is interrupted.
+        self._end_by(self._settings.limits.stop)
         self._stopping = True
 
     def run(self) -> RunResult:
@@ -294,7 +294,7 @@ class Loop:
             late=self._late,
             homes=places,
             until_end=self._until_end,
-            budget=settings.limits.stop,
+            budget=self._patience,
             opened=lambda p, offset: committer.settle(p.topic, p.number, offset),
             stopping=self._is_stopping,
             committing=committer.is_alive,
@@ -447,8 +447,7 @@ class Loop:
     def _wind_down(self) -> None:
         """Finish what was started, commit it, end the threads, in one deadline."""
         self._time.switch("stopping")
-        deadline = time.monotonic() + self._settings.limits.stop
-        self._deadline = deadline
+        deadline = self._end_by(self._settings.limits.stop)
         if self._until_end and self._trouble is None and not self._stopping:
             self._tell_waiting()
         self._lanes.close()
@@ -463,13 +462,25 @@ class Loop:
 
     def _close(self, client: KafkaConsumer) -> None:
         """Leave the group; a broker that does not answer may take it as it likes."""
-        seconds = max(_LEAVE_S, self._deadline - time.monotonic())
+        seconds = max(_LEAVE_S, self._end_by(0.0) - time.monotonic())
         caller = Caller(f"{self.name}-leaving")
         try:
             caller.call(client.close, seconds)
         except HangingError:
             _log.warning("%s: left without a farewell to the group", self.name)
         caller.close()
+
+    def _end_by(self, seconds: float) -> float:
+        """Return by when all has to be finished: so long from the first question on."""
+        if self._deadline is None:
+            self._deadline = time.monotonic() + seconds
+        return self._deadline
+
+    def _patience(self) -> float:
+        """Return the seconds that giving up partitions may take."""
+        if self._deadline is None:
+            return self._settings.limits.stop
+        return max(0.0, self._deadline - time.monotonic())
 
     def _tell_waiting(self) -> None:
         for slot in self._ledger.waiting():
