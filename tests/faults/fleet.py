@@ -1,5 +1,6 @@
 """Instances of the daemon that are killed, frozen and brought back."""
 
+import http.client
 import random
 import re
 import signal
@@ -127,7 +128,7 @@ class Fleet:
                 url = f"http://{instance.health}/metrics"
                 with urllib.request.urlopen(url, timeout=1) as answer:
                     page = answer.read().decode()
-            except OSError:
+            except (OSError, http.client.HTTPException):
                 # It does not listen yet, or is busy dying.
                 return
             instance.listens = True
