@@ -24,7 +24,7 @@ sys.path.insert(0, str(Path(__file__).parent))
 import scripted
 
 RUNNER = Path(__file__).with_name("runner.py")
-PATIENCE = 60.0
+PATIENCE = 180.0
 
 
 class Stage:
