@@ -15,13 +15,14 @@ from typing import Any
 
 import yaml
 from confluent_kafka import Consumer, KafkaException, Message, TopicPartition
+from confluent_kafka.admin import AdminClient, NewPartitions
 
 from icat_stream.sandbox.announcer import Announcer, write_files
 from icat_stream.sandbox.samples import SampleFile
 from measuring import PATIENCE_S
 
 BIN = Path(sys.executable).parent
-EVENTS = "icat-stream.events"
+SOURCE, EVENTS = "filewriter", "icat-stream.events"
 _TICK = os.sysconf("SC_CLK_TCK")
 
 
@@ -41,6 +42,13 @@ class Facility:
             {"bootstrap.servers": self.endpoints["kafka"], "group.id": "counter"}
         )
         self._daemons: list[subprocess.Popen[bytes]] = []
+
+    def share_out(self, partitions: int) -> None:
+        """Let the source have so many partitions."""
+        admin = AdminClient({"bootstrap.servers": self.endpoints["kafka"]})
+        wanted = [NewPartitions(SOURCE, partitions)]
+        for done in admin.create_partitions(wanted).values():
+            done.result(30)
 
     def daemon(self, **environment: str) -> subprocess.Popen[bytes]:
         """Start a daemon."""
