@@ -67,6 +67,8 @@ def soak(
                     }
                 },
                 retries={"delays": ["1s", "3s", "10s"]},
+                # What is left in the end are the bad ones, hundreds of a long run.
+                limits={"rejects": {"minimum": 1_000_000}},
                 # Longer waits would begin anew with each kill, and so does each process
                 # that reads.
                 files={
