@@ -19,8 +19,10 @@ STEPS = (
     *("handled", "pending", "journalled", "begin", "produced", "offsets"),
     *("committed", "marked"),
 )
-# Longer than the session's timeout of 2 s: its partitions are somebody else's by then.
-FROZEN_S = 5.0
+# With the program's own, 6 s, most of a soak is spent on waiting for who is dead.
+SESSION_MS = 2000
+# Longer than the session: its partitions are somebody else's by then.
+FROZEN_S = 2.5 * SESSION_MS / 1000
 _RECORDS = re.compile(r"^icat_stream_records_total\{.*\} (\d+)", re.MULTILINE)
 
 

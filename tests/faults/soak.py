@@ -22,7 +22,7 @@ from pathlib import Path
 from faults.announcing import Announced, Writer
 from faults.checking import check
 from faults.disturbing import Disturber
-from faults.fleet import Fleet
+from faults.fleet import SESSION_MS, Fleet
 from faults.outside import BIN, Facility
 from icat_stream.sandbox.kafka import JavaBroker
 
@@ -34,9 +34,6 @@ DRAIN_S = 900.0
 RENEW_S = 3.0
 START_S = 60.0
 DISORDER = "an instance did not stop in order"
-# With Kafka's shortest session by default, 6 s, most of the time is spent on waiting
-# for who is dead.
-SESSION_MS = 2000
 BROKER = {
     "group.min.session.timeout.ms": str(SESSION_MS),
     "broker.session.timeout.ms": "2000",

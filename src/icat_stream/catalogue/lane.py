@@ -429,7 +429,7 @@ class Lane:
 
 
 class _NoStore:
-    """Stands for the data service where nothing is written."""
+    """Stands for the data service where nothing is written: to ask it is a bug."""
 
     def put(self, datafile: Any, *, dataset_id: int, format_id: int) -> None:
         raise NotImplementedError

@@ -134,6 +134,7 @@ class Entry:
             report.failed.append(f"{self}: {type(error).__name__}: {error}")
 
     def _undo(self, context: Context, report: Report) -> None:
+        # Each kind of entry has its own way.
         raise NotImplementedError
 
 

@@ -96,6 +96,8 @@ class Operator(BaseModel):
         """
         return self._function(kind, zone)
 
+    # What each operator is.
+
     def _result(self, kind: Kind) -> Kind:
         raise NotImplementedError
 
