@@ -3,20 +3,22 @@
 import filecmp
 import signal
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import pytest
 from icat.ids import DataSelection
 
 from faults.announcing import SOURCE, plain
 from faults.outside import kill
-from faults.proxy import Proxy
 from faults.waiting import wait_until
 from icat_stream.sandbox.announcer import Announcer, write_files
+from plugins.proxy import Proxy
 
 
 @pytest.fixture
 def proxy(two_levels):
-    proxy = Proxy(two_levels.endpoints["ids"])
+    parts = urlsplit(two_levels.endpoints["ids"])
+    proxy = Proxy((parts.hostname, parts.port))
     yield proxy
     proxy.close()
 
@@ -25,9 +27,14 @@ def proxy(two_levels):
 @pytest.mark.timeout(900)
 def test_each_upload_once_and_whole(two_levels, proxy, tmp_path):
     facility = two_levels
+    path = urlsplit(facility.endpoints["ids"]).path
     written = tmp_path / "written"
     facility.configure(
-        ids={"url": proxy.url, "mode": "put", "timeout": "10s"},
+        ids={
+            "url": f"http://127.0.0.1:{proxy.port}{path}",
+            "mode": "put",
+            "timeout": "10s",
+        },
         files={"roots": [str(written)], "settle": "300ms"},
         retries={"delays": ["1s", "3s", "10s"]},
     )

@@ -1,0 +1,74 @@
+"""The journal's PostgreSQL crashes under the daemon, which is killed meanwhile."""
+
+import os
+import signal
+from functools import partial
+
+import pytest
+from sqlalchemy import text
+
+from faults.outside import kill
+from faults.waiting import wait_until
+from plugins.postgres import superuser
+
+DOWN = "journal is unavailable"
+
+
+def crash(server):
+    """End PostgreSQL as a crash would: it has to recover when it starts."""
+    pid = int((server.pgdata / "postmaster.pid").read_text().split()[0])
+    os.kill(pid, signal.SIGQUIT)
+    wait_until(lambda: not (server.pgdata / "postmaster.pid").exists(), "it is gone")
+
+
+@pytest.mark.kafka
+@pytest.mark.postgres
+@pytest.mark.timeout(900)
+def test_it_waits_for_the_journal_and_writes_each_row(
+    facility, empty_postgres, proxied_postgres, postgres_server
+):
+    # Its socket is not for the daemon, whom permissions bind.
+    facility.configure(journal={"url": proxied_postgres[0]})
+
+    def rows():
+        with superuser(empty_postgres) as connection:
+            asked = "SELECT state, COUNT(*) FROM outcomes GROUP BY state"
+            return dict(tuple(row) for row in connection.execute(text(asked)))
+
+    def said(what):
+        return (facility.folder / "daemon.log").read_text().count(what)
+
+    def says(times):
+        return said(DOWN) >= times
+
+    def events():
+        return len(facility.read("icat-stream.events"))
+
+    def is_beyond(number):
+        return events() > number
+
+    daemon = facility.start()
+    facility.announce(10)
+    wait_until(lambda: events() == 10, "before anything happens")
+    for all_done, is_killed in ((60, False), (110, True)):
+        said_before = said(DOWN)
+        facility.announce(40)
+        wait_until(partial(is_beyond, all_done - 40), "it is in the middle of it")
+        crash(postgres_server)
+        try:
+            facility.announce(10)
+            wait_until(partial(says, said_before + 1), "it says what is down")
+            assert daemon.poll() is None
+            if is_killed:
+                kill(daemon)
+        finally:
+            postgres_server.ensure_postgres_running()
+        if is_killed:
+            daemon = facility.start()
+        wait_until(partial(is_beyond, all_done - 1), "it goes on by itself")
+    daemon.send_signal(signal.SIGTERM)
+    assert daemon.wait(60) == 0
+    assert rows() == {"committed": 110}
+    datasets, datafiles = facility.datasets()
+    assert len(datasets) == datafiles == events() == 110
+    assert facility.read("icat-stream.dead-letters") == []
