@@ -21,7 +21,7 @@ from measuring import PATIENCE_S, Result, run
 
 WARM = 20
 INSTANCES = (1, 2, 4)
-# The second is for machines that do little more than the first at all.
+# The second is for machines that cannot do the first.
 RATES = (50.0, 20.0)
 # So late that one instance waits and does not compute: what others add is seen then.
 LATE_S = 0.2

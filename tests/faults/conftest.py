@@ -11,7 +11,7 @@ import pytest
 from faults.outside import BIN, Facility
 from faults.stalling import may_mount
 
-# Where nobody may mount anything there is no kernel to hang in.
+# Where nobody may mount anything there is no kernel to hang in; the report says so.
 collect_ignore = [] if may_mount() else ["test_stalled_mount.py"]
 
 

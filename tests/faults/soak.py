@@ -134,8 +134,9 @@ def _disturb(
     seed: int,
 ) -> None:
     chance = random.Random(seed + 1)
-    begun = said = time.monotonic()
+    begun = said = moved = time.monotonic()
     due = begun + 5
+    done, longest = 0, 0.0
     while fleet.counted < kills or disturber.missing or not fleet.thawed:
         now = time.monotonic()
         if now > end:
@@ -145,6 +146,9 @@ def _disturb(
         if now > due:
             disturber.disturb()
             due = now + chance.uniform(1.0, 5.0)
+        if writer.done != done:
+            done, moved = writer.done, now
+        longest = max(longest, now - moved)
         if now - said > 30:
             said = now
             print(
@@ -153,6 +157,7 @@ def _disturb(
                 flush=True,
             )
         time.sleep(0.02)
+    print(f"longest time without a record done: {longest:.0f} s")
 
 
 def _report(

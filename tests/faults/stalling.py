@@ -7,6 +7,7 @@ that made it.  Once this process ends, the kernel refuses all that is still wait
 
 import ctypes
 import errno
+import functools
 import os
 import select
 import struct
@@ -26,6 +27,8 @@ _LOOKUP, _FORGET, _GETATTR, _OPEN, _READ = 1, 2, 3, 14, 15
 _RELEASE, _FLUSH, _INIT, _OPENDIR, _READDIR = 18, 25, 26, 27, 28
 _RELEASEDIR, _INTERRUPT, _FORGET_MANY = 29, 36, 42
 _UNANSWERED = (_FORGET, _INTERRUPT, _FORGET_MANY)
+# What mounting fails with where it is not allowed, or the kernel cannot.
+_NOT_HERE = {errno.EPERM, errno.EACCES, errno.ENOENT, errno.ENODEV, errno.ENXIO}
 _QUESTION = struct.Struct("<IIQQIIIHH")
 _ANSWER = struct.Struct("<IiQ")
 
@@ -44,7 +47,7 @@ class Mirror(threading.Thread):
     def __init__(self, source: Path, place: Path) -> None:
         super().__init__(name="mirror", daemon=True)
         self._paths = {1: source}
-        self._device = os.open("/dev/fuse", os.O_RDWR | os.O_CLOEXEC)
+        self._device = os.open("/dev/fuse", os.O_RDWR | os.O_CLOEXEC | os.O_NONBLOCK)
         self._waiting: list[tuple[int, int, bytes]] = []
         self._answers = threading.Event()
         self._answers.set()
@@ -84,6 +87,9 @@ class Mirror(threading.Thread):
                 continue
             try:
                 question = os.read(self._device, 2 * _LARGEST)
+            except BlockingIOError:
+                # Whoever asked was interrupted in time.
+                continue
             except OSError as error:
                 # Unmounted.
                 if error.errno == errno.ENODEV:
@@ -123,8 +129,13 @@ class Mirror(threading.Thread):
 
     def _serve(self, unique: int, node: int, body: bytes) -> None:
         _, offset, size = struct.unpack_from("<QQI", body)
-        with self._paths[node].open("rb") as file:
-            self._say(unique, os.pread(file.fileno(), size, offset))
+        try:
+            with self._paths[node].open("rb") as file:
+                found = os.pread(file.fileno(), size, offset)
+        except OSError as error:
+            self._say(unique, b"", error.errno or errno.EIO)
+        else:
+            self._say(unique, found)
 
     def _say(self, unique: int, body: bytes, error: int = 0) -> None:
         try:
@@ -158,14 +169,17 @@ def mirrored(source: Path, place: Path) -> Iterator[Mirror]:
     """
     place.mkdir()
     mirror = Mirror(source, place)
-    mirror.start()
     try:
+        mirror.start()
         yield mirror
     finally:
         mirror.answer()
-        _LIBC.umount2(bytes(place), _DETACH)
+        if _LIBC.umount2(bytes(place), _DETACH):
+            raise OSError(ctypes.get_errno(), "not unmounted", place)
+        mirror.join(10)
 
 
+@functools.cache
 def may_mount() -> bool:
     """Whether this user may mount such a folder here."""
     with tempfile.TemporaryDirectory() as name:
@@ -173,5 +187,7 @@ def may_mount() -> bool:
         try:
             with mirrored(folder, folder / "mounted"):
                 return True
-        except OSError:
+        except OSError as error:
+            if error.errno not in _NOT_HERE:
+                raise
             return False

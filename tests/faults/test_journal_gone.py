@@ -2,6 +2,7 @@
 
 import os
 import signal
+import subprocess
 from functools import partial
 
 import pytest
@@ -19,6 +20,19 @@ def crash(server):
     pid = int((server.pgdata / "postmaster.pid").read_text().split()[0])
     os.kill(pid, signal.SIGQUIT)
     wait_until(lambda: not (server.pgdata / "postmaster.pid").exists(), "it is gone")
+
+
+def start_again(server):
+    """Start it; what it has to recover may take longer than one attempt waits."""
+
+    def has_started():
+        try:
+            server.ensure_postgres_running()
+        except (subprocess.SubprocessError, AssertionError):
+            return False
+        return True
+
+    wait_until(has_started, "PostgreSQL is back")
 
 
 @pytest.mark.kafka
@@ -62,7 +76,7 @@ def test_it_waits_for_the_journal_and_writes_each_row(
             if is_killed:
                 kill(daemon)
         finally:
-            postgres_server.ensure_postgres_running()
+            start_again(postgres_server)
         if is_killed:
             daemon = facility.start()
         wait_until(partial(is_beyond, all_done - 1), "it goes on by itself")

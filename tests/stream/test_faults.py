@@ -4,9 +4,6 @@ import signal
 
 import pytest
 
-from icat_stream.stream import committer
-from icat_stream.stream.producer import Aborted, Transactor
-
 pytestmark = pytest.mark.kafka
 
 SHORT = {"client": {"session.timeout.ms": 2000, "heartbeat.interval.ms": 500}}
@@ -76,25 +73,3 @@ def test_an_instance_that_was_frozen_does_no_harm_when_it_wakes_up(stage):
         process.send_signal(signal.SIGTERM)
         assert stage.ended(process)[0] == 0
     assert numbers(stage) == list(range(600))
-
-
-def test_whom_a_broker_takes_for_replaced_ends_and_goes_on_after_a_start(
-    stage, monkeypatch
-):
-    # Brokers do that after a crash in the middle of a rebalance, now and then.
-    def refuse(*_, **__):
-        raise Aborted("FENCED_INSTANCE_ID: Static consumer fenced", replaced=True)
-
-    stage.create(partitions=1)
-    stage.send(message(1))
-    with monkeypatch.context() as patch:
-        patch.setattr(Transactor, "commit", refuse)
-        patch.setattr(committer, "_REPLACED_S", 0.5)
-        loop = stage.start(kafka={"instance_id": "one"}, limits={"stop": "1s"})
-        stage.wait(lambda: loop.status().ended is not None)
-    result = stage.stop(loop)
-    assert result.exit_code == 2
-    assert "start this one again" in result.reason
-    assert stage.events() == []
-    assert stage.run().exit_code == 0
-    assert stage.events() == ["1"]

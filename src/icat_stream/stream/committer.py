@@ -33,10 +33,6 @@ OnOutcome = Callable[[Record, Outcome], None]
 # it once.
 _FENCINGS = 2
 _FENCING_S = 60.0
-# Whoever is replaced hears it with the next heartbeat, and ends.  Not so where a broker
-# has crashed in a rebalance and knows another member by our name: to be refused is all
-# that happens then, for minutes.  A new start is what mends it.
-_REPLACED_S = 30.0
 _IDLE_S = 0.5
 _FRESH_S = 2.0
 _WITHOUT_S = 10.0
@@ -171,7 +167,6 @@ class Committer:
         tries = 0
         written: set[Slot] = set()
         alone: list[Output] = []
-        replaced_at: float | None = None
         while batch.slots or batch.kept:
             try:
                 self._commit(batch, written, alone)
@@ -185,12 +180,6 @@ class Committer:
                 continue
             except Aborted as error:
                 _log.warning("%s: transaction aborted: %s", self._group, error)
-                if error.replaced:
-                    replaced_at = replaced_at or time.monotonic()
-                    if time.monotonic() - replaced_at > _REPLACED_S:
-                        raise Halt(
-                            CONFIGURATION, shared_identity(self._identity)
-                        ) from None
                 self._ledger.wait_for_metadata(batch.metadata, _FRESH_S)
             except Lost as error:
                 _log.warning("%s: the producer is lost: %s", self._group, error)
@@ -424,8 +413,7 @@ def shared_identity(identity: str) -> str:
     """Return what to say when two instances use one id."""
     return (
         f"another running instance uses the same identity, {identity}: give each"
-        " instance its own kafka.instance_id, or end the other one; if there is none, a"
-        " broker that crashed takes somebody gone for it: start this one again"
+        " instance its own kafka.instance_id, or end the other one"
     )
 
 

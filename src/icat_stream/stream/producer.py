@@ -52,19 +52,7 @@ _REFUSED = (
 
 
 class Aborted(Exception):
-    """The transaction was aborted; the producer is fine, nothing was committed.
-
-    Parameters
-    ----------
-    reason
-        Why.
-    replaced
-        Whether Kafka takes another one for the group's member of our name.
-    """
-
-    def __init__(self, reason: str, *, replaced: bool = False) -> None:
-        super().__init__(reason)
-        self.replaced = replaced
+    """The transaction was aborted; the producer is fine, nothing was committed."""
 
 
 class TooLarge(Aborted):
@@ -333,10 +321,7 @@ class Transactor:
         for failure, _ in self._failures:
             _check_refused(failure)
         _check_refused(reason)
-        raise Aborted(
-            f"{reason.name()}: {reason.str()}",
-            replaced=reason.code() == KafkaError.FENCED_INSTANCE_ID,
-        )
+        raise Aborted(f"{reason.name()}: {reason.str()}")
 
     def _cancel(self) -> None:
         try:
