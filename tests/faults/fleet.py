@@ -101,6 +101,14 @@ class Fleet:
                 if kill and now > min(due + instance.patience, instance.doomed):
                     instance.process.kill()
 
+    def disarm(self) -> None:
+        """Kill those that were told to die at some step and have not come to it."""
+        for instance in self.places.values():
+            if instance is not None and instance.alive and instance.step:
+                instance.step = ""
+                instance.process.kill()
+                instance.process.wait(30)
+
     def _begin(self, place: str, *, kill: bool) -> Instance:
         step = ""
         if kill and self._chance.random() < 0.5:

@@ -97,6 +97,8 @@ def _soak(
     try:
         _disturb(fleet, disturber, writer, kills, begun + minutes * 60, seed)
         disturber.end()
+        # Whoever died after this would leave a session.
+        fleet.disarm()
         facility.icat_fault("expire_sessions")
         begun_again = time.monotonic()
         while (now := time.monotonic() - begun_again) < RENEW_S or (
