@@ -112,7 +112,9 @@ class Writer(threading.Thread):
                 self._in(2.5, lambda: whole.replace(path))
             case "replaced while it is read":
                 copy = path.with_suffix(".copy")
-                shutil.copy(path, copy)
+                # With its times: whoever dies between the dataset and its commit would
+                # rightly find another dataset than the file says.
+                shutil.copy2(path, copy)
                 self._in(self._chance.uniform(0, 0.5), lambda: copy.replace(path))
             case "unreadable for a while":
                 path.chmod(0)
