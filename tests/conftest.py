@@ -5,8 +5,6 @@ import os
 import pytest
 from hypothesis import settings
 
-from faults.stalling import may_mount
-
 pytest_plugins = ["plugins.kafka", "plugins.postgres"]
 
 # How long an example takes says how busy the machine is.
@@ -23,13 +21,6 @@ def pytest_collection_modifyitems(
         room = item.path.relative_to(config.rootpath / "tests").parts[0]
         if room in pure:
             item.add_marker(pytest.mark.disable_socket)
-
-
-def pytest_report_collectionfinish() -> str:
-    """Say what cannot be tried here."""
-    if may_mount():
-        return ""
-    return "LEFT OUT: tests/faults/test_stalled_mount.py, for want of a right to mount"
 
 
 @pytest.hookimpl(trylast=True)

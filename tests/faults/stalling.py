@@ -7,7 +7,6 @@ that made it.  Once this process ends, the kernel refuses all that is still wait
 
 import ctypes
 import errno
-import functools
 import os
 import select
 import struct
@@ -20,7 +19,6 @@ from pathlib import Path
 _LIBC = ctypes.CDLL(None, use_errno=True)
 _NOSUID, _NODEV, _DETACH = 2, 4, 2
 _LARGEST = 1 << 20
-_FOREVER = 1 << 30
 _DIRECT_IO = 1
 # The codes of its operations.
 _LOOKUP, _FORGET, _GETATTR, _OPEN, _READ = 1, 2, 3, 14, 15
@@ -82,7 +80,7 @@ class Mirror(threading.Thread):
         while True:
             if self._answers.is_set():
                 while self._waiting:
-                    self._serve(*self._waiting.pop())
+                    self._serve(_READ, *self._waiting.pop())
             if not select.select([self._device], [], [], 0.05)[0]:
                 continue
             try:
@@ -99,11 +97,12 @@ class Mirror(threading.Thread):
             self._take(code, unique, node, question[_QUESTION.size :])
 
     def _take(self, code: int, unique: int, node: int, body: bytes) -> None:
-        if code in _UNANSWERED:
-            return
         if code == _READ:
             self._waiting.append((unique, node, body))
-            return
+        elif code not in _UNANSWERED:
+            self._serve(code, unique, node, body)
+
+    def _serve(self, code: int, unique: int, node: int, body: bytes) -> None:
         try:
             self._say(unique, self._of(code, node, body))
         except OSError as error:
@@ -123,19 +122,13 @@ class Mirror(threading.Thread):
             return struct.pack("<QII", 0, 0, 0) + _attributes(self._paths[node])
         if code in (_OPEN, _OPENDIR):
             return struct.pack("<QII", 0, _DIRECT_IO, 0)
+        if code == _READ:
+            _, offset, size = struct.unpack_from("<QQI", body)
+            with self._paths[node].open("rb") as file:
+                return os.pread(file.fileno(), size, offset)
         if code in (_RELEASE, _RELEASEDIR, _FLUSH, _READDIR):
             return b""
         raise OSError(errno.ENOSYS, "not needed")
-
-    def _serve(self, unique: int, node: int, body: bytes) -> None:
-        _, offset, size = struct.unpack_from("<QQI", body)
-        try:
-            with self._paths[node].open("rb") as file:
-                found = os.pread(file.fileno(), size, offset)
-        except OSError as error:
-            self._say(unique, b"", error.errno or errno.EIO)
-        else:
-            self._say(unique, found)
 
     def _say(self, unique: int, body: bytes, error: int = 0) -> None:
         try:
@@ -179,7 +172,6 @@ def mirrored(source: Path, place: Path) -> Iterator[Mirror]:
         mirror.join(10)
 
 
-@functools.cache
 def may_mount() -> bool:
     """Whether this user may mount such a folder here."""
     with tempfile.TemporaryDirectory() as name:

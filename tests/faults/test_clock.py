@@ -4,19 +4,14 @@ import os
 import shutil
 import struct
 import subprocess
-from pathlib import Path
 
 import pytest
 
+from faults.announcing import plain
 from faults.waiting import wait_until
 from icat_stream.sandbox.announcer import Announcer, write_files
 
 HOUR = 3600
-
-
-def plain(name):
-    """A file's or dataset's name as instruments of all layouts agree on."""
-    return Path(name).stem.replace("_", "").lower()
 
 
 # Says another time of day to the process that loads it; durations go on as they are,

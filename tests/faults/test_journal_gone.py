@@ -49,11 +49,11 @@ def test_it_waits_for_the_journal_and_writes_each_row(
             asked = "SELECT state, COUNT(*) FROM outcomes GROUP BY state"
             return dict(tuple(row) for row in connection.execute(text(asked)))
 
-    def said(what):
-        return (facility.folder / "daemon.log").read_text().count(what)
+    def times_down():
+        return (facility.folder / "daemon.log").read_text().count(DOWN)
 
-    def says(times):
-        return said(DOWN) >= times
+    def is_down_again(before):
+        return times_down() > before
 
     def events():
         return len(facility.read("icat-stream.events"))
@@ -65,13 +65,13 @@ def test_it_waits_for_the_journal_and_writes_each_row(
     facility.announce(10)
     wait_until(lambda: events() == 10, "before anything happens")
     for all_done, is_killed in ((60, False), (110, True)):
-        said_before = said(DOWN)
+        before = times_down()
         facility.announce(40)
         wait_until(partial(is_beyond, all_done - 40), "it is in the middle of it")
         crash(postgres_server)
         try:
             facility.announce(10)
-            wait_until(partial(says, said_before + 1), "it says what is down")
+            wait_until(partial(is_down_again, before), "it says what is down")
             assert daemon.poll() is None
             if is_killed:
                 kill(daemon)
