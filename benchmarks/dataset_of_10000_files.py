@@ -20,8 +20,9 @@ from urllib.parse import urlsplit
 
 import icat.client
 
-from icat_stream.catalogue import Catalogue, Lane, connection
+from icat_stream.catalogue import Catalogue, Lane
 from icat_stream.config import IcatSettings, PolicySettings
+from icat_stream.icat import connection
 from icat_stream.records import (
     Datafile,
     DatafileFormat,

@@ -9,14 +9,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from icat_stream.catalogue import soap
 from icat_stream.catalogue.beans import Writer
-from icat_stream.catalogue.connection import Answer
-from icat_stream.catalogue.faults import IcatFault, ResultUnknown
 from icat_stream.catalogue.lane import Lane
 from icat_stream.catalogue.resolution import Resolver
-from icat_stream.catalogue.xml_text import FORBIDDEN, escape
 from icat_stream.config import PolicySettings
+from icat_stream.icat import soap
+from icat_stream.icat.connection import Answer
+from icat_stream.icat.faults import IcatFault, ResultUnknown
+from icat_stream.icat.xml_text import FORBIDDEN, escape
 from icat_stream.records import InvestigationKey, Sample, SystemUnavailable
 
 from .plans import full, plan

@@ -8,7 +8,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from icat_stream.catalogue import Lane, quote
-from icat_stream.catalogue.query import in_lists
+from icat_stream.icat.query import in_lists
 from icat_stream.records import Rejection
 
 NAMES = st.text(

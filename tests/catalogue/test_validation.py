@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 
 from icat_stream.catalogue import Lane
-from icat_stream.catalogue.schema import Schema, discover
 from icat_stream.catalogue.validation import Checker
+from icat_stream.icat.schema import Schema, discover
 from icat_stream.records import (
     Datafile,
     DatafileFormat,

@@ -4,12 +4,13 @@ A :class:`Catalogue` is shared by all of a process; each thread has a :class:`La
 it.  What goes wrong is raised as the failures of :mod:`icat_stream.records`.
 """
 
+from icat_stream.icat.faults import FacilityMissing
+from icat_stream.icat.query import quote
+
 from .applied import Applied, AppliedDataset, AppliedSnapshot, FileStore
 from .catalogue import Catalogue
-from .faults import FacilityMissing
 from .inventory import Inventory, LocatedFile, NamedDataset, Scope
 from .lane import Lane
-from .query import quote
 
 __all__ = [
     "Applied",

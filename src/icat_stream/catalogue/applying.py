@@ -6,6 +6,10 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime
 
 from icat_stream.config import PolicySettings
+from icat_stream.icat.faults import IcatFault, ResultUnknown, fingerprint, passing
+from icat_stream.icat.query import select, shorten
+from icat_stream.icat.schema import Schema
+from icat_stream.icat.session import Session, entities
 from icat_stream.records import (
     Dataset,
     Diff,
@@ -21,17 +25,13 @@ from . import holdings, replacing
 from .applied import AppliedDataset, FileStore
 from .beans import Writer, reference, rewritten
 from .comparison import Comparison, Difference, changes, compare
-from .faults import IcatFault, ResultUnknown, fingerprint, passing
 from .holdings import Holding
 from .memory import Memory
 from .naming import new_name
 from .preparation import Preparation
-from .query import select, shorten
 from .references import References
 from .resolution import Resolved, Resolver
 from .sample_parameters import SampleParameters, sample_parameters
-from .schema import Schema
-from .session import Session, entities
 from .validation import Checker
 
 _log = logging.getLogger(__name__)

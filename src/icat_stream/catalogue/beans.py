@@ -4,11 +4,11 @@ from collections.abc import Mapping
 from datetime import datetime
 from typing import Any
 
+from icat_stream.icat.schema import Schema
+from icat_stream.icat.xml_text import escape, time_text, value_text
 from icat_stream.records import Datafile, Parameter
 
 from .resolution import Resolved
-from .schema import Schema
-from .xml_text import escape, time_text, value_text
 
 Row = Mapping[str, Any]
 

@@ -4,15 +4,15 @@ import threading
 from collections.abc import Callable
 
 from icat_stream.config import IcatSettings, PolicySettings
+from icat_stream.icat.faults import FacilityMissing
+from icat_stream.icat.query import quote, select
+from icat_stream.icat.schema import Schema, discover
+from icat_stream.icat.session import Session
+from icat_stream.icat.spans import span
 
-from .faults import FacilityMissing
 from .lane import Lane
 from .memory import Memory
-from .query import quote, select
 from .references import References
-from .schema import Schema, discover
-from .session import Session
-from .tracing import span
 
 # What is included counts, too: a file's format, a parameter's type, with room to spare.
 _WITH_INCLUDED = 4

@@ -5,12 +5,12 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
+from icat_stream.icat.query import shorten
 from icat_stream.records import Change, Datafile, Dataset, Parameter, parameter_label
 
 from .beans import parameter_value
 from .equality import same
 from .holdings import Holding, Row
-from .query import shorten
 from .resolution import Resolved
 
 

@@ -4,15 +4,15 @@ import logging
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
+from icat_stream.icat.faults import IcatFault, ResultUnknown, fingerprint, passing
+from icat_stream.icat.query import select
+from icat_stream.icat.schema import Schema
+from icat_stream.icat.session import Session, entities
 from icat_stream.records import Change, Rejection, TransientFailure
 
 from .beans import reference, rewritten
-from .faults import IcatFault, ResultUnknown, fingerprint, passing
 from .memory import Memory
-from .query import select
 from .references import References
-from .schema import Schema
-from .session import Session, entities
 from .tree import Node, Row, Work, compare, new
 
 _log = logging.getLogger(__name__)

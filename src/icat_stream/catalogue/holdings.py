@@ -4,8 +4,8 @@ from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from .query import in_lists, select
-from .session import Session, entities
+from icat_stream.icat.query import in_lists, select
+from icat_stream.icat.session import Session, entities
 
 Row = Mapping[str, Any]
 TypeKey = tuple[str, str]

@@ -13,6 +13,10 @@ from datetime import datetime
 from typing import Any
 
 from icat_stream.config import PolicySettings
+from icat_stream.icat.query import in_lists, quote, searchable, select
+from icat_stream.icat.schema import Schema
+from icat_stream.icat.session import Session, entities
+from icat_stream.icat.spans import span
 from icat_stream.records import (
     STUB_TITLE,
     DatafileEntry,
@@ -34,13 +38,9 @@ from .applying import Application
 from .growing import Growth
 from .inventory import Inventory
 from .memory import Memory
-from .query import in_lists, quote, searchable, select
 from .references import References
-from .schema import Schema
-from .session import Session, entities
 from .snapshot_applying import SnapshotApplication
 from .snapshots import Looking
-from .tracing import span
 
 _NAMED = {
     "dataset_type": "DatasetType",

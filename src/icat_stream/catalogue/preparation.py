@@ -3,6 +3,9 @@
 import logging
 from collections.abc import Sequence
 
+from icat_stream.icat.faults import IcatFault, ResultUnknown
+from icat_stream.icat.query import quote, select, shorten
+from icat_stream.icat.session import Session, entities
 from icat_stream.records import (
     Failure,
     Rejection,
@@ -10,11 +13,8 @@ from icat_stream.records import (
     parameter_label,
 )
 
-from .faults import IcatFault, ResultUnknown
-from .query import quote, select, shorten
 from .references import References
 from .resolution import Prerequisite
-from .session import Session, entities
 
 _log = logging.getLogger(__name__)
 

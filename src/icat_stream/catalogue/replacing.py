@@ -8,6 +8,9 @@ crash goes on where it was.
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 
+from icat_stream.icat.faults import IcatFault, ResultUnknown
+from icat_stream.icat.schema import Schema
+from icat_stream.icat.session import Session
 from icat_stream.records import (
     Dataset,
     Rejection,
@@ -20,10 +23,7 @@ from icat_stream.telemetry.faults import fault_point
 from . import holdings
 from .beans import Writer
 from .comparison import compare
-from .faults import IcatFault, ResultUnknown
 from .resolution import Resolved
-from .schema import Schema
-from .session import Session
 
 
 def is_newer(planned: Dataset, row: holdings.Row) -> bool:

@@ -4,6 +4,9 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from icat_stream.config import PolicySettings
+from icat_stream.icat.query import shorten
+from icat_stream.icat.session import Session
+from icat_stream.icat.xml_text import value_text
 from icat_stream.records import (
     STUB_TITLE,
     DatafileFormat,
@@ -18,11 +21,8 @@ from icat_stream.records import (
     parameter_label,
 )
 
-from .query import shorten
 from .references import ParameterType, References, Row
-from .session import Session
 from .validation import value_type
-from .xml_text import value_text
 
 # Of parameter types that are not there, and of the name of one.
 _LISTED = 10

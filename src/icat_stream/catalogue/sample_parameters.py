@@ -3,12 +3,12 @@
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+from icat_stream.icat.query import select
+from icat_stream.icat.session import Session, entities
 from icat_stream.records import Change, Parameter
 
 from .comparison import Difference, parameter_fields, shown
-from .query import select
 from .resolution import Resolved
-from .session import Session, entities
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -6,6 +6,9 @@ from datetime import datetime
 from typing import Any
 
 from icat_stream.config import PolicySettings
+from icat_stream.icat.query import in_lists, quote, select, shorten
+from icat_stream.icat.schema import Schema
+from icat_stream.icat.session import Session, entities
 from icat_stream.records import (
     DependencyMissing,
     Investigation,
@@ -20,11 +23,8 @@ from icat_stream.records import (
 from .beans import attributes, parameter_value
 from .equality import same
 from .growing import Seed
-from .query import in_lists, quote, select, shorten
 from .references import ParameterType, References
 from .resolution import Prerequisite, Resolver, ids_of
-from .schema import Schema
-from .session import Session, entities
 from .tree import Branch, Node, Row
 
 # Fields of the records by the attributes of ICAT.

@@ -5,12 +5,12 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
+from icat_stream.icat.query import shorten
+from icat_stream.icat.xml_text import value_text
 from icat_stream.records import Change
 
 from .beans import reference
 from .equality import same
-from .query import shorten
-from .xml_text import value_text
 
 Row = Mapping[str, Any]
 

@@ -6,6 +6,9 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
+from icat_stream.icat.query import shorten
+from icat_stream.icat.schema import Schema
+from icat_stream.icat.xml_text import FORBIDDEN
 from icat_stream.records import (
     Datafile,
     Dataset,
@@ -16,10 +19,7 @@ from icat_stream.records import (
     ValueType,
 )
 
-from .query import shorten
 from .references import ParameterType
-from .schema import Schema
-from .xml_text import FORBIDDEN
 
 _REPORTED = 5
 _LONG_MAX = 2**63 - 1

@@ -13,7 +13,7 @@ from . import soap
 from .connection import Answer, Connection
 from .faults import SYSTEM, IcatFault, ResultUnknown, failure_of, unavailable
 from .query import select
-from .tracing import span
+from .spans import span
 
 _log = logging.getLogger(__name__)
 _FORM = "application/x-www-form-urlencoded"

@@ -1,0 +1,1 @@
+"""ICAT's protocol, spoken here only: connection, session, SOAP, queries, schema, faults."""
