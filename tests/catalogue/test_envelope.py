@@ -9,9 +9,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from icat_stream.catalogue.beans import Writer
-from icat_stream.catalogue.lane import Lane
-from icat_stream.catalogue.resolution import Resolver
+from icat_stream.catalogue.catalogue_session import Lane
+from icat_stream.catalogue.dataset_xml import Writer
+from icat_stream.catalogue.resolver import Resolver
 from icat_stream.config import PolicySettings
 from icat_stream.icat import soap
 from icat_stream.icat.connection import Answer

@@ -9,8 +9,8 @@ from icat_stream.icat.query import quote
 
 from .applied import Applied, AppliedDataset, AppliedSnapshot, FileStore
 from .catalogue import Catalogue
+from .catalogue_session import Lane
 from .inventory import Inventory, LocatedFile, NamedDataset, Scope
-from .lane import Lane
 
 __all__ = [
     "Applied",

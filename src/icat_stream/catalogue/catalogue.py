@@ -10,9 +10,9 @@ from icat_stream.icat.schema import Schema, discover
 from icat_stream.icat.session import Session
 from icat_stream.icat.spans import span
 
-from .lane import Lane
+from .catalogue_session import Lane
 from .memory import Memory
-from .references import References
+from .reference_cache import References
 
 # What is included counts, too: a file's format, a parameter's type, with room to spare.
 _WITH_INCLUDED = 4

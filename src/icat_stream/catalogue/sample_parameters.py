@@ -7,8 +7,8 @@ from icat_stream.icat.query import select
 from icat_stream.icat.session import Session, entities
 from icat_stream.records import Change, Parameter
 
-from .comparison import Difference, parameter_fields, shown
-from .resolution import Resolved
+from .dataset_diff import Difference, parameter_fields, shown
+from .resolver import Resolved
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

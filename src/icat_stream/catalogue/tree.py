@@ -9,7 +9,7 @@ from icat_stream.icat.query import shorten
 from icat_stream.icat.xml_text import value_text
 from icat_stream.records import Change
 
-from .beans import reference
+from .dataset_xml import reference
 from .equality import same
 
 Row = Mapping[str, Any]

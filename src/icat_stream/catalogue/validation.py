@@ -19,7 +19,7 @@ from icat_stream.records import (
     ValueType,
 )
 
-from .references import ParameterType
+from .reference_cache import ParameterType
 
 _REPORTED = 5
 _LONG_MAX = 2**63 - 1

@@ -20,13 +20,12 @@ from icat_stream.records import (
 )
 from icat_stream.telemetry.faults import fault_point
 
-from . import holdings
-from .beans import Writer
-from .comparison import compare
-from .resolution import Resolved
+from .dataset_diff import compare
+from .dataset_xml import Writer
+from .resolver import Resolved
 
 
-def is_newer(planned: Dataset, row: holdings.Row) -> bool:
+def is_newer(planned: Dataset, row: held_datasets.Row) -> bool:
     """Whether a planned dataset is to take the place of the one that is there."""
     if planned.existing != "replace" or planned.version is None:
         return False
@@ -77,7 +76,7 @@ class Replacement:
         """
         planned = self.resolved.dataset
         beside = replacing_name(planned.name, _planned_version(planned))
-        rows = holdings.datasets(
+        rows = held_datasets.datasets(
             self.session, self.resolved.investigation_id, [planned.name, beside]
         )
         old, new = rows.get(planned.name), rows.get(beside)
@@ -102,8 +101,8 @@ class Replacement:
 
     def _make_way(
         self,
-        old: holdings.Row,
-        new: holdings.Row | None,
+        old: held_datasets.Row,
+        new: held_datasets.Row | None,
         beside: str,
         unknown: ResultUnknown | None,
     ) -> str:
@@ -132,7 +131,7 @@ class Replacement:
                 f" {len(planned.datafiles)} datafiles and {len(planned.parameters)}"
                 " parameters"
             )
-        there = holdings.holding(
+        there = held_datasets.holding(
             self.session,
             new,
             only=[f.name for f in planned.datafiles],
@@ -145,7 +144,7 @@ class Replacement:
         fault_point("replacement-deleted")
         return done
 
-    def _delete(self, row: holdings.Row, what: str) -> str:
+    def _delete(self, row: held_datasets.Row, what: str) -> str:
         try:
             self.session.delete_many("Dataset", [int(row["id"])])
         except IcatFault as fault:
@@ -161,7 +160,7 @@ def _planned_version(planned: Dataset) -> object:
     )
 
 
-def _held_version(name: str, row: holdings.Row) -> object:
+def _held_version(name: str, row: held_datasets.Row) -> object:
     for parameter in row.get("parameters", ()):
         if parameter["type"]["name"] == name:
             return parameter.get("stringValue") or parameter.get("numericValue")

@@ -8,10 +8,10 @@ from typing import Any
 from icat_stream.icat.query import shorten
 from icat_stream.records import Change, Datafile, Dataset, Parameter, parameter_label
 
-from .beans import parameter_value
+from .dataset_xml import parameter_value
 from .equality import same
-from .holdings import Holding, Row
-from .resolution import Resolved
+from .held_datasets import Holding, Row
+from .resolver import Resolved
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -21,16 +21,15 @@ from icat_stream.records import (
     digest,
 )
 
-from . import holdings, replacing
 from .applied import AppliedDataset, FileStore
-from .beans import Writer, reference, rewritten
-from .comparison import Comparison, Difference, changes, compare
-from .holdings import Holding
+from .dataset_diff import Comparison, Difference, changes, compare
+from .dataset_xml import Writer, reference, rewritten
+from .held_datasets import Holding
 from .memory import Memory
 from .naming import new_name
-from .preparation import Preparation
-from .references import References
-from .resolution import Resolved, Resolver
+from .prerequisites import Preparation
+from .reference_cache import References
+from .resolver import Resolved, Resolver
 from .sample_parameters import SampleParameters, sample_parameters
 from .validation import Checker
 
@@ -97,7 +96,7 @@ class Application:
         target, holding = self._target(resolved, everything=True)
         found = None if holding is None else self._compare(target, holding)
         if found is not None and found.differences:
-            if not replacing.is_newer(dataset, found.holding.row):
+            if not dataset_replacement.is_newer(dataset, found.holding.row):
                 self._permit(target, found)
         elif found is None:
             self._require(dataset)
@@ -214,7 +213,7 @@ class Application:
         if self._policy(planned) == "new_name":
             # The new name first: the old one's owner may have changed meanwhile.
             names.insert(0, new_name(planned))
-        rows = holdings.datasets(self.session, resolved.investigation_id, names)
+        rows = held_datasets.datasets(self.session, resolved.investigation_id, names)
         there = []
         for name in names:
             if name in rows:
@@ -237,10 +236,10 @@ class Application:
         return resolved, None
 
     def _hold(
-        self, target: Resolved, row: holdings.Row, *, everything: bool
+        self, target: Resolved, row: held_datasets.Row, *, everything: bool
     ) -> Holding:
         files = target.dataset.datafiles
-        return holdings.holding(
+        return held_datasets.holding(
             self.session,
             row,
             only=None if everything else [f.name for f in files],
@@ -362,7 +361,7 @@ class Application:
 
     def _replace(self, resolved: Resolved, unknown: ResultUnknown | None) -> bool:
         """Take one step of a replacement; return whether there was one to take."""
-        replacement = replacing.Replacement(
+        replacement = dataset_replacement.Replacement(
             session=self.session,
             schema=self.schema,
             resolved=resolved,

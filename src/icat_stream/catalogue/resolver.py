@@ -21,7 +21,7 @@ from icat_stream.records import (
     parameter_label,
 )
 
-from .references import ParameterType, References, Row
+from .reference_cache import ParameterType, References, Row
 from .validation import value_type
 
 # Of parameter types that are not there, and of the name of one.

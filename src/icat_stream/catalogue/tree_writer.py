@@ -10,9 +10,9 @@ from icat_stream.icat.schema import Schema
 from icat_stream.icat.session import Session, entities
 from icat_stream.records import Change, Rejection, TransientFailure
 
-from .beans import reference, rewritten
+from .dataset_xml import reference, rewritten
 from .memory import Memory
-from .references import References
+from .reference_cache import References
 from .tree import Node, Row, Work, compare, new
 
 _log = logging.getLogger(__name__)

@@ -13,8 +13,8 @@ from icat_stream.records import (
     parameter_label,
 )
 
-from .references import References
-from .resolution import Prerequisite
+from .reference_cache import References
+from .resolver import Prerequisite
 
 _log = logging.getLogger(__name__)
 

@@ -8,7 +8,7 @@ from icat_stream.icat.schema import Schema
 from icat_stream.icat.xml_text import escape, time_text, value_text
 from icat_stream.records import Datafile, Parameter
 
-from .resolution import Resolved
+from .resolver import Resolved
 
 Row = Mapping[str, Any]
 

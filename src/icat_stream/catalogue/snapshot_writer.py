@@ -13,9 +13,9 @@ from icat_stream.records import (
 )
 
 from .applied import AppliedSnapshot
-from .growing import Growth, Seed
-from .preparation import Preparation
-from .snapshots import USER, Found, Looking, missing_users, uses
+from .prerequisites import Preparation
+from .snapshot_trees import USER, Found, Looking, missing_users, uses
+from .tree_writer import Growth, Seed
 from .validation import Checker
 
 # What is created is found with the next look: a type, then a sample, then a group.

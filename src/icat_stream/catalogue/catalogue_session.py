@@ -32,15 +32,14 @@ from icat_stream.records import (
     User,
 )
 
-from . import holdings
 from .applied import Applied, AppliedDataset, AppliedSnapshot, FileStore
-from .applying import Application
-from .growing import Growth
+from .dataset_writer import Application
 from .inventory import Inventory
 from .memory import Memory
-from .references import References
-from .snapshot_applying import SnapshotApplication
-from .snapshots import Looking
+from .reference_cache import References
+from .snapshot_trees import Looking
+from .snapshot_writer import SnapshotApplication
+from .tree_writer import Growth
 
 _NAMED = {
     "dataset_type": "DatasetType",
@@ -143,7 +142,7 @@ class Lane:
 
     def datafiles_without_checksum(self, dataset_id: int) -> Iterator[DatafileEntry]:
         """Yield those datafiles of a dataset by id, page by page."""
-        for row in holdings.datafile_pages(
+        for row in held_datasets.datafile_pages(
             self._session, dataset_id, "o.checksum IS NULL"
         ):
             yield DatafileEntry(
@@ -175,7 +174,7 @@ class Lane:
         self, dataset_id: int, names: Collection[str]
     ) -> dict[str, Mapping[str, Any]]:
         """Return those datafiles of a dataset that are there, by name."""
-        rows = holdings.datafiles(self._session, dataset_id, names)
+        rows = held_datasets.datafiles(self._session, dataset_id, names)
         return {name: rows[name] for name in names if name in rows}
 
     def diff(self, plan: Plan, *, uploads: bool = False) -> Diff:

@@ -20,12 +20,12 @@ from icat_stream.records import (
     parameter_label,
 )
 
-from .beans import attributes, parameter_value
+from .dataset_xml import attributes, parameter_value
 from .equality import same
-from .growing import Seed
-from .references import ParameterType, References
-from .resolution import Prerequisite, Resolver, ids_of
+from .reference_cache import ParameterType, References
+from .resolver import Prerequisite, Resolver, ids_of
 from .tree import Branch, Node, Row
+from .tree_writer import Seed
 
 # Fields of the records by the attributes of ICAT.
 USER = {
