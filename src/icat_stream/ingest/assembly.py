@@ -10,6 +10,7 @@ from typing import Self
 from icat_stream.catalogue import Catalogue
 from icat_stream.config import ConfigError, ConsumerSettings, Problem, Settings
 from icat_stream.handlers import HandlerContext, UnknownHandler, load_handler
+from icat_stream.ids import Storage
 from icat_stream.journal import Journal, journal_exists
 from icat_stream.nexus import Limits, NexusReader
 from icat_stream.records import (
@@ -18,7 +19,6 @@ from icat_stream.records import (
     SystemUnavailable,
     TransientFailure,
 )
-from icat_stream.storage import Storage
 
 from .consumer import IngestConsumer
 from .stopping import StopFlag

@@ -7,6 +7,7 @@ from typing import Any
 
 from icat_stream.catalogue import Applied, Catalogue, Lane
 from icat_stream.handlers import Handler
+from icat_stream.ids import Storage
 from icat_stream.journal import Journal
 from icat_stream.nexus import NexusReader
 from icat_stream.records import (
@@ -18,7 +19,6 @@ from icat_stream.records import (
     Rejection,
     explained,
 )
-from icat_stream.storage import Storage
 from icat_stream.telemetry import current_record, step
 
 from .events import dataset_event, snapshot_event

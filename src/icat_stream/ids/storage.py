@@ -7,8 +7,8 @@ from icat_stream.records import Plan
 
 from .answers import unavailable
 from .catalogue_lane import AppliedT, CatalogueLane, CatalogueSession
+from .client import StorageLane
 from .connection import Connection
-from .lane import StorageLane
 
 
 class Storage:

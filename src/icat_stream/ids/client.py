@@ -23,10 +23,10 @@ from .answers import (
 )
 from .catalogue_lane import CatalogueSession
 from .connection import Connection
-from .source import Source
+from .upload_source import Source
 
 _log = logging.getLogger(__name__)
-_tracer = trace.get_tracer("icat_stream.storage")
+_tracer = trace.get_tracer("icat_stream.ids")
 _ATTEMPTS = 3
 _WAIT = 0.2
 _CRC32 = re.compile(r"[0-9a-f]{1,8}", re.IGNORECASE)

@@ -5,12 +5,7 @@ import re
 from dataclasses import dataclass
 from typing import Any
 
-from icat_stream.records import (
-    Failure,
-    Rejection,
-    SystemUnavailable,
-    TransientFailure,
-)
+from icat_stream.records import Failure, Rejection, SystemUnavailable, TransientFailure
 
 SYSTEM = "ids"
 _NO_SESSION = ("unable to find user by sessionid", "has expired")

@@ -18,6 +18,7 @@ from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanE
 from opentelemetry.trace import StatusCode
 
 from icat_stream.catalogue import Lane
+from icat_stream.ids import Storage
 from icat_stream.records import (
     Datafile,
     DatafileFormat,
@@ -29,7 +30,6 @@ from icat_stream.records import (
     SystemUnavailable,
     TransientFailure,
 )
-from icat_stream.storage import Storage
 
 from .conftest import FACILITY, Site
 
@@ -41,7 +41,7 @@ StorageAt = Callable[..., Storage]
 
 @pytest.fixture
 def _quick_retries(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("icat_stream.storage.lane._WAIT", 0.01)
+    monkeypatch.setattr("icat_stream.ids.client._WAIT", 0.01)
 
 
 def planned(path: Path, **changes: Any) -> Datafile:
@@ -227,7 +227,7 @@ def test_a_network_that_breaks_during_a_call_is_transient(
 
     storage = storage_at(site.ids)
     storage.two_level()
-    monkeypatch.setattr("icat_stream.storage.connection.IdsAnswer", breaks)
+    monkeypatch.setattr("icat_stream.ids.connection.IdsAnswer", breaks)
     with pytest.raises(TransientFailure, match="broke during ping"):
         storage.ping()
 
@@ -304,7 +304,7 @@ def test_a_failure_is_a_status_of_its_span_without_its_causes(
     provider = TracerProvider()
     provider.add_span_processor(SimpleSpanProcessor(exporter))
     tracer = provider.get_tracer("test")
-    monkeypatch.setattr("icat_stream.storage.lane._tracer", tracer)
+    monkeypatch.setattr("icat_stream.ids.client._tracer", tracer)
     proxy.plans["put"] = [(400, b'{"code": "BadRequestException", "message": "bad"}')]
     with pytest.raises(Rejection):
         storage_at(proxy.url).apply(plan, lane)

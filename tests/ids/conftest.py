@@ -17,10 +17,10 @@ import yaml
 
 from icat_stream.catalogue import Catalogue, Lane
 from icat_stream.config import IcatSettings, IdsSettings, PolicySettings
+from icat_stream.ids import Storage
 from icat_stream.records import InvestigationKey
 from icat_stream.sandbox.children import Child
 from icat_stream.sandbox.folder import Folder
-from icat_stream.storage import Storage
 
 FACILITY = "Muster"
 _ACCOUNTS = {"simple": {"root": "secret", "idsreader": "reads"}}
