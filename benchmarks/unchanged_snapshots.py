@@ -23,7 +23,7 @@ import icat.client
 from icat_stream.catalogue import Applied, Catalogue, Lane
 from icat_stream.config import IcatSettings, JournalSettings, PolicySettings, Settings
 from icat_stream.handlers import HandlerContext, load_handler
-from icat_stream.ingest.guard import Guard
+from icat_stream.ingest.newest_wins import Guard
 from icat_stream.journal import Journal
 from icat_stream.records import Coordinates, OutcomeKind, Plan, Record
 from measuring import Result, run

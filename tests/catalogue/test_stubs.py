@@ -10,7 +10,7 @@ import pytest
 
 from icat_stream.catalogue import Lane
 from icat_stream.config import JournalSettings
-from icat_stream.ingest.guard import Guard
+from icat_stream.ingest.newest_wins import Guard
 from icat_stream.journal import Journal
 from icat_stream.records import (
     STUB_TITLE,

@@ -6,8 +6,8 @@ import logging
 import pytest
 from typer.testing import CliRunner
 
+from icat_stream.app.outcome_output import outcome_text
 from icat_stream.cli.tools import app
-from icat_stream.ingest.output import outcome_text
 from icat_stream.records import Coordinates, Outcome, OutcomeKind, Record
 from icat_stream.telemetry import Page, configure_logging, health_endpoint
 

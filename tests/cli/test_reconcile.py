@@ -8,7 +8,7 @@ import pytest
 from confluent_kafka import Producer
 from confluent_kafka.admin import AdminClient, NewTopic
 
-from icat_stream.ingest.reconciling import outermost
+from icat_stream.repair.reconciliation import outermost
 
 from .conftest import eventually
 

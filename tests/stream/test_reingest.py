@@ -13,9 +13,9 @@ import pytest
 import scripted
 
 from icat_stream.config import Settings
-from icat_stream.ingest.reingest import Reingest, again
 from icat_stream.journal import Search, reading
 from icat_stream.records import Coordinates, OutcomeKind
+from icat_stream.repair.reingest import Reingest, again
 
 pytestmark = pytest.mark.kafka
 
@@ -28,7 +28,7 @@ from pathlib import Path
 sys.path.insert(0, sys.argv[1])
 import scripted
 from icat_stream.config import Settings
-from icat_stream.ingest.reingest import Reingest, again
+from icat_stream.repair.reingest import Reingest, again
 from icat_stream.journal import Search, reading
 settings = Settings(**json.loads(sys.argv[2]))
 consumer = lambda name: scripted.Scripted(Path(sys.argv[3]))

@@ -169,7 +169,7 @@ def replay(
     Kafka is unavailable, or somebody else began to do the same.
     """
     with _tool(config) as settings:
-        from icat_stream.ingest.assembly import Line
+        from icat_stream.app.pipeline import Line
         from icat_stream.stream import Action
 
         selection = _selection(

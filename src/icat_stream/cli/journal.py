@@ -174,9 +174,9 @@ def reingest(
     from icat_stream.cli.exits import Exit, leave
 
     with _journal(config) as (settings, journal):
-        from icat_stream.ingest.assembly import Line
-        from icat_stream.ingest.reingest import Reingest, again
+        from icat_stream.app.pipeline import Line
         from icat_stream.journal import Search
+        from icat_stream.repair.reingest import Reingest, again
         from icat_stream.stream import Halt
 
         if search in (Search(), Search(last=True)):

@@ -19,8 +19,8 @@ from .searching import moment
 from .terminal import Output
 
 if TYPE_CHECKING:
-    from icat_stream.ingest.assembly import Line
-    from icat_stream.ingest.findings import Wanted
+    from icat_stream.app.pipeline import Line
+    from icat_stream.repair.findings import Wanted
 
 _SAY_EVERY_S = 10.0
 
@@ -71,12 +71,12 @@ def reconcile(
     Exit codes: 0 nothing was found, or all of it was announced again; 2 bad usage or
     configuration; 3 something differs; 4, 5 a system does not answer.
     """
+    from icat_stream.app.one_shot import only_consumer
+    from icat_stream.app.pipeline import Line
     from icat_stream.cli.exits import Exit, exit_codes
     from icat_stream.config import load
-    from icat_stream.ingest.assembly import Line
-    from icat_stream.ingest.findings import Wanted
-    from icat_stream.ingest.one_shot import only_consumer
-    from icat_stream.ingest.reconciling import announce
+    from icat_stream.repair.findings import Wanted
+    from icat_stream.repair.reconciliation import announce
 
     if ingest and not yes and not sys.stdin.isatty():
         raise typer.BadParameter("nobody is there to be asked: give --yes")
@@ -113,8 +113,8 @@ def _compare(
     settings: Any, line: "Line", wanted: "Wanted", missing: Path, output: Output
 ) -> Counter[str]:
     """Print all findings; write the paths of files without an entry to a file."""
-    from icat_stream.ingest.reconciling import Reconciliation
     from icat_stream.records import printable
+    from icat_stream.repair.reconciliation import Reconciliation
 
     counts: Counter[str] = Counter()
     with _progress() as progress, missing.open("w") as spool:

@@ -1,4 +1,1 @@
-"""Messages, handlers, catalogue and storage joined into consumers.
-
-Used by the daemon and by the one-shot alike.
-"""
+"""A handler, the catalogue and the data service joined into one consumer."""

@@ -22,7 +22,7 @@ from icat_stream.records import (
 from icat_stream.telemetry import current_record, step
 
 from .events import dataset_event, snapshot_event
-from .guard import SUPERSEDED, Guard
+from .newest_wins import SUPERSEDED, Guard
 
 
 class IngestConsumer:

@@ -15,7 +15,7 @@ from typing import Any
 from icat_stream.config import AlertSettings
 from icat_stream.config.values import read_secret
 
-from .monitor import Problem
+from .health_report import Problem
 
 _log = logging.getLogger(__name__)
 _TIMEOUT_S = 10.0

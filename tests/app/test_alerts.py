@@ -4,9 +4,9 @@ import time
 
 import pytest
 
+from icat_stream.app.alerts import Alerter
+from icat_stream.app.health_report import Problem
 from icat_stream.config import AlertSettings
-from icat_stream.ingest.alerting import Alerter
-from icat_stream.ingest.monitor import Problem
 
 
 @pytest.mark.parametrize("hook", ["http://me:S3CRET@127.0.0.1/", "http://[::1]:1/S3 C"])

@@ -21,11 +21,11 @@ from icat_stream.telemetry import (
     health_endpoint,
 )
 
-from .alerting import Alerter
-from .assembly import Line, Named
-from .monitor import Meter, Monitor
-from .output import outcome_line, outcome_text, summary_line
-from .stopping import StopFlag
+from .alerts import Alerter
+from .health_report import Meter, Monitor
+from .outcome_output import outcome_line, outcome_text, summary_line
+from .pipeline import Line, Named
+from .stop_flag import StopFlag
 from .upkeep import Upkeep
 
 _log = logging.getLogger(__name__)

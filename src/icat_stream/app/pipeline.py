@@ -11,6 +11,7 @@ from icat_stream.catalogue import Catalogue
 from icat_stream.config import ConfigError, ConsumerSettings, Problem, Settings
 from icat_stream.handlers import HandlerContext, UnknownHandler, load_handler
 from icat_stream.ids import Storage
+from icat_stream.ingest.consumer import IngestConsumer
 from icat_stream.journal import Journal, journal_exists
 from icat_stream.nexus import Limits, NexusReader
 from icat_stream.records import (
@@ -20,8 +21,7 @@ from icat_stream.records import (
     TransientFailure,
 )
 
-from .consumer import IngestConsumer
-from .stopping import StopFlag
+from .stop_flag import StopFlag
 
 _log = logging.getLogger(__name__)
 # Waiting for a system at start: quick at first, and a line in the log each time.

@@ -6,15 +6,15 @@ from datetime import UTC, datetime
 from itertools import islice
 from typing import Any
 
+from icat_stream.app.one_shot import GROUP
 from icat_stream.catalogue import Inventory
 from icat_stream.config import Settings
 from icat_stream.journal import Entry, Journal, Search
 from icat_stream.records import OutcomeKind, SystemUnavailable
 from icat_stream.stream import Action, DeadLetters, Selection
 
-from .comparing import Comparison
+from .disk_lists import Comparison
 from .findings import Finding, Wanted
-from .one_shot import GROUP
 
 _log = logging.getLogger(__name__)
 _TOGETHER = 300

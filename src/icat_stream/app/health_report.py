@@ -18,8 +18,8 @@ from icat_stream.records import Outcome, OutcomeKind, Record
 from icat_stream.stream import Depths, Loop, LoopStatus, Watch
 from icat_stream.telemetry import Page, Sample, render, sample
 
-from .assembly import Line
-from .checks import Check
+from .pipeline import Line
+from .system_checks import Check
 
 # It turns several times a second.
 _LOOP_S = 30.0

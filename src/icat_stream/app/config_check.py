@@ -14,10 +14,10 @@ from icat_stream.handlers import UnknownHandler, load_handler
 from icat_stream.records import Failure, SystemUnavailable
 from icat_stream.schemas import load_schemas
 
-from .assembly import Line, in_consumer
+from .pipeline import Line, in_consumer
 
 # What librdkafka says of brokers is in the exceptions, too.
-_SILENT = logging.getLogger("icat_stream.ingest.validation.kafka")
+_SILENT = logging.getLogger("icat_stream.app.config_check.kafka")
 _SILENT.disabled = True
 _CONFIGURATION = 2
 _UNAVAILABLE = 5

@@ -7,6 +7,7 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
+from icat_stream.app.pipeline import Line, Named
 from icat_stream.catalogue import Inventory, Lane, Scope
 from icat_stream.config import ConfigError, Problem, Settings
 from icat_stream.handlers import ByHand
@@ -16,8 +17,7 @@ from icat_stream.records import Rejection, same_time
 from icat_stream.stream import announce_again
 
 from .announced import Announced
-from .assembly import Line, Named
-from .comparing import Comparison, Pair
+from .disk_lists import Comparison, Pair
 from .findings import Finding, Wanted
 
 _TOGETHER = 300

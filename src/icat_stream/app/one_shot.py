@@ -26,8 +26,8 @@ from icat_stream.records import (
 from icat_stream.stream import send_events
 from icat_stream.telemetry import configure_logging, configure_traces
 
-from .assembly import Line, Named
-from .output import outcome_line, outcome_text
+from .outcome_output import outcome_line, outcome_text
+from .pipeline import Line, Named
 
 _tracer = trace.get_tracer("icat_stream")
 

@@ -1,0 +1,1 @@
+"""The running program: pipeline, daemon, one-shot, health, alerts."""

@@ -1,0 +1,1 @@
+"""After the fact: reconciliation of disk, catalogue and journal; handling again."""
