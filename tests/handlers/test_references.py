@@ -5,7 +5,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from icat_stream.config import PolicySettings
-from icat_stream.handlers.references import References
+from icat_stream.handlers.dataset_references import References
 from icat_stream.records import (
     DependencyMissing,
     InvestigationEntry,

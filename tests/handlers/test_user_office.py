@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from icat_stream.config import ConfigError, Settings
 from icat_stream.handlers import HandlerContext, load_handler
-from icat_stream.handlers.wording import cut
+from icat_stream.handlers.user_office_text import cut
 from icat_stream.records import Coordinates, Outcome, Record, Rejection
 
 ALBA_USER = {

@@ -1,7 +1,7 @@
 """From a message, and what it points to, to a plan: reading only, writing nothing."""
 
 from .file_written import FileWritten
-from .protocol import ByHand, Handler, HandlerContext
+from .handler import ByHand, Handler, HandlerContext
 from .registry import UnknownHandler, load_handler
 
 __all__ = [

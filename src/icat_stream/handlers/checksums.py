@@ -32,9 +32,9 @@ from icat_stream.records import (
     same_time,
 )
 
+from .handler import HandlerContext
 from .options import read_options
 from .paths import Locations, map_path
-from .protocol import HandlerContext
 
 _DONE = ("ingested", "unchanged")
 

@@ -15,12 +15,12 @@ from icat_stream.messages import (
 )
 from icat_stream.records import Lookups, Outcome, Plan, Record, Rejection
 
+from .dataset_changes import Changes
+from .dataset_files import BASE_FIELDS, SaidFiles
+from .dataset_plan import SaidDataset
+from .field_map_handler import Said, key_of, read
+from .handler import HandlerContext
 from .options import FieldMapOptions, read_options
-from .protocol import HandlerContext
-from .said import Said, key_of, read
-from .said_changes import Changes
-from .said_dataset import SaidDataset
-from .said_files import BASE_FIELDS, SaidFiles
 
 KINDS: Mapping[str, type] = {
     "dataset": DatasetMessage,

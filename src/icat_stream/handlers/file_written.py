@@ -41,9 +41,9 @@ from icat_stream.records import (
 )
 from icat_stream.schemas import Draft, MetadataSchema, load_schemas
 
+from .dataset_references import References
+from .handler import HandlerContext
 from .paths import locate, map_path, plain, unmap_path
-from .protocol import HandlerContext
-from .references import References
 from .run_start import sample_of
 
 BY_HAND = "by hand"

@@ -30,11 +30,11 @@ from icat_stream.records import (
     Shift,
 )
 
+from .field_map_handler import Said, key_of, read
+from .handler import HandlerContext
 from .options import FieldMapOptions, read_options
-from .protocol import HandlerContext
-from .said import Said, key_of, read
-from .said_parameters import SaidParameters
-from .wording import cut
+from .stated_parameters import SaidParameters
+from .user_office_text import cut
 
 KINDS: Mapping[str, type] = {"investigation": InvestigationMessage}
 _TITLE, _SUMMARY = 255, 4000

@@ -9,9 +9,9 @@ from icat_stream.config import Settings
 from icat_stream.messages import Operations
 from icat_stream.records import Lookups, Outcome, OutcomeKind, Plan, Record, Rejection
 
+from .field_map_handler import Said, key_of, read
+from .handler import HandlerContext
 from .options import FieldMapOptions, read_options
-from .protocol import HandlerContext
-from .said import Said, key_of, read
 
 KINDS: Mapping[str, type] = {"operations": Operations}
 

@@ -8,9 +8,9 @@ from typing import cast
 from .checksums import Checksums
 from .datasets import Datasets
 from .file_written import FileWritten
+from .handler import Handler, HandlerContext
 from .investigations import Investigations
 from .operations import OperationsHandler
-from .protocol import Handler, HandlerContext
 from .users import Users
 
 _BUILT_IN: dict[str, Callable[[HandlerContext], Handler]] = {

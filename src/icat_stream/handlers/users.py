@@ -10,10 +10,10 @@ from icat_stream.config.settings import DISABLED_SUFFIX
 from icat_stream.messages import PersonMessage
 from icat_stream.records import Lookups, Outcome, Plan, Record, User
 
+from .field_map_handler import Said, key_of, read
+from .handler import HandlerContext
 from .options import FieldMapOptions, read_options
-from .protocol import HandlerContext
-from .said import Said, key_of, read
-from .wording import cut, email, one_line, orcid
+from .user_office_text import cut, email, one_line, orcid
 
 KINDS: Mapping[str, type] = {"user": PersonMessage}
 _LIMIT = 255

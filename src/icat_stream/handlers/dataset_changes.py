@@ -17,9 +17,9 @@ from icat_stream.records import (
     Rejection,
 )
 
-from .references import References
-from .said_files import SaidFiles
-from .said_parameters import SaidParameters
+from .dataset_files import SaidFiles
+from .dataset_references import References
+from .stated_parameters import SaidParameters
 
 _MOST_DATASETS = 1000
 

@@ -16,7 +16,7 @@ from icat_stream.records import (
 )
 from icat_stream.schemas.units import UnitError, conversion
 
-from .references import other_units
+from .dataset_references import other_units
 
 _LONGEST = 60
 _LONGEST_UNITS = 255

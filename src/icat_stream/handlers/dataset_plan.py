@@ -20,9 +20,9 @@ from icat_stream.records import (
     replacing_name,
 )
 
-from .references import References
-from .said_files import SaidFiles
-from .said_parameters import SaidParameters
+from .dataset_files import SaidFiles
+from .dataset_references import References
+from .stated_parameters import SaidParameters
 
 if TYPE_CHECKING:
     from .datasets import DatasetOptions
