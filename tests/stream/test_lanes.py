@@ -7,8 +7,8 @@ import pytest
 
 from icat_stream.records import Coordinates, OutcomeKind, Record
 from icat_stream.stream.counting import Counts
+from icat_stream.stream.in_flight import Partition, Slot
 from icat_stream.stream.lanes import Lanes
-from icat_stream.stream.slots import Partition, Slot
 
 PARTITION = Partition(topic="t", number=0, retry=False, position=0)
 

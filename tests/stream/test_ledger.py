@@ -4,8 +4,8 @@ import pytest
 
 from icat_stream.records import Coordinates, Outcome, OutcomeKind, Record
 from icat_stream.stream.headers import Delay
+from icat_stream.stream.in_flight import Finished, Partition, Slot, Way
 from icat_stream.stream.ledger import Ledger
-from icat_stream.stream.slots import Finished, Partition, Slot, Way
 
 FINISHED = Finished(outcome=Outcome(kind=OutcomeKind.INGESTED))
 FAR = 10**15

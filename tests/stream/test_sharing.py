@@ -12,7 +12,7 @@ from confluent_kafka import Consumer, TopicPartition
 
 from icat_stream.sandbox.kafka import JavaBroker
 from icat_stream.stream import ledger
-from icat_stream.stream.homes import homes
+from icat_stream.stream.retry_placement import homes
 
 pytestmark = pytest.mark.kafka
 

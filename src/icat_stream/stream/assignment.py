@@ -15,11 +15,10 @@ from confluent_kafka import (
 
 from icat_stream.config import KafkaSettings
 
-from . import clients
-from .homes import Homes, name_of
+from .in_flight import Partition
 from .ledger import Ledger
-from .results import CONFIGURATION, UNAVAILABLE, Halt
-from .slots import Partition
+from .retry_placement import Homes, name_of
+from .run_result import CONFIGURATION, UNAVAILABLE, Halt
 
 _log = logging.getLogger(__name__)
 
@@ -348,7 +347,7 @@ class Assignment:
             # What a client saw of a topic while a broker was away it keeps for
             # minutes, and to look again is not allowed in a callback: ask with another.
             time.sleep(_SLICE_S)
-            client = clients.consumer(
+            client = kafka_clients.consumer(
                 self._settings, self._group, until_end=False, member=False
             )
 

@@ -17,11 +17,11 @@ from icat_stream.telemetry.faults import fault_point
 
 from .counting import Counts
 from .handling import too_large
+from .in_flight import Finished, Partition, Slot, Way
 from .ledger import Batch, Ledger
 from .outputs import Output, Outputs
 from .producer import Aborted, Lost, Stopped, TooLarge, Transactor
-from .results import CONFIGURATION, Halt
-from .slots import Finished, Partition, Slot, Way
+from .run_result import CONFIGURATION, Halt
 from .spans import Tracing, trace_id
 from .status import Doing
 

@@ -22,14 +22,14 @@ from icat_stream.records import (
 )
 from icat_stream.telemetry import current_record
 
-from . import clients, topics
-from .assistant import refusal
+from . import topics
 from .consumer import Consumer, LaneScoped
 from .counting import Counts
 from .headers import delay
 from .policy import BUG
+from .probes import refusal
 from .reading import now_ms, record_of
-from .results import CONFIGURATION, DONE, UNAVAILABLE, Halt, RunResult
+from .run_result import CONFIGURATION, DONE, UNAVAILABLE, Halt, RunResult
 
 _log = logging.getLogger(__name__)
 
@@ -88,7 +88,7 @@ def _look(
     stopping: Callable[[], bool],
     counts: Counts,
 ) -> None:
-    client = clients.consumer(
+    client = kafka_clients.consumer(
         settings.kafka, topics.group_of(settings, name), until_end=True, member=False
     )
     try:

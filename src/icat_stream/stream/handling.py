@@ -22,10 +22,10 @@ from icat_stream.telemetry import current_record
 from icat_stream.telemetry.faults import fault_point
 
 from .consumer import Consumer
+from .in_flight import Finished, Slot, Way
 from .ledger import Ledger
 from .policy import BUG, Again, DeadLetter, Pause, PutOff, Stop, decide
 from .reading import now_ms
-from .slots import Finished, Slot, Way
 from .spans import Tracing
 
 _log = logging.getLogger(__name__)

@@ -7,7 +7,7 @@ from collections import deque
 from collections.abc import Callable, Iterable
 from itertools import count
 
-from .slots import Slot
+from .in_flight import Slot
 from .status import LaneStatus, place_of
 
 # Longer than that, people ask what it does.

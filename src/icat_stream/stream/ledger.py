@@ -8,9 +8,9 @@ from typing import Any
 
 from icat_stream.records import Outcome, OutcomeKind
 
+from .in_flight import Finished, Ownership, Partition, Slot, Way
 from .offsets import SlotState
-from .slots import Finished, Ownership, Partition, Slot, Way
-from .waiting import PARTITION_RECORDS, WaitingRoom
+from .waiting_room import PARTITION_RECORDS, WaitingRoom
 
 # 100 to 1,000 records a transaction make no difference, and a transaction must be
 # over within its timeout.

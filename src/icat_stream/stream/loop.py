@@ -16,22 +16,22 @@ from icat_stream.config import Settings
 from icat_stream.journal import Journal
 from icat_stream.records import Coordinates, LoginRefused, Outcome, OutcomeKind
 
-from . import clients, homes, topics
+from . import topics
 from .assignment import Assignment, out_of_range
-from .assistant import Assistant, refusal
-from .calling import Caller, HangingError
+from .bounded_call import Caller, HangingError
 from .committer import Committer, OnOutcome, shared_identity
 from .consumer import Consumer, Journalled, LaneScoped, Secretive
 from .counting import Counts
 from .handling import Handling
-from .homes import Homes
+from .in_flight import Slot
 from .lanes import Lanes
 from .ledger import Ledger
 from .outputs import Outputs
 from .policy import RejectWindow
+from .probes import Assistant, refusal
 from .reading import now_ms, record_of, slot_of
-from .results import BUG, CONFIGURATION, DONE, REJECTED, UNAVAILABLE, Halt, RunResult
-from .slots import Slot
+from .retry_placement import Homes
+from .run_result import BUG, CONFIGURATION, DONE, REJECTED, UNAVAILABLE, Halt, RunResult
 from .spans import Tracing
 from .status import LoopStatus, TimeAccount, place_of
 
@@ -184,14 +184,14 @@ class Loop:
         )
 
     def _run(self) -> None:
-        client = clients.consumer(
+        client = kafka_clients.consumer(
             self._settings.kafka, self._group, until_end=self._until_end
         )
         try:
             partitions = self._topics(client)
             if partitions is None:
                 return
-            places = homes.read(
+            places = retry_placement.read(
                 self._settings, self.name, partitions, self._is_stopping
             )
             if places is not None:
@@ -274,7 +274,9 @@ class Loop:
         committer = self._committer = Committer(
             group=self._group,
             identity=self._identity(),
-            create=partial(clients.producer, settings.kafka, self._transactional_id),
+            create=partial(
+                kafka_clients.producer, settings.kafka, self._transactional_id
+            ),
             ledger=ledger,
             outputs=outputs,
             journal=self._journal,

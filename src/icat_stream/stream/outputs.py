@@ -10,7 +10,7 @@ from icat_stream import __version__
 from icat_stream.records import Record
 
 from . import headers as h
-from .slots import Finished, Slot, Way
+from .in_flight import Finished, Slot, Way
 from .spans import traceparent
 
 _log = logging.getLogger(__name__)

@@ -16,9 +16,9 @@ from confluent_kafka import (
 
 from icat_stream.telemetry.faults import fault_point
 
-from .calling import Caller, HangingError
+from .bounded_call import Caller, HangingError
 from .outputs import Output
-from .results import UNAVAILABLE, Halt
+from .run_result import UNAVAILABLE, Halt
 
 _log = logging.getLogger(__name__)
 

@@ -8,7 +8,7 @@ from typing import Any
 from icat_stream.records import Coordinates, Record
 
 from . import headers as h
-from .slots import Partition, Slot
+from .in_flight import Partition, Slot
 
 # When the monotonic clock was at nought, by the clock that this process started with.
 _EPOCH_MS = (time.time_ns() - time.monotonic_ns()) // 1_000_000

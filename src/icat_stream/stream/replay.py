@@ -25,7 +25,7 @@ from .dead_letters import DeadLetter, DeadLetters, Ends, Selection, answering, r
 from .markers import Action, marker, state_topic
 from .outputs import Output
 from .resending import Fenced, Sender, Undecided, prepare, retry_output
-from .results import CONFIGURATION, UNAVAILABLE, Halt
+from .run_result import CONFIGURATION, UNAVAILABLE, Halt
 
 _log = logging.getLogger(__name__)
 

@@ -11,14 +11,14 @@ from icat_stream import __version__
 from icat_stream.config import Settings
 from icat_stream.records import Record, SystemUnavailable
 
-from . import clients, topics
 from . import headers as h
+from . import topics
 from .consumer import Consumer as Handling
 from .consumer import Secretive
 from .outputs import Output, without_secrets
 from .producer import Aborted, Lost, TooLarge, Transactor
 from .reading import ordering_key
-from .results import CONFIGURATION, Halt
+from .run_result import CONFIGURATION, Halt
 
 _TIMEOUT_S = 10.0
 _CREATION_S = 30.0
@@ -155,7 +155,8 @@ class Sender:
 
     def __init__(self, settings: Settings, transactional_id: str) -> None:
         self._transactor = Transactor(
-            partial(clients.producer, settings.kafka, transactional_id), lambda: False
+            partial(kafka_clients.producer, settings.kafka, transactional_id),
+            lambda: False,
         )
 
     def connect(self) -> None:

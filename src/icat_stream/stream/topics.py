@@ -9,7 +9,7 @@ from confluent_kafka.admin import AdminClient, NewTopic  # type: ignore[attr-def
 
 from icat_stream.config import Settings
 
-from .results import CONFIGURATION, UNAVAILABLE, Halt
+from .run_result import CONFIGURATION, UNAVAILABLE, Halt
 
 _log = logging.getLogger(__name__)
 

@@ -16,8 +16,8 @@ from confluent_kafka import Consumer, KafkaException, TopicPartition
 
 from icat_stream.config import Settings
 
-from . import clients, topics
-from .results import UNAVAILABLE, Halt
+from . import topics
+from .run_result import UNAVAILABLE, Halt
 
 Homes = Mapping[tuple[str, int], str]
 """Names of source partitions by retry topic and partition."""
@@ -70,7 +70,7 @@ def read(
         for number in range(partitions[topic])
     ]
     # Others may be in the middle of a transaction: what they note does not change.
-    client = clients.consumer(
+    client = kafka_clients.consumer(
         settings.kafka, group, until_end=False, member=False, committed_only=False
     )
     try:

@@ -4,8 +4,8 @@ import heapq
 from collections.abc import Callable, Collection, Iterable
 from itertools import count, islice
 
+from .in_flight import Partition, Slot
 from .offsets import SlotState
-from .slots import Partition, Slot
 
 # Kept in memory a retry partition; what is behind them is seen when half of them
 # have moved to the tail.

@@ -12,7 +12,7 @@ from icat_stream.records import Failure, LoginRefused, SystemUnavailable
 
 from .consumer import Consumer, LaneScoped, Parking, Probing
 from .ledger import Ledger
-from .results import UNAVAILABLE, Halt
+from .run_result import UNAVAILABLE, Halt
 
 _log = logging.getLogger(__name__)
 

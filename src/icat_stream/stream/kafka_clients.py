@@ -8,7 +8,7 @@ from confluent_kafka import Consumer, KafkaError, KafkaException, Producer
 
 from icat_stream.config import KafkaSettings
 
-from .results import CONFIGURATION, Halt
+from .run_result import CONFIGURATION, Halt
 
 _C = TypeVar("_C", Consumer, Producer)
 

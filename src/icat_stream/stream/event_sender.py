@@ -10,7 +10,7 @@ from icat_stream.config import Settings
 from icat_stream.records import Event, SystemUnavailable
 
 from . import topics
-from .results import Halt
+from .run_result import Halt
 
 # A person waits for the answer; librdkafka's own default is five minutes.
 _TIMEOUT_S = 10.0
