@@ -7,7 +7,7 @@ from confluent_kafka.admin import AdminClient, NewTopic
 from icat_stream.config import Settings
 from icat_stream.records import Coordinates, SystemUnavailable
 from icat_stream.stream import Action, Watch
-from icat_stream.stream.markers import marker
+from icat_stream.stream.dead_letters.markers import marker
 
 pytestmark = pytest.mark.kafka
 

@@ -11,15 +11,25 @@ nothing here.  :func:`dry_run` only looks.
 
 from .consumer import Consumer, Journalled, LaneScoped, Parking, Probing, Secretive
 from .consumer_lag import Depths, Watch
-from .dead_letters import DeadLetter, DeadLetters, Selection, reader
+from .dead_letters import (
+    Action,
+    DeadLetter,
+    DeadLetters,
+    Fenced,
+    Replay,
+    Selection,
+    Sender,
+    Undecided,
+    fetch,
+    prepare,
+    reader,
+    retry_output,
+)
 from .dryrun import dry_run
 from .event_sender import announce_again, send_events
 from .gc_tuning import relax_collector
 from .loop import Loop
-from .markers import Action
 from .outputs import Output
-from .replay import Replay, fetch
-from .resending import Fenced, Sender, Undecided, prepare, retry_output
 from .run_result import BUG, Halt, RunResult
 from .status import LaneStatus, LoopStatus
 from .topics import group_of, retry_topics

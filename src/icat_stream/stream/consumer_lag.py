@@ -14,8 +14,7 @@ from icat_stream.config import Settings
 from icat_stream.records import SystemUnavailable
 
 from . import topics
-from .dead_letters import spans
-from .markers import marked, said, state_topic
+from .dead_letters import marked, said, spans, state_topic
 
 _log = logging.getLogger("icat_stream.stream.librdkafka.watch")
 _log.addFilter(lambda _: False)

@@ -10,15 +10,14 @@ from confluent_kafka import Consumer
 from icat_stream import __version__
 from icat_stream.config import Settings
 from icat_stream.records import Record, SystemUnavailable
-
-from . import headers as h
-from . import topics
-from .consumer import Consumer as Handling
-from .consumer import Secretive
-from .outputs import Output, without_secrets
-from .producer import Aborted, Lost, TooLarge, Transactor
-from .reading import ordering_key
-from .run_result import CONFIGURATION, Halt
+from icat_stream.stream import headers as h
+from icat_stream.stream import topics
+from icat_stream.stream.consumer import Consumer as Handling
+from icat_stream.stream.consumer import Secretive
+from icat_stream.stream.outputs import Output, without_secrets
+from icat_stream.stream.producer import Aborted, Lost, TooLarge, Transactor
+from icat_stream.stream.reading import ordering_key
+from icat_stream.stream.run_result import CONFIGURATION, Halt
 
 _TIMEOUT_S = 10.0
 _CREATION_S = 30.0

@@ -17,15 +17,15 @@ from confluent_kafka.admin import (  # type: ignore[attr-defined]
 
 from icat_stream.config import Settings
 from icat_stream.records import Coordinates, Record, SystemUnavailable
+from icat_stream.stream import topics
+from icat_stream.stream.consumer import Consumer
+from icat_stream.stream.outputs import Output
+from icat_stream.stream.run_result import CONFIGURATION, UNAVAILABLE, Halt
 from icat_stream.telemetry.faults import fault_point
 
-from . import topics
-from .consumer import Consumer
-from .dead_letters import DeadLetter, DeadLetters, Ends, Selection, answering, reader
+from .group_sender import Fenced, Sender, Undecided, prepare, retry_output
+from .letters import DeadLetter, DeadLetters, Ends, Selection, answering, reader
 from .markers import Action, marker, state_topic
-from .outputs import Output
-from .resending import Fenced, Sender, Undecided, prepare, retry_output
-from .run_result import CONFIGURATION, UNAVAILABLE, Halt
 
 _log = logging.getLogger(__name__)
 
@@ -244,7 +244,7 @@ def fetch(client: KafkaConsumer, at: Coordinates) -> Any:
     Parameters
     ----------
     client
-        Of :func:`~icat_stream.stream.dead_letters.reader`.
+        Of :func:`~icat_stream.stream.dead_letters.letters.reader`.
     at
         Where it is.
 

@@ -12,11 +12,11 @@ from confluent_kafka import Consumer, KafkaError, KafkaException, TopicPartition
 
 from icat_stream.config import Settings
 from icat_stream.records import Coordinates, Record, SystemUnavailable
+from icat_stream.stream import clients, topics
+from icat_stream.stream import headers as h
+from icat_stream.stream.reading import record_of
 
-from . import clients, topics
-from . import headers as h
 from .markers import Action, Markers, state_topic
-from .reading import record_of
 
 _TIMEOUT_S = 10.0
 # The broker ends what a killed tool left open after its transaction's timeout.

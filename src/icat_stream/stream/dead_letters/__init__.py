@@ -1,0 +1,25 @@
+"""Dead letters: listed, replayed and discarded, each exactly once."""
+
+from .group_sender import Fenced, Sender, Undecided, prepare, retry_output
+from .letters import DeadLetter, DeadLetters, Selection, reader, spans
+from .markers import Action, marked, said, state_topic
+from .replay import Replay, fetch
+
+__all__ = [
+    "Action",
+    "DeadLetter",
+    "DeadLetters",
+    "Fenced",
+    "Replay",
+    "Selection",
+    "Sender",
+    "Undecided",
+    "fetch",
+    "marked",
+    "prepare",
+    "reader",
+    "retry_output",
+    "said",
+    "spans",
+    "state_topic",
+]
