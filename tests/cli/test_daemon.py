@@ -173,7 +173,7 @@ def test_shipped_sample_runs_on_the_facility(facility, run):
     )
     environment["ICAT_STREAM_KAFKA__GROUP_ID"] = "sample"
     environment["ICAT_STREAM_KAFKA__START"] = "latest"
-    from icat_stream.config.shipped import shipped
+    from icat_stream.config.resources import shipped
 
     sample = shipped("config.sample.yaml")
     assert run("icat_validate_config", sample, "--connect", **environment).code == 0

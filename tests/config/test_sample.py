@@ -1,8 +1,8 @@
 """The shipped sample is what the models say, and valid as it is."""
 
 from icat_stream.config import load
+from icat_stream.config.resources import shipped
 from icat_stream.config.sample import render
-from icat_stream.config.shipped import shipped
 
 
 def test_sample_is_in_step_with_the_models():

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from icat_stream.config import Settings
-from icat_stream.config.shipped import shipped
+from icat_stream.config.resources import shipped
 from icat_stream.handlers import FileWritten, HandlerContext
 from icat_stream.messages import FinishedWriting, encode
 from icat_stream.nexus import NexusReader

@@ -5,7 +5,7 @@ import os
 import pytest
 
 from icat_stream.nexus import NexusReader
-from icat_stream.nexus.listing import listing
+from icat_stream.nexus.folder_page import listing
 from icat_stream.nexus.safe_open import Rules
 from icat_stream.records import Rejection
 

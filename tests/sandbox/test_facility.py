@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from icat_stream.config import load
-from icat_stream.config.shipped import shipped
+from icat_stream.config.resources import shipped
 from icat_stream.sandbox.contract import SECTIONS
 from icat_stream.sandbox.folder import Folder
 from icat_stream.schemas import load_schemas

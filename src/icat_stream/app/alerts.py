@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from icat_stream.config import AlertSettings
-from icat_stream.config.values import read_secret
+from icat_stream.config.value_types import read_secret
 
 from .health_report import Problem
 

@@ -18,7 +18,7 @@ from icat_stream.records import (
     is_higher,
     replacing_name,
 )
-from icat_stream.telemetry.faults import fault_point
+from icat_stream.telemetry.fault_points import fault_point
 
 from .dataset_diff import compare
 from .dataset_xml import Writer

@@ -79,7 +79,7 @@ def check(
     from pydantic import TypeAdapter, ValidationError
 
     from icat_stream.cli.exits import Exit, leave
-    from icat_stream.config.values import Duration
+    from icat_stream.config.value_types import Duration
     from icat_stream.dataservice.check import Check, Kind, Repairs, TooMany
     from icat_stream.dataservice.errors import IdsError
     from icat_stream.dataservice.settings import SettingsError, load

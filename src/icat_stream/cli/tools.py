@@ -59,7 +59,7 @@ def schemas(
     import shutil
 
     from icat_stream.cli.exits import exit_codes
-    from icat_stream.config.shipped import shipped
+    from icat_stream.config.resources import shipped
 
     with exit_codes():
         shutil.copytree(shipped("schemas"), folder)

@@ -5,11 +5,11 @@
 """
 
 from .catalogue import Catalogue, connect
-from .entries import Report
 from .errors import NotFound, QueryError, SeveralFound
 from .items import Item
 from .objects import Objects
 from .undo import Undo
+from .undo_entries import Report
 
 __all__ = [
     "Catalogue",

@@ -7,7 +7,10 @@ from collections.abc import Mapping, Sequence
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self, TypeVar
 
-from .entries import (
+from .deleted_objects import take
+from .natural_keys import matching
+from .schema import Kind
+from .undo_entries import (
     Changed,
     Context,
     Created,
@@ -17,9 +20,6 @@ from .entries import (
     id_or_value,
     value_of,
 )
-from .keys import matching
-from .schema import Kind
-from .snapshots import take
 
 if TYPE_CHECKING:
     from .catalogue import Catalogue

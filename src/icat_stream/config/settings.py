@@ -23,7 +23,7 @@ from pydantic_settings import (
     SettingsConfigDict,
 )
 
-from .values import Duration, Size, read_secret, template_fields
+from .value_types import Duration, Size, read_secret, template_fields
 
 ENV_PREFIX = "ICAT_STREAM_"
 LOCATION_FIELDS = ("relative_path", "path", "name", "investigation", "visit_id")

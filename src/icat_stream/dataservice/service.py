@@ -7,7 +7,7 @@ from dataclasses import asdict, astuple, dataclass
 from datetime import datetime
 from typing import Any
 
-from icat_stream.telemetry.faults import fault_point
+from icat_stream.telemetry.fault_points import fault_point
 
 from . import delivery
 from .catalogue import Catalogue, CataloguedFile, NewFile, Session

@@ -14,7 +14,7 @@ from pydantic import (
 )
 
 from icat_stream.config import TelemetrySettings
-from icat_stream.config.values import Duration, Size, read_secret
+from icat_stream.config.value_types import Duration, Size, read_secret
 from icat_stream.config.yaml_lines import BadYaml, line_of, read_yaml
 
 Url = Annotated[str, Field(pattern=r"^https?://[^\s]+$")]

@@ -6,7 +6,7 @@ from typing import Any, Literal
 from pydantic import Field, field_validator
 
 from icat_stream.config import FormatSettings, Settings
-from icat_stream.config.values import template_fields
+from icat_stream.config.value_types import template_fields
 from icat_stream.messages import (
     DatafileList,
     DatasetMessage,

@@ -1,10 +1,10 @@
 """The journal: what became of each record, and what is known between records."""
 
-from .entries import By, Count, Entries, Entry, Search
 from .journal import Journal
-from .newest import Claim, Decision, Entity, Newest, Standing
+from .newest_claims import Claim, Decision, Entity, Newest, Standing
 from .reading import journal_exists, reading
 from .rows import JournalRow, RowKey
+from .search import By, Count, Entries, Entry, Search
 
 __all__ = [
     "By",

@@ -18,14 +18,20 @@ from sqlalchemy.exc import SQLAlchemyError, StatementError
 from icat_stream.config import JournalSettings
 from icat_stream.records import Rejection, SystemUnavailable
 
-from .copying import write_copied
 from .engines import READS, Engines
-from .entries import Entries
 from .migrations import is_current, upgrade
-from .newest import Newest
+from .month_partitions import (
+    delete_jobs,
+    delete_outcomes,
+    drop_month,
+    make_months,
+    old_months,
+)
+from .newest_claims import Newest
+from .postgres_copy import write_copied
 from .rows import JournalRow
+from .search import Entries
 from .tables import COMMITTED, PENDING, SEVERAL, jobs, outcomes
-from .upkeep import delete_jobs, delete_outcomes, drop_month, make_months, old_months
 
 _LOCK = "SELECT pg_advisory_xact_lock(1229144404)"
 # Who writes meanwhile waits behind us, and we behind whoever reads, for as long as that

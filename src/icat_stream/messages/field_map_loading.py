@@ -11,7 +11,7 @@ from typing import Any
 from zoneinfo import ZoneInfo
 
 from icat_stream.config import ConfigError, Problem
-from icat_stream.config.shipped import shipped
+from icat_stream.config.resources import shipped
 from icat_stream.config.yaml_lines import BadYaml, Lines, line_of, read_yaml
 
 from .conversions import KINDS, Conversion, Scalar, Unfit, shown

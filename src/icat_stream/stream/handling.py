@@ -19,7 +19,7 @@ from icat_stream.records import (
     SystemUnavailable,
 )
 from icat_stream.telemetry import current_record
-from icat_stream.telemetry.faults import fault_point
+from icat_stream.telemetry.fault_points import fault_point
 
 from .consumer import Consumer
 from .in_flight import Finished, Slot, Way

@@ -14,7 +14,7 @@ from confluent_kafka import (
     TopicPartition,
 )
 
-from icat_stream.telemetry.faults import fault_point
+from icat_stream.telemetry.fault_points import fault_point
 
 from .bounded_call import Caller, HangingError
 from .outputs import Output

@@ -12,12 +12,13 @@ from starlette.routing import Route
 from icat_stream.sandbox.icat.envelope import BadRequest
 from icat_stream.sandbox.icat.errors import IcatError, Kind
 from icat_stream.sandbox.icat.faults import Faults
-from icat_stream.sandbox.icat.limits import LimitedRequest, TooLong
 from icat_stream.sandbox.icat.rest import rest_routes
 from icat_stream.sandbox.icat.service import Service, Settings
 from icat_stream.sandbox.icat.soap import Soap, fault
-from icat_stream.sandbox.icat.work import work
 from icat_stream.sandbox.icat.wsdl import describe, types
+
+from .limited_request import LimitedRequest, TooLong
+from .request_threads import work
 
 log = logging.getLogger(__name__)
 

@@ -9,10 +9,11 @@ from icat_stream.sandbox.icat.clock import Clock
 from icat_stream.sandbox.icat.database import Database
 from icat_stream.sandbox.icat.diagnosis import FAILURES, Diagnosis
 from icat_stream.sandbox.icat.errors import IcatError
-from icat_stream.sandbox.icat.gate import Gate
 from icat_stream.sandbox.icat.port_file import ordered
 from icat_stream.sandbox.icat.schema import ID, STAMPS, Entity
 from icat_stream.sandbox.icat.translate import one_of
+
+from .access_rules import Gate
 
 # Rows by id by the name of their entity.
 Tree = dict[str, dict[int, dict[str, Any]]]

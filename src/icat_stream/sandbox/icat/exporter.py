@@ -7,7 +7,6 @@ import sqlalchemy as sa
 from icat_stream.sandbox.icat.clock import Clock
 from icat_stream.sandbox.icat.database import Database
 from icat_stream.sandbox.icat.errors import IcatError
-from icat_stream.sandbox.icat.gate import Gate
 from icat_stream.sandbox.icat.port_file import (
     NAMELESS,
     VERSION,
@@ -21,6 +20,8 @@ from icat_stream.sandbox.icat.port_file import (
 from icat_stream.sandbox.icat.schema import ID, Entity, Field
 from icat_stream.sandbox.icat.search import Loaded, Searcher
 from icat_stream.sandbox.icat.translate import one_of
+
+from .access_rules import Gate
 
 _BLOCK = 500
 _REMEMBERED = 10_000

@@ -9,7 +9,6 @@ from icat_stream.sandbox.icat.bean import Bean, key_values
 from icat_stream.sandbox.icat.clock import Clock
 from icat_stream.sandbox.icat.database import Database
 from icat_stream.sandbox.icat.errors import IcatError
-from icat_stream.sandbox.icat.gate import Gate
 from icat_stream.sandbox.icat.port_file import (
     NAMELESS,
     VERSION,
@@ -25,6 +24,8 @@ from icat_stream.sandbox.icat.port_file import (
 )
 from icat_stream.sandbox.icat.schema import ID, STAMPS, Entity
 from icat_stream.sandbox.icat.writer import Writer
+
+from .access_rules import Gate
 
 Duplicate = Literal["THROW", "IGNORE", "CHECK", "OVERWRITE"]
 

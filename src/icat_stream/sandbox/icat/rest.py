@@ -18,11 +18,12 @@ from icat_stream.sandbox.icat.clock import Clock
 from icat_stream.sandbox.icat.errors import HTTP_STATUS, IcatError
 from icat_stream.sandbox.icat.faults import Faults
 from icat_stream.sandbox.icat.json_reader import loads
-from icat_stream.sandbox.icat.limits import LimitedRequest, TooLong
 from icat_stream.sandbox.icat.rest_more import FILE, RestMore
 from icat_stream.sandbox.icat.search import EnumValue, Loaded
 from icat_stream.sandbox.icat.service import Service
-from icat_stream.sandbox.icat.work import work
+
+from .limited_request import LimitedRequest, TooLong
+from .request_threads import work
 
 log = logging.getLogger(__name__)
 

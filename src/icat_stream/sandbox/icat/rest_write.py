@@ -9,7 +9,6 @@ from icat_stream.sandbox.icat.clock import Clock
 from icat_stream.sandbox.icat.database import Database
 from icat_stream.sandbox.icat.diagnosis import FAILURES, Diagnosis
 from icat_stream.sandbox.icat.errors import IcatError, at_position
-from icat_stream.sandbox.icat.gate import Gate
 from icat_stream.sandbox.icat.json_reader import (
     Change,
     JsonReader,
@@ -23,6 +22,8 @@ from icat_stream.sandbox.icat.json_reader import (
 from icat_stream.sandbox.icat.parameters import check_new
 from icat_stream.sandbox.icat.rows import Refused, Rows
 from icat_stream.sandbox.icat.schema import ID, Entity, Schema
+
+from .access_rules import Gate
 
 # A wrong JSON type runs into a cast that nobody catches.
 _UNCAUGHT = IcatError(

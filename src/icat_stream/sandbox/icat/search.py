@@ -9,16 +9,17 @@ import sqlalchemy as sa
 from icat_stream.sandbox.icat.clock import Clock
 from icat_stream.sandbox.icat.database import Database
 from icat_stream.sandbox.icat.errors import IcatError
-from icat_stream.sandbox.icat.gate import Gate
 from icat_stream.sandbox.icat.parser import parse
 from icat_stream.sandbox.icat.schema import Entity
-from icat_stream.sandbox.icat.short import expand
 from icat_stream.sandbox.icat.syntax import (
     Include,
     Search,
     Short,
 )
 from icat_stream.sandbox.icat.translate import Item, Translator, one_of
+
+from .access_rules import Gate
+from .short_queries import expand
 
 
 class Loaded:

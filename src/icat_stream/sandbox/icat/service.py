@@ -9,13 +9,14 @@ from icat_stream.sandbox.icat.clock import Clock
 from icat_stream.sandbox.icat.cloner import Cloner
 from icat_stream.sandbox.icat.database import Database
 from icat_stream.sandbox.icat.exporter import Exporter
-from icat_stream.sandbox.icat.gate import Access, Gate
 from icat_stream.sandbox.icat.importer import Duplicate, Importer
 from icat_stream.sandbox.icat.rest_write import RestWriter
 from icat_stream.sandbox.icat.schema import load_schema
 from icat_stream.sandbox.icat.search import Loaded, Searcher
 from icat_stream.sandbox.icat.sessions import ANONYMOUS, Accounts, Sessions
 from icat_stream.sandbox.icat.writer import Writer
+
+from .access_rules import Access, Gate
 
 DEFAULT_ROOTS = ("simple/root", "simple/ingest", "simple/reader", "simple/idsreader")
 

@@ -10,10 +10,11 @@ from icat_stream.sandbox.icat.bean import Bean
 from icat_stream.sandbox.icat.binding import BeanReader, Writer
 from icat_stream.sandbox.icat.envelope import SOAP, Call, read_call
 from icat_stream.sandbox.icat.errors import IcatError
-from icat_stream.sandbox.icat.gate import Access
 from icat_stream.sandbox.icat.schema import Entity, Field
 from icat_stream.sandbox.icat.service import Service
 from icat_stream.sandbox.icat.wsdl import NAMESPACE
+
+from .access_rules import Access
 
 log = logging.getLogger(__name__)
 

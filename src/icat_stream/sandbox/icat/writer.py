@@ -10,10 +10,11 @@ from icat_stream.sandbox.icat.clock import Clock
 from icat_stream.sandbox.icat.database import Database
 from icat_stream.sandbox.icat.diagnosis import FAILURES, Diagnosis
 from icat_stream.sandbox.icat.errors import IcatError, at_position
-from icat_stream.sandbox.icat.gate import Gate, read_rule
 from icat_stream.sandbox.icat.parameters import check_changed, check_new
 from icat_stream.sandbox.icat.rows import Rows
 from icat_stream.sandbox.icat.schema import ID, Schema
+
+from .access_rules import Gate, read_rule
 
 
 class Writer:

@@ -19,8 +19,8 @@ from sqlalchemy.dialects import postgresql, sqlite
 
 from icat_stream.records import Coordinates
 
+from .group_commit import Together
 from .tables import newest
-from .together import Together
 
 CLAIMED = "claimed"
 APPLIED = "applied"

@@ -18,10 +18,10 @@ from icat.exception import (
 )
 
 from .beans import as_stored, entity_of, make_exact, reference
-from .keys import matching
+from .deleted_objects import Snapshot, restore
+from .natural_keys import matching
 from .queries import IDS, PAGE, ROWS, among, pages_by_id
 from .schema import Kind
-from .snapshots import Snapshot, restore
 
 if TYPE_CHECKING:
     from .catalogue import Catalogue

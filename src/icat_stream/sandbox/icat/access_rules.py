@@ -12,13 +12,14 @@ from icat_stream.sandbox.icat.database import Database
 from icat_stream.sandbox.icat.errors import IcatError
 from icat_stream.sandbox.icat.parser import parse
 from icat_stream.sandbox.icat.schema import Entity, Field, Schema
-from icat_stream.sandbox.icat.short import expand
 from icat_stream.sandbox.icat.syntax import (
     Path,
     Query,
     Short,
 )
 from icat_stream.sandbox.icat.translate import Translator, one_of
+
+from .short_queries import expand
 
 Access = Literal["CREATE", "READ", "UPDATE", "DELETE"]
 

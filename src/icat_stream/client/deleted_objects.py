@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from icat.exception import ICATError, ICATInternalError
 
 from .beans import make_exact, reference
-from .keys import condition
+from .natural_keys import condition
 from .queries import IDS, among, pages_by_id, select
 from .schema import META, Kind
 
