@@ -15,11 +15,11 @@ from pathlib import Path
 import h5py
 import pytest
 
-from icat_stream.nexus import NexusReader, wire
+from icat_stream.nexus import NexusReader, child_pipe
 from icat_stream.nexus.pool import Child, ChildPool
 from icat_stream.records import FileContent, SystemUnavailable, TransientFailure
 
-PROBE = wire.pack({"do": "probe", "lifetime": 60.0})
+PROBE = child_pipe.pack({"do": "probe", "lifetime": 60.0})
 
 
 @pytest.fixture
@@ -228,8 +228,8 @@ def test_a_request_outlives_a_killed_parent_for_a_while_only(tmp_path: Path) -> 
         "lifetime": 0.05,
     }
     child = Child(settings(tmp_path))
-    with pytest.raises(wire.PipeClosed):
-        child.ask(wire.pack(request), deadline=20)
+    with pytest.raises(child_pipe.PipeClosed):
+        child.ask(child_pipe.pack(request), deadline=20)
     assert child.last_words() == f"signal {int(signal.SIGALRM)}"
     assert child.end()
 
@@ -241,15 +241,15 @@ def test_who_gives_signs_of_life_may_take_longer_than_the_deadline(
     slow.write_text(
         f"#!{sys.executable}\n"
         "import time\n"
-        "from icat_stream.nexus import wire\n"
-        "wire.receive(0)\n"
-        "wire.send(1, wire.pack({'ready': 0}))\n"
-        "wire.receive(0)\n"
+        "from icat_stream.nexus import child_pipe\n"
+        "child_pipe.receive(0)\n"
+        "child_pipe.send(1, child_pipe.pack({'ready': 0}))\n"
+        "child_pipe.receive(0)\n"
         "for _ in range(10):\n"
         "    time.sleep(0.5)\n"
-        "    wire.send(1, wire.pack({'alive': True}))\n"
-        "wire.send(1, wire.pack({'checksum': 'done'}))\n"
-        "wire.receive(0)\n"
+        "    child_pipe.send(1, child_pipe.pack({'alive': True}))\n"
+        "child_pipe.send(1, child_pipe.pack({'checksum': 'done'}))\n"
+        "child_pipe.receive(0)\n"
     )
     slow.chmod(0o755)
     monkeypatch.setattr(sys, "executable", str(slow))

@@ -32,6 +32,7 @@ from icat_stream.records import (
     User,
 )
 
+from . import held_datasets
 from .applied import Applied, AppliedDataset, AppliedSnapshot, FileStore
 from .dataset_writer import Application
 from .inventory import Inventory

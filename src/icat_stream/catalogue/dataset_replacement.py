@@ -20,6 +20,7 @@ from icat_stream.records import (
 )
 from icat_stream.telemetry.fault_points import fault_point
 
+from . import held_datasets
 from .dataset_diff import compare
 from .dataset_xml import Writer
 from .resolver import Resolved

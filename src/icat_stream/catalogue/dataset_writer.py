@@ -21,6 +21,7 @@ from icat_stream.records import (
     digest,
 )
 
+from . import dataset_replacement, held_datasets
 from .applied import AppliedDataset, FileStore
 from .dataset_diff import Comparison, Difference, changes, compare
 from .dataset_xml import Writer, reference, rewritten

@@ -1,1 +1,1 @@
-"""ICAT's protocol, spoken here only: connection, session, SOAP, queries, schema, faults."""
+"""ICAT's protocol, spoken here only: sessions, SOAP, queries, schema and faults."""

@@ -24,7 +24,7 @@ from icat_stream.records import (
     TransientFailure,
 )
 
-from . import content, hdf5
+from . import child_pipe, content, hdf5
 from .folder_page import listing
 from .folders import look
 from .kept_message import keep
@@ -49,19 +49,19 @@ def main() -> None:
     # Nothing that a library prints may get between the frames.
     os.dup2(os.open(os.devnull, os.O_WRONLY) if sys.stderr is None else 2, 1)
     try:
-        settings = pipe.receive(requests)
+        settings = child_pipe.receive(requests)
         limits = Limits(**settings["limits"])
         rules = Rules(**settings["rules"])
         _limit_memory(limits.memory)
-        pipe.send(answers, pipe.pack({"ready": os.getpid()}))
+        child_pipe.send(answers, child_pipe.pack({"ready": os.getpid()}))
         while True:
-            request = pipe.receive(requests)
+            request = child_pipe.receive(requests)
             # Should the parent be killed in the meantime, nobody else ends this.
             signal.setitimer(signal.ITIMER_REAL, request["lifetime"])
             answer = _serve(request, rules, limits, settings["path_map"], answers)
             signal.setitimer(signal.ITIMER_REAL, 0)
-            pipe.send(answers, pipe.pack(answer))
-    except pipe.PipeClosed:
+            child_pipe.send(answers, child_pipe.pack(answer))
+    except child_pipe.PipeClosed:
         return
 
 
@@ -110,7 +110,7 @@ def _serve(
             f" {limits.memory // 1024**2:,} MiB of memory"
         )
         return _failed(Rejection(reason)) | {"out_of_memory": True}
-    except pipe.PipeClosed:
+    except child_pipe.PipeClosed:
         raise
     except Exception:
         # A bug of ours: the parent raises it, with where it happened.
@@ -188,7 +188,7 @@ def _checksum(request: dict[str, Any], rules: Rules, answers: int) -> str:
                 digest.update(block[:size])
                 if time.monotonic() - said > _SIGN:
                     # It may take hours: as long as it gets on, nobody gives it up.
-                    pipe.send(answers, pipe.pack({"alive": True}))
+                    child_pipe.send(answers, child_pipe.pack({"alive": True}))
                     signal.setitimer(signal.ITIMER_REAL, request["lifetime"])
                     said = time.monotonic()
         held.check_unchanged(rules)

@@ -18,7 +18,7 @@ from typing import Any, Self
 
 from icat_stream.records import SystemUnavailable, TransientFailure
 
-from . import wire
+from . import child_pipe
 
 SYSTEM = "files"
 
@@ -61,9 +61,9 @@ class Child:
         self._starting = True
         self.served = 0
         # It fits into the pipe; a child that is dead already is found by ``ask``.
-        with contextlib.suppress(wire.PipeClosed):
-            frame, until = wire.pack(settings), time.monotonic() + _KILL
-            wire.send(self._stdin.fileno(), frame, until=until)
+        with contextlib.suppress(child_pipe.PipeClosed):
+            frame, until = child_pipe.pack(settings), time.monotonic() + _KILL
+            child_pipe.send(self._stdin.fileno(), frame, until=until)
 
     @property
     def pid(self) -> int:
@@ -82,8 +82,10 @@ class Child:
         """
         if self._starting:
             try:
-                wire.receive(self._stdout.fileno(), until=time.monotonic() + _STARTUP)
-            except (wire.PipeClosed, wire.DeadlinePassed) as error:
+                child_pipe.receive(
+                    self._stdout.fileno(), until=time.monotonic() + _STARTUP
+                )
+            except (child_pipe.PipeClosed, child_pipe.DeadlinePassed) as error:
                 raise SystemUnavailable(
                     f"the process that reads files does not start ({self.last_words()})"
                     "; its own output says why",
@@ -91,11 +93,11 @@ class Child:
                 ) from error
             self._starting = False
         until = time.monotonic() + deadline
-        wire.send(self._stdin.fileno(), frame, until=until)
-        answer = wire.receive(self._stdout.fileno(), until=until)
+        child_pipe.send(self._stdin.fileno(), frame, until=until)
+        answer = child_pipe.receive(self._stdout.fileno(), until=until)
         while "alive" in answer:
             until = time.monotonic() + deadline
-            answer = wire.receive(self._stdout.fileno(), until=until)
+            answer = child_pipe.receive(self._stdout.fileno(), until=until)
         self.served += 1
         return answer
 
@@ -195,14 +197,14 @@ class ChildPool:
         child = self._take(None if patient else deadline)
         try:
             answer = child.ask(frame, deadline=deadline)
-        except wire.DeadlinePassed as error:
+        except child_pipe.DeadlinePassed as error:
             gone = self._discard(child)
             raise TransientFailure(
                 f"not read within {deadline:g} s; the file system is slow or stalled,"
                 " or the file is hostile; its reading process was"
                 f" {'ended' if gone else 'abandoned'}"
             ) from error
-        except wire.PipeClosed as error:
+        except child_pipe.PipeClosed as error:
             end = child.last_words()
             self._discard(child)
             raise TransientFailure(f"the process reading it died ({end})") from error

@@ -21,7 +21,7 @@ from icat_stream.records import (
     TransientFailure,
 )
 
-from . import wire
+from . import child_pipe
 from .limits import Limits
 from .pool import SYSTEM, Child, ChildPool
 from .safe_open import is_below
@@ -374,7 +374,7 @@ class NexusReader:
             ):
                 # A small file's checksum may well come behind that of a huge one.
                 answer = pool.ask(
-                    wire.pack(request),
+                    child_pipe.pack(request),
                     deadline=deadline,
                     patient=pool is self._checksums,
                 )

@@ -15,6 +15,7 @@ from confluent_kafka import (
 
 from icat_stream.config import KafkaSettings
 
+from . import kafka_clients
 from .in_flight import Partition
 from .ledger import Ledger
 from .retry_placement import Homes, name_of

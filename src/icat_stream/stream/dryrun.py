@@ -22,7 +22,7 @@ from icat_stream.records import (
 )
 from icat_stream.telemetry import current_record
 
-from . import topics
+from . import kafka_clients, topics
 from .consumer import Consumer, LaneScoped
 from .counting import Counts
 from .headers import delay

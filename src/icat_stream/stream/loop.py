@@ -16,7 +16,7 @@ from icat_stream.config import Settings
 from icat_stream.journal import Journal
 from icat_stream.records import Coordinates, LoginRefused, Outcome, OutcomeKind
 
-from . import topics
+from . import kafka_clients, retry_placement, topics
 from .assignment import Assignment, out_of_range
 from .bounded_call import Caller, HangingError
 from .committer import Committer, OnOutcome, shared_identity

@@ -16,7 +16,7 @@ from confluent_kafka import Consumer, KafkaException, TopicPartition
 
 from icat_stream.config import Settings
 
-from . import topics
+from . import kafka_clients, topics
 from .run_result import UNAVAILABLE, Halt
 
 Homes = Mapping[tuple[str, int], str]

@@ -11,7 +11,7 @@ from icat_stream import __version__
 from icat_stream.config import Settings
 from icat_stream.records import Record, SystemUnavailable
 from icat_stream.stream import headers as h
-from icat_stream.stream import topics
+from icat_stream.stream import kafka_clients, topics
 from icat_stream.stream.consumer import Consumer as Handling
 from icat_stream.stream.consumer import Secretive
 from icat_stream.stream.outputs import Output, without_secrets

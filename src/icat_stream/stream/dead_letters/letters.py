@@ -12,8 +12,8 @@ from confluent_kafka import Consumer, KafkaError, KafkaException, TopicPartition
 
 from icat_stream.config import Settings
 from icat_stream.records import Coordinates, Record, SystemUnavailable
-from icat_stream.stream import clients, topics
 from icat_stream.stream import headers as h
+from icat_stream.stream import kafka_clients, topics
 from icat_stream.stream.reading import record_of
 
 from .markers import Action, Markers, state_topic
@@ -257,7 +257,7 @@ class DeadLetters:
 
 def reader(settings: Settings) -> Consumer:
     """Return a client that reads what is committed, and joins no group."""
-    return clients.consumer(
+    return kafka_clients.consumer(
         settings.kafka,
         f"{settings.kafka.group_id}.dead-letters",
         until_end=True,

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from icat_stream.nexus import wire
+from icat_stream.nexus import child_pipe
 
 
 @pytest.fixture
@@ -41,20 +41,20 @@ json = st.recursive(
 def test_what_is_sent_is_received(
     pipe: tuple[int, int], message: dict[str, object]
 ) -> None:
-    wire.send(pipe[1], wire.pack(message))
-    assert wire.receive(pipe[0], until=time.monotonic() + 20) == message
+    child_pipe.send(pipe[1], child_pipe.pack(message))
+    assert child_pipe.receive(pipe[0], until=time.monotonic() + 20) == message
 
 
 def test_more_than_the_pipe_holds(pipe: tuple[int, int]) -> None:
     os.set_blocking(pipe[1], False)
     message = {"text": "x" * 3_000_000}
     sender = threading.Thread(
-        target=wire.send,
-        args=(pipe[1], wire.pack(message)),
+        target=child_pipe.send,
+        args=(pipe[1], child_pipe.pack(message)),
         kwargs={"until": time.monotonic() + 20},
     )
     sender.start()
-    assert wire.receive(pipe[0]) == message
+    assert child_pipe.receive(pipe[0]) == message
     sender.join()
 
 
@@ -73,20 +73,20 @@ def test_more_than_the_pipe_holds(pipe: tuple[int, int]) -> None:
 def test_what_is_no_frame(pipe: tuple[int, int], sent: bytes) -> None:
     os.write(pipe[1], sent)
     os.close(pipe[1])
-    with pytest.raises(wire.PipeClosed):
-        wire.receive(pipe[0], until=time.monotonic() + 20)
+    with pytest.raises(child_pipe.PipeClosed):
+        child_pipe.receive(pipe[0], until=time.monotonic() + 20)
 
 
 def test_deadlines(pipe: tuple[int, int]) -> None:
-    with pytest.raises(wire.DeadlinePassed):
-        wire.receive(pipe[0], until=time.monotonic() + 0.01)
+    with pytest.raises(child_pipe.DeadlinePassed):
+        child_pipe.receive(pipe[0], until=time.monotonic() + 0.01)
     os.set_blocking(pipe[1], False)
-    with pytest.raises(wire.DeadlinePassed):
-        wire.send(pipe[1], b"x" * 10**6, until=time.monotonic() + 0.01)
+    with pytest.raises(child_pipe.DeadlinePassed):
+        child_pipe.send(pipe[1], b"x" * 10**6, until=time.monotonic() + 0.01)
 
 
 def test_nobody_reads() -> None:
     reading, writing = os.pipe()
     os.close(reading)
-    with closing(os.fdopen(writing, "wb")), pytest.raises(wire.PipeClosed):
-        wire.send(writing, wire.pack({}))
+    with closing(os.fdopen(writing, "wb")), pytest.raises(child_pipe.PipeClosed):
+        child_pipe.send(writing, child_pipe.pack({}))
