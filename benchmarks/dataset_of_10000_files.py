@@ -20,7 +20,7 @@ from urllib.parse import urlsplit
 
 import icat.client
 
-from icat_stream.catalogue import Catalogue, Lane
+from icat_stream.catalogue import Catalogue, CatalogueSession
 from icat_stream.config import IcatSettings, PolicySettings
 from icat_stream.icat import connection
 from icat_stream.records import (
@@ -195,7 +195,7 @@ class Waiting:
         connection.Connection.request = self._original  # type: ignore[method-assign]
 
 
-def envelope_of(lane: Lane, wanted: Plan) -> bytes:
+def envelope_of(lane: CatalogueSession, wanted: Plan) -> bytes:
     """Apply a plan and return the largest request body that went out."""
     with Waiting() as waiting:
         lane.apply(wanted)

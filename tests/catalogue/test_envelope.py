@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from icat_stream.catalogue.catalogue_session import Lane
+from icat_stream.catalogue.catalogue_session import CatalogueSession
 from icat_stream.catalogue.dataset_xml import Writer
 from icat_stream.catalogue.resolver import Resolver
 from icat_stream.config import PolicySettings
@@ -57,7 +57,7 @@ def bean(envelope: bytes) -> Any:
 
 
 def test_a_tree_as_python_icat_marshals_it(
-    lane: Lane, client: Any, investigation: InvestigationKey
+    lane: CatalogueSession, client: Any, investigation: InvestigationKey
 ) -> None:
     wanted = full(investigation, sample=Sample(name="Salz", create=True))
     lane.apply(plan(wanted))  # makes the sample

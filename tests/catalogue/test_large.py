@@ -6,7 +6,7 @@ from typing import Any
 import icat.client
 import pytest
 
-from icat_stream.catalogue import Catalogue, Lane
+from icat_stream.catalogue import Catalogue, CatalogueSession
 from icat_stream.config import IcatSettings, PolicySettings
 from icat_stream.records import (
     Datafile,
@@ -33,7 +33,7 @@ def count(client: Any, investigation: InvestigationKey) -> int:
 
 
 def test_more_files_than_a_server_returns_at_once(
-    lane: Lane, client: Any, investigation: InvestigationKey
+    lane: CatalogueSession, client: Any, investigation: InvestigationKey
 ) -> None:
     value = (Parameter(name="wavelength", units="angstrom", value=1.5),)
     files = tuple(

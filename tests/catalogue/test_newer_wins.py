@@ -6,7 +6,7 @@ from itertools import count
 import pytest
 
 from icat_stream.config import JournalSettings
-from icat_stream.ingest.newest_wins import Guard
+from icat_stream.ingest.newest_wins import NewestWins
 from icat_stream.journal import Journal
 from icat_stream.records import (
     Coordinates,
@@ -29,7 +29,7 @@ _NUMBERS = count(1)
 def guard(tmp_path):
     journal = Journal(JournalSettings(url=f"sqlite:///{tmp_path}/journal.db"))
     journal.create()
-    yield Guard(journal.newest, FACILITY)
+    yield NewestWins(journal.newest, FACILITY)
     journal.close()
 
 

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from icat_stream.catalogue import Lane, quote
+from icat_stream.catalogue import CatalogueSession, quote
 from icat_stream.icat.query import in_lists
 from icat_stream.records import Rejection
 
@@ -44,14 +44,14 @@ def test_lists_hold_every_name_once_and_are_short(names: list[str]) -> None:
 )
 @given(name=NAMES)
 @pytest.mark.parametrize("entity", ["Instrument"])
-def test_no_name_breaks_a_query(lane: Lane, entity: str, name: str) -> None:
+def test_no_name_breaks_a_query(lane: CatalogueSession, entity: str, name: str) -> None:
     assert lane.exists(entity, name) is (name in ("DREHM", "ÄTHER'S <1>"))
 
 
 @pytest.mark.parametrize(
     "name", ["'", "''", "' OR 'a' = 'a", "\\", "\\'", ":user", "{ts 1}", "%", "?", "--"]
 )
-def test_hostile_names_find_nothing(lane: Lane, name: str) -> None:
+def test_hostile_names_find_nothing(lane: CatalogueSession, name: str) -> None:
     assert lane.investigations(name) == []
     assert not lane.exists("Instrument", name)
     assert lane.present([f"investigation:{name}", f"instrument:{name}"]) == set()

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from icat_stream.catalogue import Lane
+from icat_stream.catalogue import CatalogueSession
 from icat_stream.records import (
     Datafile,
     Dataset,
@@ -50,7 +50,7 @@ def faulty(server: Server) -> Iterator[Server]:
 
 
 def test_a_higher_version_replaces_all_of_it(
-    lane: Lane, client: Any, investigation: InvestigationKey
+    lane: CatalogueSession, client: Any, investigation: InvestigationKey
 ) -> None:
     lane.apply(plan(version(investigation, "1.9", "a", "b")))
     (first,) = held(client, investigation)
@@ -68,7 +68,7 @@ def test_a_higher_version_replaces_all_of_it(
 
 
 def test_the_diff_of_a_replacement_is_shown(
-    lane: Lane, investigation: InvestigationKey
+    lane: CatalogueSession, investigation: InvestigationKey
 ) -> None:
     lane.apply(plan(version(investigation, "1", "a")))
     diff = lane.diff(plan(version(investigation, "2", "b")))
@@ -80,7 +80,7 @@ def test_the_diff_of_a_replacement_is_shown(
 
 
 def test_without_a_higher_version_the_policy_decides(
-    lane: Lane, client: Any, investigation: InvestigationKey
+    lane: CatalogueSession, client: Any, investigation: InvestigationKey
 ) -> None:
     lane.apply(plan(version(investigation, "2", "a")))
     with pytest.raises(Rejection, match=r"differs: .*existing_datasets: reject"):
@@ -93,7 +93,7 @@ def test_without_a_higher_version_the_policy_decides(
 @pytest.mark.parametrize("kind", ["drop_before", "drop_after", "html"])
 @pytest.mark.parametrize("call", ["create", "deleteMany", "update"])
 def test_a_step_without_an_answer_is_read_back(
-    lane: Lane,
+    lane: CatalogueSession,
     client: Any,
     investigation: InvestigationKey,
     faulty: Server,
@@ -109,7 +109,7 @@ def test_a_step_without_an_answer_is_read_back(
 
 
 def test_what_was_made_beside_is_made_again_if_the_files_changed(
-    lane: Lane, client: Any, investigation: InvestigationKey, faulty: Server
+    lane: CatalogueSession, client: Any, investigation: InvestigationKey, faulty: Server
 ) -> None:
     lane.apply(plan(version(investigation, "1", "a")))
     second = version(investigation, "2", "b")
@@ -127,7 +127,7 @@ def test_what_was_made_beside_is_made_again_if_the_files_changed(
 
 @pytest.mark.parametrize("call", ["deleteMany", "update"])
 def test_what_a_killed_replacement_left_goes_though_a_higher_version_is_there(
-    lane: Lane,
+    lane: CatalogueSession,
     client: Any,
     investigation: InvestigationKey,
     faulty: Server,
@@ -150,13 +150,15 @@ def test_what_a_killed_replacement_left_goes_though_a_higher_version_is_there(
 
 
 def test_two_versions_at_once(
-    lane_with: Callable[..., Lane], client: Any, investigation: InvestigationKey
+    lane_with: Callable[..., CatalogueSession],
+    client: Any,
+    investigation: InvestigationKey,
 ) -> None:
     lanes = [lane_with(), lane_with()]
     lanes[0].apply(plan(version(investigation, "1", "a")))
     start = threading.Barrier(2)
 
-    def bring(lane: Lane, number: str) -> None:
+    def bring(lane: CatalogueSession, number: str) -> None:
         start.wait(30)
         for _ in range(20):
             try:

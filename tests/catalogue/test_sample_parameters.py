@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from icat_stream.catalogue import Lane
+from icat_stream.catalogue import CatalogueSession
 from icat_stream.records import (
     InvestigationKey,
     OutcomeKind,
@@ -41,8 +41,8 @@ def held(client: Any, investigation: InvestigationKey) -> Callable[[], dict[str,
 
 
 def test_they_come_with_the_sample_and_to_one_that_is_there(
-    lane: Lane,
-    lane_with: Callable[..., Lane],
+    lane: CatalogueSession,
+    lane_with: Callable[..., CatalogueSession],
     investigation: InvestigationKey,
     held: Callable[[], dict[str, Any]],
 ) -> None:
@@ -62,8 +62,8 @@ def test_they_come_with_the_sample_and_to_one_that_is_there(
 
 
 def test_differences_by_policy(
-    lane: Lane,
-    lane_with: Callable[..., Lane],
+    lane: CatalogueSession,
+    lane_with: Callable[..., CatalogueSession],
     investigation: InvestigationKey,
     held: Callable[[], dict[str, Any]],
 ) -> None:
@@ -85,7 +85,7 @@ def test_differences_by_policy(
 
 
 def test_what_does_not_fit_is_refused(
-    lane: Lane, investigation: InvestigationKey
+    lane: CatalogueSession, investigation: InvestigationKey
 ) -> None:
     wrong = Parameter(name="temperature", units="K", value=4.0)
     with pytest.raises(Rejection, match="not applicable to a Sample"):

@@ -8,9 +8,9 @@ from typing import Any
 
 import pytest
 
-from icat_stream.catalogue import Lane
+from icat_stream.catalogue import CatalogueSession
 from icat_stream.config import JournalSettings
-from icat_stream.ingest.newest_wins import Guard
+from icat_stream.ingest.newest_wins import NewestWins
 from icat_stream.journal import Journal
 from icat_stream.records import (
     STUB_TITLE,
@@ -75,7 +75,10 @@ def linked(found: Callable[[], list[Any]]) -> list[str]:
 
 
 def test_a_stub_is_made_with_what_is_known(
-    lane: Lane, client: Any, key: InvestigationKey, found: Callable[[], list[Any]]
+    lane: CatalogueSession,
+    client: Any,
+    key: InvestigationKey,
+    found: Callable[[], list[Any]],
 ) -> None:
     applied = lane.apply(early(key))
     assert applied.kind is OutcomeKind.INGESTED
@@ -92,7 +95,7 @@ def test_a_stub_is_made_with_what_is_known(
 
 
 def test_a_stub_gets_further_instruments(
-    lane: Lane, key: InvestigationKey, found: Callable[[], list[Any]]
+    lane: CatalogueSession, key: InvestigationKey, found: Callable[[], list[Any]]
 ) -> None:
     lane.apply(early(key))
     lane.apply(early(key, name="run 8", instruments=("ÄTHER'S <1>",)))
@@ -100,7 +103,7 @@ def test_a_stub_gets_further_instruments(
 
 
 def test_what_is_no_stub_any_more_is_left_alone(
-    lane: Lane, key: InvestigationKey, found: Callable[[], list[Any]]
+    lane: CatalogueSession, key: InvestigationKey, found: Callable[[], list[Any]]
 ) -> None:
     whole = stub(key, "DREHM", title="Whole")
     lane.apply(Plan(facility=FACILITY, investigations=(whole,)))
@@ -110,7 +113,7 @@ def test_what_is_no_stub_any_more_is_left_alone(
 
 
 def test_lanes_that_make_the_same_stub_at_once(
-    lane_with: Callable[..., Lane],
+    lane_with: Callable[..., CatalogueSession],
     client: Any,
     key: InvestigationKey,
     found: Callable[[], list[Any]],
@@ -119,7 +122,7 @@ def test_lanes_that_make_the_same_stub_at_once(
     start = threading.Barrier(len(lanes))
     failures: list[Exception] = []
 
-    def work(lane: Lane, number: int) -> None:
+    def work(lane: CatalogueSession, number: int) -> None:
         name = ("DREHM", "ÄTHER'S <1>")[number % 2]
         plan = early(key, name=f"run {number}", instruments=(name,))
         start.wait()
@@ -142,7 +145,7 @@ def test_lanes_that_make_the_same_stub_at_once(
 
 
 def test_all_that_follows_is_shown_before(
-    lane: Lane, key: InvestigationKey, found: Callable[[], list[Any]]
+    lane: CatalogueSession, key: InvestigationKey, found: Callable[[], list[Any]]
 ) -> None:
     sample = Sample(name="Salz", type=f"kind of {key.name}", create=True)
     new = {
@@ -160,7 +163,7 @@ def test_all_that_follows_is_shown_before(
 
 
 def test_a_sample_of_a_new_type_is_shown_before(
-    lane: Lane, investigation: InvestigationKey
+    lane: CatalogueSession, investigation: InvestigationKey
 ) -> None:
     sample = Sample(name="Salz", type=f"kind of {investigation.name}", create=True)
     planned = Plan(facility=FACILITY, datasets=(full(investigation, sample=sample),))
@@ -173,29 +176,33 @@ def test_a_sample_of_a_new_type_is_shown_before(
     assert lane.diff(planned).is_empty
 
 
-def test_a_type_that_is_not_there_is_named(lane: Lane, key: InvestigationKey) -> None:
+def test_a_type_that_is_not_there_is_named(
+    lane: CatalogueSession, key: InvestigationKey
+) -> None:
     plan = replace(early(key), stubs=(stub(key, type="experimnt"),))
     with pytest.raises(Rejection, match=r"policies\.stubs\.type: 'experimnt' is no"):
         lane.apply(plan)
 
 
-def test_a_name_that_icat_cannot_hold(lane: Lane) -> None:
+def test_a_name_that_icat_cannot_hold(lane: CatalogueSession) -> None:
     key = InvestigationKey(name="x" * 300, visit_id="1")
     with pytest.raises(Rejection, match="name: 300 characters"):
         lane.apply(early(key))
 
 
-def test_without_the_policy_it_waits(lane: Lane, key: InvestigationKey) -> None:
+def test_without_the_policy_it_waits(
+    lane: CatalogueSession, key: InvestigationKey
+) -> None:
     with pytest.raises(DependencyMissing):
         lane.apply(replace(early(key), stubs=()))
 
 
 @pytest.fixture
-def snapshot(tmp_path: Any, lane: Lane, key: InvestigationKey) -> Any:
+def snapshot(tmp_path: Any, lane: CatalogueSession, key: InvestigationKey) -> Any:
     """Bring a snapshot of the investigation, as its own message does."""
     journal = Journal(JournalSettings(url=f"sqlite:///{tmp_path}/journal.db"))
     journal.create()
-    guard = Guard(journal.newest, FACILITY)
+    guard = NewestWins(journal.newest, FACILITY)
 
     def bring(age: int) -> OutcomeKind:
         at = Coordinates("investigations", 0, age)
@@ -217,7 +224,10 @@ def snapshot(tmp_path: Any, lane: Lane, key: InvestigationKey) -> Any:
 
 
 def test_its_own_message_fills_a_stub_in(
-    lane: Lane, key: InvestigationKey, found: Callable[[], list[Any]], snapshot: Any
+    lane: CatalogueSession,
+    key: InvestigationKey,
+    found: Callable[[], list[Any]],
+    snapshot: Any,
 ) -> None:
     lane.apply(early(key))
     assert snapshot(1) is OutcomeKind.INGESTED
@@ -226,7 +236,7 @@ def test_its_own_message_fills_a_stub_in(
 
 
 def test_a_stub_in_place_of_what_was_removed_is_filled_in_again(
-    lane: Lane,
+    lane: CatalogueSession,
     client: Any,
     key: InvestigationKey,
     found: Callable[[], list[Any]],

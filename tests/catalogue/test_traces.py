@@ -8,7 +8,7 @@ from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 from opentelemetry.trace import StatusCode
 
-from icat_stream.catalogue import Lane
+from icat_stream.catalogue import CatalogueSession
 from icat_stream.records import InvestigationKey, OutcomeKind, TransientFailure
 
 from .conftest import Server
@@ -27,7 +27,7 @@ def exporter(monkeypatch: pytest.MonkeyPatch) -> Iterator[InMemorySpanExporter]:
 
 
 def test_a_failure_is_a_status_without_its_causes(
-    lane: Lane,
+    lane: CatalogueSession,
     server: Server,
     investigation: InvestigationKey,
     exporter: InMemorySpanExporter,
@@ -43,7 +43,9 @@ def test_a_failure_is_a_status_without_its_causes(
 
 
 def test_calls_are_spans_without_secrets_or_payloads(
-    lane: Lane, investigation: InvestigationKey, exporter: InMemorySpanExporter
+    lane: CatalogueSession,
+    investigation: InvestigationKey,
+    exporter: InMemorySpanExporter,
 ) -> None:
     lane.apply(plan(full(investigation)))
     spans = exporter.get_finished_spans()
@@ -71,7 +73,9 @@ def _about_datasets(exporter: InMemorySpanExporter) -> list[str]:
 
 
 def test_a_dataset_is_looked_for_only_where_the_last_one_was_there(
-    lane: Lane, investigation: InvestigationKey, exporter: InMemorySpanExporter
+    lane: CatalogueSession,
+    investigation: InvestigationKey,
+    exporter: InMemorySpanExporter,
 ) -> None:
     first, second, third = (
         plan(full(investigation, name=name)) for name in ("first", "second", "third")
@@ -89,7 +93,7 @@ def test_a_dataset_is_looked_for_only_where_the_last_one_was_there(
 
 
 def test_after_an_internal_error_a_dataset_is_looked_for(
-    lane: Lane,
+    lane: CatalogueSession,
     server: Server,
     investigation: InvestigationKey,
     exporter: InMemorySpanExporter,

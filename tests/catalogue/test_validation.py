@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from icat_stream.catalogue import Lane
+from icat_stream.catalogue import CatalogueSession
 from icat_stream.catalogue.validation import Checker
 from icat_stream.icat.schema import Schema, discover
 from icat_stream.records import (
@@ -169,7 +169,7 @@ def test_where_case_counts_it_distinguishes(schema: Schema) -> None:
 
 
 def test_the_limits_themselves_are_allowed(
-    lane: Lane, investigation: InvestigationKey
+    lane: CatalogueSession, investigation: InvestigationKey
 ) -> None:
     widest = full(
         investigation,
@@ -208,7 +208,7 @@ VALUES = [
 
 @pytest.mark.parametrize(("name", "units", "value", "told"), VALUES)
 def test_a_value_that_does_not_fit_its_type_is_never_sent(
-    lane: Lane,
+    lane: CatalogueSession,
     client: Any,
     investigation: InvestigationKey,
     name: str,
@@ -225,7 +225,7 @@ def test_a_value_that_does_not_fit_its_type_is_never_sent(
 
 
 def test_a_value_of_a_file_is_checked_for_files(
-    lane: Lane, investigation: InvestigationKey
+    lane: CatalogueSession, investigation: InvestigationKey
 ) -> None:
     title = Parameter(name="title", units="", value="x")
     datafile = Datafile(name="a", parameters=(title,))
@@ -253,7 +253,10 @@ MISSING: list[tuple[dict[str, Any], str]] = [
 
 @pytest.mark.parametrize(("wrong", "told"), MISSING)
 def test_what_a_plan_refers_to_has_to_be_there(
-    lane: Lane, investigation: InvestigationKey, wrong: dict[str, Any], told: str
+    lane: CatalogueSession,
+    investigation: InvestigationKey,
+    wrong: dict[str, Any],
+    told: str,
 ) -> None:
     with pytest.raises(Rejection, match=told):
         lane.apply(plan(full(investigation, **wrong)))
@@ -269,7 +272,7 @@ def unknown_types(investigation: InvestigationKey, count: int) -> Dataset:
 
 
 def test_all_unknown_parameter_types_are_named_with_what_to_do(
-    lane: Lane, investigation: InvestigationKey
+    lane: CatalogueSession, investigation: InvestigationKey
 ) -> None:
     with pytest.raises(Rejection) as raised:
         lane.apply(plan(unknown_types(investigation, 1)))
@@ -286,7 +289,7 @@ def test_all_unknown_parameter_types_are_named_with_what_to_do(
 
 
 def test_all_unknown_parameter_types_are_waited_for(
-    lane_with: Callable[..., Lane], investigation: InvestigationKey
+    lane_with: Callable[..., CatalogueSession], investigation: InvestigationKey
 ) -> None:
     lane = lane_with(unknown_parameter_types="park")
     with pytest.raises(DependencyMissing) as raised:
@@ -299,7 +302,9 @@ def test_all_unknown_parameter_types_are_waited_for(
 
 
 def test_what_is_missing_is_left_out_by_policy(
-    lane_with: Callable[..., Lane], client: Any, investigation: InvestigationKey
+    lane_with: Callable[..., CatalogueSession],
+    client: Any,
+    investigation: InvestigationKey,
 ) -> None:
     lane = lane_with(
         unknown_parameter_types="skip",
@@ -326,7 +331,9 @@ def test_what_is_missing_is_left_out_by_policy(
 
 
 def test_a_known_type_is_checked_beside_one_that_is_to_be_created(
-    lane_with: Callable[..., Lane], client: Any, investigation: InvestigationKey
+    lane_with: Callable[..., CatalogueSession],
+    client: Any,
+    investigation: InvestigationKey,
 ) -> None:
     lane = lane_with(unknown_parameter_types="create")
     new = Parameter(name=f"fate {investigation.name}", units="%", value=1)
@@ -339,7 +346,9 @@ def test_a_known_type_is_checked_beside_one_that_is_to_be_created(
 
 
 def test_what_is_missing_is_created_by_policy(
-    lane_with: Callable[..., Lane], client: Any, investigation: InvestigationKey
+    lane_with: Callable[..., CatalogueSession],
+    client: Any,
+    investigation: InvestigationKey,
 ) -> None:
     lane = lane_with(unknown_parameter_types="create", missing_techniques="create")
     new = Parameter(name=f"luck {investigation.name}", units="%", value=1)
@@ -373,7 +382,7 @@ def test_what_is_missing_is_created_by_policy(
 
 
 def test_what_is_missing_is_waited_for_by_policy(
-    lane_with: Callable[..., Lane], investigation: InvestigationKey
+    lane_with: Callable[..., CatalogueSession], investigation: InvestigationKey
 ) -> None:
     lane = lane_with(unknown_parameter_types="park", missing_instruments="park")
     for change, missing in (
@@ -387,7 +396,7 @@ def test_what_is_missing_is_waited_for_by_policy(
 
 
 def test_a_sample_is_asked_for_by_its_type_and_formula(
-    lane: Lane, client: Any, investigation: InvestigationKey
+    lane: CatalogueSession, client: Any, investigation: InvestigationKey
 ) -> None:
     facility = client.assertedSearch("SELECT f FROM Facility f")[0]
     for formula in ("H2O", "D2O"):
@@ -410,7 +419,7 @@ def test_a_sample_is_asked_for_by_its_type_and_formula(
 
 
 def test_a_plan_for_another_facility_is_refused(
-    lane: Lane, investigation: InvestigationKey
+    lane: CatalogueSession, investigation: InvestigationKey
 ) -> None:
     wanted = replace(plan(full(investigation)), facility="Anderswo")
     with pytest.raises(Rejection, match="facility 'Anderswo'"):
@@ -418,7 +427,7 @@ def test_a_plan_for_another_facility_is_refused(
 
 
 def test_a_plan_with_a_dataset_twice_is_refused(
-    lane: Lane, investigation: InvestigationKey
+    lane: CatalogueSession, investigation: InvestigationKey
 ) -> None:
     with pytest.raises(Rejection, match="twice"):
         lane.apply(plan(full(investigation), full(investigation)))

@@ -6,7 +6,7 @@ from http.client import RemoteDisconnected
 import pytest
 from icat.exception import ICATObjectExistsError
 
-from icat_stream.client import Catalogue, QueryError, entries
+from icat_stream.client import Catalogue, QueryError
 
 from .places import Counting, dataset
 

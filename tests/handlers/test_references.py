@@ -5,7 +5,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from icat_stream.config import PolicySettings
-from icat_stream.handlers.dataset_references import References
+from icat_stream.handlers.dataset_references import DatasetReferences
 from icat_stream.records import (
     DependencyMissing,
     InvestigationEntry,
@@ -56,7 +56,7 @@ class Catalogue:
 
 
 def references(catalogue, **policies):
-    return References(catalogue, PolicySettings(**policies), [])
+    return DatasetReferences(catalogue, PolicySettings(**policies), [])
 
 
 MAY = datetime(2026, 5, 1, tzinfo=UTC)

@@ -7,8 +7,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from icat_stream.app import load_handler
 from icat_stream.config import ConfigError, Settings
-from icat_stream.handlers import HandlerContext, load_handler
+from icat_stream.handlers import HandlerContext
 from icat_stream.handlers.user_office_text import cut
 from icat_stream.records import Coordinates, Outcome, Record, Rejection
 

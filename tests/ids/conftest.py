@@ -15,7 +15,7 @@ import icat.client
 import pytest
 import yaml
 
-from icat_stream.catalogue import Catalogue, Lane
+from icat_stream.catalogue import Catalogue, CatalogueSession
 from icat_stream.config import IcatSettings, IdsSettings, PolicySettings
 from icat_stream.ids import Storage
 from icat_stream.records import InvestigationKey
@@ -96,7 +96,7 @@ def catalogue(site: Site) -> Catalogue:
 
 
 @pytest.fixture
-def lane(catalogue: Catalogue) -> Iterator[Lane]:
+def lane(catalogue: Catalogue) -> Iterator[CatalogueSession]:
     lane = catalogue.lane()
     yield lane
     lane.close()

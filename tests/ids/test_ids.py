@@ -17,7 +17,7 @@ from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 from opentelemetry.trace import StatusCode
 
-from icat_stream.catalogue import Lane
+from icat_stream.catalogue import CatalogueSession
 from icat_stream.ids import Storage
 from icat_stream.records import (
     Datafile,
@@ -97,7 +97,7 @@ def contents(site: Site, plan: Plan) -> dict[str, bytes]:
 
 
 def test_files_are_uploaded_and_the_dataset_is_complete_then(
-    site: Site, lane: Lane, storage_at: StorageAt, plan: Plan
+    site: Site, lane: CatalogueSession, storage_at: StorageAt, plan: Plan
 ) -> None:
     storage = storage_at(site.ids)
     applied = storage.apply(plan, lane)
@@ -120,7 +120,12 @@ def test_files_are_uploaded_and_the_dataset_is_complete_then(
 
 @pytest.mark.parametrize("kind", ["drop_before", "drop_after", (500, b"<html>")])
 def test_an_upload_without_an_answer_is_read_back(
-    site: Site, lane: Lane, storage_at: StorageAt, plan: Plan, proxy: Any, kind: Any
+    site: Site,
+    lane: CatalogueSession,
+    storage_at: StorageAt,
+    plan: Plan,
+    proxy: Any,
+    kind: Any,
 ) -> None:
     proxy.plans["put"] = [None, kind]
     storage_at(proxy.url).apply(plan, lane)
@@ -131,7 +136,7 @@ def test_an_upload_without_an_answer_is_read_back(
 
 
 def test_what_arrives_damaged_is_deleted_and_sent_again(
-    site: Site, lane: Lane, storage_at: StorageAt, plan: Plan, proxy: Any
+    site: Site, lane: CatalogueSession, storage_at: StorageAt, plan: Plan, proxy: Any
 ) -> None:
     proxy.plans["put"] = ["damage"]
     storage_at(proxy.url).apply(plan, lane)
@@ -151,7 +156,7 @@ def test_what_arrives_damaged_is_deleted_and_sent_again(
 @pytest.mark.parametrize("complete", [False, True])
 def test_what_is_damaged_and_cannot_be_deleted_never_passes_for_stored(
     site: Site,
-    lane: Lane,
+    lane: CatalogueSession,
     storage_at: StorageAt,
     plan: Plan,
     proxy: Any,
@@ -179,7 +184,7 @@ def test_what_is_damaged_and_cannot_be_deleted_never_passes_for_stored(
 
 
 def test_what_arrived_damaged_without_an_answer_does_not_pass_for_stored(
-    lane: Lane, storage_at: StorageAt, plan: Plan, proxy: Any
+    lane: CatalogueSession, storage_at: StorageAt, plan: Plan, proxy: Any
 ) -> None:
     proxy.plans["put"] = ["damage_and_drop"]
     with pytest.raises(TransientFailure, match="left there damaged"):
@@ -192,7 +197,7 @@ def test_what_arrived_damaged_without_an_answer_does_not_pass_for_stored(
     ids=["same", "other"],
 )
 def test_a_planned_checksum_of_the_same_kind_counts(
-    lane: Lane,
+    lane: CatalogueSession,
     storage_at: StorageAt,
     plan: Plan,
     files: tuple[Path, ...],
@@ -215,7 +220,7 @@ def test_a_planned_checksum_of_the_same_kind_counts(
     "broken", [OSError(errno.EHOSTUNREACH, "no route"), ssl.SSLError("bad record")]
 )
 def test_a_network_that_breaks_during_a_call_is_transient(
-    lane: Lane,
+    lane: CatalogueSession,
     storage_at: StorageAt,
     plan: Plan,
     site: Site,
@@ -233,7 +238,7 @@ def test_a_network_that_breaks_during_a_call_is_transient(
 
 
 def test_a_dataset_with_a_part_of_its_files_is_incomplete(
-    site: Site, lane: Lane, storage_at: StorageAt, plan: Plan, proxy: Any
+    site: Site, lane: CatalogueSession, storage_at: StorageAt, plan: Plan, proxy: Any
 ) -> None:
     full = b'{"code": "InsufficientStorageException", "message": "no space left"}'
     proxy.plans["put"] = [None, (500, full)]
@@ -270,7 +275,7 @@ def test_a_dataset_with_a_part_of_its_files_is_incomplete(
     ],
 )
 def test_what_a_refusal_means(
-    lane: Lane,
+    lane: CatalogueSession,
     storage_at: StorageAt,
     plan: Plan,
     proxy: Any,
@@ -285,7 +290,7 @@ def test_what_a_refusal_means(
 
 
 def test_a_session_id_in_a_refusal_is_not_told(
-    lane: Lane, storage_at: StorageAt, plan: Plan, proxy: Any
+    lane: CatalogueSession, storage_at: StorageAt, plan: Plan, proxy: Any
 ) -> None:
     bad = {"code": "BadRequestException", "message": f"not by {lane.session_id}!"}
     proxy.plans["put"] = [(400, json.dumps(bad).encode())]
@@ -294,7 +299,7 @@ def test_a_session_id_in_a_refusal_is_not_told(
 
 
 def test_a_failure_is_a_status_of_its_span_without_its_causes(
-    lane: Lane,
+    lane: CatalogueSession,
     storage_at: StorageAt,
     plan: Plan,
     proxy: Any,
@@ -314,7 +319,7 @@ def test_a_failure_is_a_status_of_its_span_without_its_causes(
 
 
 def test_a_session_that_the_data_service_does_not_know_is_renewed(
-    site: Site, lane: Lane, storage_at: StorageAt, plan: Plan, proxy: Any
+    site: Site, lane: CatalogueSession, storage_at: StorageAt, plan: Plan, proxy: Any
 ) -> None:
     gone = {"code": "InsufficientPrivilegesException"}
     gone["message"] = "Unable to find user by sessionid: x"
@@ -325,7 +330,9 @@ def test_a_session_that_the_data_service_does_not_know_is_renewed(
     assert len(contents(site, plan)) == 3
 
 
-def test_nobody_listens(lane: Lane, storage_at: StorageAt, plan: Plan) -> None:
+def test_nobody_listens(
+    lane: CatalogueSession, storage_at: StorageAt, plan: Plan
+) -> None:
     storage = storage_at("http://127.0.0.1:9/ids")
     with pytest.raises(SystemUnavailable, match="cannot be reached"):
         storage.ping()
@@ -371,7 +378,7 @@ def _linked_folder(path: Path) -> None:
 )
 def test_another_file_than_was_looked_at_is_not_uploaded(
     site: Site,
-    lane: Lane,
+    lane: CatalogueSession,
     storage_at: StorageAt,
     plan: Plan,
     tmp_path: Path,
@@ -390,7 +397,11 @@ def test_another_file_than_was_looked_at_is_not_uploaded(
 
 
 def test_an_upload_needs_a_format_and_a_source(
-    site: Site, lane: Lane, storage_at: StorageAt, plan: Plan, files: tuple[Path, ...]
+    site: Site,
+    lane: CatalogueSession,
+    storage_at: StorageAt,
+    plan: Plan,
+    files: tuple[Path, ...],
 ) -> None:
     storage = storage_at(site.ids)
     for change in ({"format": None}, {"source": None}):
@@ -405,7 +416,7 @@ def registered(plan: Plan) -> Plan:
 
 
 def test_on_one_level_nothing_is_asked_for(
-    lane: Lane, storage_at: StorageAt, plan: Plan, proxy: Any
+    lane: CatalogueSession, storage_at: StorageAt, plan: Plan, proxy: Any
 ) -> None:
     storage = storage_at(proxy.url, "register")
     assert storage.apply(registered(plan), lane).kind is OutcomeKind.INGESTED
@@ -414,7 +425,7 @@ def test_on_one_level_nothing_is_asked_for(
 
 
 def test_on_two_levels_a_copy_is_asked_for_each_time(
-    lane: Lane, storage_at: StorageAt, plan: Plan, proxy: Any
+    lane: CatalogueSession, storage_at: StorageAt, plan: Plan, proxy: Any
 ) -> None:
     busy = b'{"code": "DataNotOnlineException", "message": "not online"}'
     proxy.plans["isTwoLevel"] = [(200, b"true")]
@@ -438,7 +449,7 @@ def test_on_two_levels_a_copy_is_asked_for_each_time(
 
 
 def test_on_two_levels_no_copy_is_asked_for_what_is_only_said(
-    lane: Lane, storage_at: StorageAt, plan: Plan, proxy: Any
+    lane: CatalogueSession, storage_at: StorageAt, plan: Plan, proxy: Any
 ) -> None:
     storage_at(None).apply(registered(plan), lane)
     (dataset,) = registered(plan).datasets
@@ -460,7 +471,7 @@ def test_on_two_levels_no_copy_is_asked_for_what_is_only_said(
 
 
 def test_without_a_data_service_only_the_catalogue_is_written(
-    lane: Lane, storage_at: StorageAt, plan: Plan
+    lane: CatalogueSession, storage_at: StorageAt, plan: Plan
 ) -> None:
     storage = storage_at(None)
     storage.ping()

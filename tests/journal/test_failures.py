@@ -8,7 +8,7 @@ import pytest
 from sqlalchemy import text
 
 from icat_stream.config import JournalSettings
-from icat_stream.journal import Journal, copying, engines
+from icat_stream.journal import Journal, engines, postgres_copy
 from icat_stream.records import SystemUnavailable
 from plugins.postgres import do, superuser
 
@@ -45,7 +45,7 @@ def test_a_server_that_answers_no_more_is_given_up(proxied_postgres, monkeypatch
     url, proxy = proxied_postgres
     monkeypatch.setattr(engines, "_LATER_S", 0.5)
     monkeypatch.setitem(engines._POSTGRES, "connect_timeout", 2)
-    copy = copying.copy
+    copy = postgres_copy.copy
 
     def held(*arguments):
         proxy.hold()
@@ -53,9 +53,9 @@ def test_a_server_that_answers_no_more_is_given_up(proxied_postgres, monkeypatch
 
     with closing(opened(url, timeout="500ms")) as journal:
         journal.pending([row(1)])
-        monkeypatch.setattr(copying, "copy", held)
+        monkeypatch.setattr(postgres_copy, "copy", held)
         fails(journal, "the server has not answered for 1 s", offset=2)
-        monkeypatch.setattr(copying, "copy", copy)
+        monkeypatch.setattr(postgres_copy, "copy", copy)
         fails(journal, "connection timeout expired", offset=2)
         proxy.release()
         journal.pending([row(3)])
@@ -113,13 +113,13 @@ def test_a_connection_that_is_ended_while_rows_are_on_their_way(
     empty_postgres, monkeypatch
 ):
     with closing(opened(empty_postgres)) as journal:
-        copy = copying.copy
+        copy = postgres_copy.copy
 
         def ended(*arguments):
             do(empty_postgres, OTHERS)
             copy(*arguments)
 
-        monkeypatch.setattr(copying, "copy", ended)
+        monkeypatch.setattr(postgres_copy, "copy", ended)
         fails(journal, "connection")
         monkeypatch.undo()
         journal.pending([row(1)])

@@ -4,7 +4,7 @@ import pytest
 
 from icat_stream.records import Coordinates, Outcome, OutcomeKind, Record
 from icat_stream.stream.headers import Delay
-from icat_stream.stream.in_flight import Finished, Partition, Slot, Way
+from icat_stream.stream.in_flight import Destination, Finished, Partition, Slot
 from icat_stream.stream.ledger import Ledger
 
 FINISHED = Finished(outcome=Outcome(kind=OutcomeKind.INGESTED))
@@ -63,7 +63,7 @@ def test_what_is_buried_on_its_way_to_the_tail_frees_no_room(ledger, partition):
     ledger.finish(ready, FINISHED)
     batch = ledger.collect(0)
     # The broker refused it for its size.
-    batch.slots[0].finished = FINISHED._replace(way=Way.DEAD_LETTER)
+    batch.slots[0].finished = FINISHED._replace(destination=Destination.DEAD_LETTER)
     ledger.committed(batch.slots)
     assert ledger.space() == 100
 

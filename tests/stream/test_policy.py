@@ -14,11 +14,11 @@ from icat_stream.records import (
 )
 from icat_stream.stream.headers import Delay
 from icat_stream.stream.policy import (
-    Again,
-    DeadLetter,
+    GiveUp,
     Pause,
-    PutOff,
     RejectWindow,
+    RetryInLane,
+    RetryLater,
     Stop,
     decide,
     lane_wait,
@@ -40,41 +40,41 @@ def decided(error, *, tries=1, handled_for=0.0, wait=None):
 
 
 def test_a_rejection_is_given_up_at_once():
-    assert decided(Rejection("wrong")) == DeadLetter("wrong")
+    assert decided(Rejection("wrong")) == GiveUp("wrong")
 
 
 def test_so_is_a_failure_of_a_kind_that_we_do_not_know():
     class Own(Failure):
         error_class = "own"
 
-    assert decided(Own("no idea")) == DeadLetter("no idea")
+    assert decided(Own("no idea")) == GiveUp("no idea")
 
 
 @pytest.mark.parametrize("error", [TransientFailure("net"), RuntimeError("bug")])
 def test_the_lane_tries_three_times(error):
-    assert isinstance(decided(error, tries=1), Again)
-    assert isinstance(decided(error, tries=2), Again)
-    assert not isinstance(decided(error, tries=3), Again)
+    assert isinstance(decided(error, tries=1), RetryInLane)
+    assert isinstance(decided(error, tries=2), RetryInLane)
+    assert not isinstance(decided(error, tries=3), RetryInLane)
 
 
 def test_then_a_transient_one_goes_through_the_retry_topics():
     first = decided(TransientFailure("net"), tries=3)
-    assert first == PutOff(0, Delay(not_before=NOW + 30_000, retries=1))
+    assert first == RetryLater(0, Delay(not_before=NOW + 30_000, retries=1))
     second = decided(TransientFailure("net"), tries=3, wait=first.wait)
-    assert second == PutOff(1, Delay(not_before=NOW + 300_000, retries=2))
+    assert second == RetryLater(1, Delay(not_before=NOW + 300_000, retries=2))
     third = decided(TransientFailure("net"), tries=3, wait=second.wait)
-    assert isinstance(third, DeadLetter)
+    assert isinstance(third, GiveUp)
     assert "after 2 retries" in third.reason
 
 
 def test_a_bug_does_not():
-    assert decided(KeyError("x"), tries=3) == DeadLetter("KeyError: 'x'")
+    assert decided(KeyError("x"), tries=3) == GiveUp("KeyError: 'x'")
 
 
 def test_what_misses_something_is_parked_and_keeps_its_retries():
     error = DependencyMissing("no such visit", ["investigation:1/2"])
     decision = decided(error, wait=Delay(retries=1))
-    assert decision == PutOff(
+    assert decision == RetryLater(
         0,
         Delay(
             not_before=NOW + 300_000,
@@ -92,13 +92,13 @@ def test_parking_again_does_not_begin_anew():
     assert decision.wait.parked_since == since
     assert decision.wait.not_before == since + 1_000_000, "not after its end"
     late = decided(error, wait=Delay(parked_since=NOW - 1_000_000))
-    assert late == DeadLetter("no such visit (waited 1000 s for: inv)")
+    assert late == GiveUp("no such visit (waited 1000 s for: inv)")
 
 
 def test_an_unsettled_file_waits_until_its_deadline():
     error = NotReady("open", retry_in=2, deadline=60)
-    assert decided(error, handled_for=59) == Again(2)
-    assert isinstance(decided(error, handled_for=60), PutOff)
+    assert decided(error, handled_for=59) == RetryInLane(2)
+    assert isinstance(decided(error, handled_for=60), RetryLater)
 
 
 def test_a_system_that_is_down_pauses_and_one_that_refuses_us_stops():

@@ -6,7 +6,7 @@ from confluent_kafka.admin import AdminClient, NewTopic
 
 from icat_stream.config import Settings
 from icat_stream.records import Coordinates, SystemUnavailable
-from icat_stream.stream import Action, Watch
+from icat_stream.stream import Action, ConsumerLag
 from icat_stream.stream.dead_letters.markers import marker
 
 pytestmark = pytest.mark.kafka
@@ -61,7 +61,7 @@ def test_lag_is_what_is_not_committed(kafka_broker, topic_prefix):
     create(bootstrap, source)
     send(bootstrap, source, *[(None, b"x", [])] * 7)
     send(bootstrap, source, *[(None, b"x", [])] * 3, partition=1)
-    watch = Watch(settings(bootstrap, topic_prefix), ["one"])
+    watch = ConsumerLag(settings(bootstrap, topic_prefix), ["one"])
     assert watch.measure().lag == {("one", source): 10}
     member = Consumer(
         {"bootstrap.servers": bootstrap, "group.id": f"{topic_prefix}.one"}
@@ -71,7 +71,9 @@ def test_lag_is_what_is_not_committed(kafka_broker, topic_prefix):
     assert watch.measure().lag == {("one", source): 5}
     watch.close()
     # Without an offset it begins at the end: nothing waits for it.
-    other = Watch(settings(bootstrap, f"{topic_prefix}.x", start="latest"), ["one"])
+    other = ConsumerLag(
+        settings(bootstrap, f"{topic_prefix}.x", start="latest"), ["one"]
+    )
     assert other.measure().lag == {}
     other.close()
 
@@ -82,7 +84,7 @@ def test_dead_letters_until_somebody_deals_with_them(kafka_broker, topic_prefix)
     create(bootstrap, dead)
     ours = [("icat-stream.group", f"{topic_prefix}.one".encode())]
     foreign = [("icat-stream.group", b"somebody.else")]
-    watch = Watch(settings(bootstrap, topic_prefix), ["one"])
+    watch = ConsumerLag(settings(bootstrap, topic_prefix), ["one"])
     assert watch.measure().dead_letters == 0
     send(bootstrap, dead, *[(None, b"x", ours)] * 3, (None, b"x", foreign))
     assert watch.measure().dead_letters == 3
@@ -95,7 +97,7 @@ def test_dead_letters_until_somebody_deals_with_them(kafka_broker, topic_prefix)
     send(bootstrap, f"{dead}.state", mark(dead, 1, times[1]), partition=1)
     assert watch.measure().dead_letters == 2
     # One that begins to look now sees the same.
-    other = Watch(settings(bootstrap, topic_prefix), ["one"])
+    other = ConsumerLag(settings(bootstrap, topic_prefix), ["one"])
     assert other.measure().dead_letters == 2
     other.close()
     # Of what the topic's retention has removed nobody needs to know.
@@ -107,7 +109,7 @@ def test_dead_letters_until_somebody_deals_with_them(kafka_broker, topic_prefix)
 
 
 def test_no_kafka_is_said():
-    watch = Watch(settings("127.0.0.1:9", "nobody"), ["one"])
+    watch = ConsumerLag(settings("127.0.0.1:9", "nobody"), ["one"])
     with pytest.raises(SystemUnavailable, match=r"Kafka at 127\.0\.0\.1:9"):
         watch.measure()
     watch.close()
@@ -120,6 +122,6 @@ def test_any_number_of_dead_letters_is_counted(kafka_broker, topic_prefix):
     ours = [("icat-stream.group", f"{topic_prefix}.one".encode())]
     for _ in range(6):
         send(bootstrap, dead, *[(None, b"x", ours)] * 20_000)
-    watch = Watch(settings(bootstrap, topic_prefix), ["one"])
+    watch = ConsumerLag(settings(bootstrap, topic_prefix), ["one"])
     assert watch.measure().dead_letters == 120_000
     watch.close()

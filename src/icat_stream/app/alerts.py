@@ -30,7 +30,7 @@ class _State:
     told: float | None = None
 
 
-class Alerter:
+class Alerts:
     """Sends what is wrong to a webhook, from a thread that nobody waits for.
 
     A problem is told when it lasts longer than `hold`, again every `repeat`, and once

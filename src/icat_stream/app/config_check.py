@@ -10,11 +10,11 @@ from pydantic import SecretStr
 
 from icat_stream.config import ConfigError, Problem, Settings, load
 from icat_stream.config.yaml_lines import line_of, read_yaml
-from icat_stream.handlers import UnknownHandler, load_handler
 from icat_stream.records import Failure, SystemUnavailable
 from icat_stream.schemas import load_schemas
 
-from .pipeline import Line, in_consumer
+from .handler_registry import UnknownHandler, load_handler
+from .pipeline import Pipeline, in_consumer
 
 # What librdkafka says of brokers is in the exceptions, too.
 _SILENT = logging.getLogger("icat_stream.app.config_check.kafka")
@@ -158,18 +158,18 @@ def _connect(settings: Settings) -> int:
     from icat_stream.journal import journal_exists
 
     code = 0
-    with Line(settings, dry_run=True) as line:
+    with Pipeline(settings, dry_run=True) as pipeline:
         checks: list[tuple[str, Callable[[], None]]] = [
             ("kafka", lambda: _kafka(settings)),
-            ("icat", lambda: _icat(line, settings)),
-            ("files", line.files.probe),
+            ("icat", lambda: _icat(pipeline, settings)),
+            ("files", pipeline.files.probe),
         ]
         if journal_exists(settings.journal):
-            checks.append(("journal", line.journal.ping))
+            checks.append(("journal", pipeline.journal.ping))
         else:
             _say("  journal: will be made at the first start")
         if settings.ids.url is not None:
-            checks.append(("ids", line.storage.ping))
+            checks.append(("ids", pipeline.storage.ping))
         for name, check in checks:
             try:
                 check()
@@ -184,12 +184,12 @@ def _connect(settings: Settings) -> int:
     return code
 
 
-def _icat(line: Line, settings: Settings) -> None:
-    line.catalogue.open()
+def _icat(pipeline: Pipeline, settings: Settings) -> None:
+    pipeline.catalogue.open()
     kind = settings.policies.stubs.type
     if settings.policies.missing_investigations != "stub" or kind is None:
         return
-    lane = line.catalogue.lane()
+    lane = pipeline.catalogue.lane()
     try:
         if not lane.exists("InvestigationType", kind):
             raise ConfigError(

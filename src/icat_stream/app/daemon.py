@@ -12,6 +12,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from icat_stream.config import Settings, load
+from icat_stream.ingest import RunningConsumer
 from icat_stream.records import Outcome, Record
 from icat_stream.stream import BUG, Loop, RunResult, dry_run, relax_collector
 from icat_stream.telemetry import (
@@ -21,10 +22,10 @@ from icat_stream.telemetry import (
     health_endpoint,
 )
 
-from .alerts import Alerter
-from .health_report import Meter, Monitor
+from .alerts import Alerts
+from .health_report import HealthReport, Meter
 from .outcome_output import outcome_line, outcome_text, summary_line
-from .pipeline import Line, Named
+from .pipeline import Pipeline
 from .stop_flag import StopFlag
 from .upkeep import Upkeep
 
@@ -83,27 +84,27 @@ def run_daemon(
     # Before anything that takes time: a signal during start-up is a stop as well.
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: stopping.set())
-    printer = Printer(json_output=json_output)
+    printer = OutcomePrinter(json_output=json_output)
     prints = json_output or until_end
     try:
-        with Line(settings, dry_run=dry_run) as line:
-            consumers = line.consumers(only)
+        with Pipeline(settings, dry_run=dry_run) as pipeline:
+            consumers = pipeline.consumers(only)
             if dry_run:
-                if not line.open(stopping):
+                if not pipeline.open(stopping):
                     return 0
                 results = _look(settings, consumers, printer, stopping)
             else:
-                with _watched(settings, consumers, line) as monitor:
+                with _watched(settings, consumers, pipeline) as monitor:
                     # Watched already: it may wait for ICAT for hours.
-                    if not line.open(stopping):
+                    if not pipeline.open(stopping):
                         return 0
                     relax_collector()
                     results = _run(
                         settings,
                         consumers,
-                        line,
+                        pipeline,
                         until_end=until_end,
-                        told=Told(printer if prints else None),
+                        told=OutcomeLog(printer if prints else None),
                         stopping=stopping,
                         monitor=monitor,
                     )
@@ -119,7 +120,7 @@ def run_daemon(
     return max((result.exit_code for result in results), default=0)
 
 
-class Printer:
+class OutcomePrinter:
     """Prints outcomes, whole lines at a time, from any thread.
 
     Parameters
@@ -140,7 +141,7 @@ class Printer:
             sys.stdout.flush()
 
 
-class Told:
+class OutcomeLog:
     """Told of each outcome: logs it, counts it for a line a minute, prints it.
 
     Parameters
@@ -149,7 +150,7 @@ class Told:
         Prints it, too.
     """
 
-    def __init__(self, printer: Printer | None) -> None:
+    def __init__(self, printer: OutcomePrinter | None) -> None:
         self._printer = printer
         self._lock = threading.Lock()
         self._counts: Counter[str] = Counter()
@@ -185,13 +186,13 @@ class Told:
 
 def _run(
     settings: Settings,
-    consumers: Sequence[Named],
-    line: Line,
+    consumers: Sequence[RunningConsumer],
+    pipeline: Pipeline,
     *,
     until_end: bool,
-    told: "Told",
+    told: "OutcomeLog",
     stopping: StopFlag,
-    monitor: Monitor,
+    monitor: HealthReport,
 ) -> list[RunResult]:
     meters = {named.name: Meter(told) for named in consumers}
     loops = [
@@ -199,7 +200,7 @@ def _run(
             named.name,
             named.consumer,
             settings,
-            line.journal,
+            pipeline.journal,
             until_end=until_end,
             on_outcome=meters[named.name],
         )
@@ -222,7 +223,7 @@ def _run(
         for loop, named in zip(loops, consumers, strict=True)
     ]
     monitor.attach(loops, meters)
-    upkeep = Upkeep(line.journal)
+    upkeep = Upkeep(pipeline.journal)
     upkeep.start()
     for thread in threads:
         thread.start()
@@ -268,17 +269,17 @@ def _bounded(seconds: float) -> Iterator[None]:
 
 @contextmanager
 def _watched(
-    settings: Settings, consumers: Sequence[Named], line: Line
-) -> Iterator[Monitor]:
+    settings: Settings, consumers: Sequence[RunningConsumer], pipeline: Pipeline
+) -> Iterator[HealthReport]:
     """Serve health and metrics and send alerts, as far as that is configured."""
-    monitor = Monitor(settings)
-    alerter = Alerter(settings.alerts, settings.kafka.instance_id, monitor.problems)
+    monitor = HealthReport(settings)
+    alerter = Alerts(settings.alerts, settings.kafka.instance_id, monitor.problems)
     listen, otlp = settings.health.listen, settings.telemetry.otlp_endpoint
     with health_endpoint(listen, monitor.pages()) as url:
         if url is not None:
             _log.info("health: %s/health", url)
         if url is not None or otlp is not None or settings.alerts.has_webhook:
-            monitor.watch(line, [named.name for named in consumers])
+            monitor.watch(pipeline, [named.name for named in consumers])
         flush = None if otlp is None else export_metrics(otlp, monitor.samples)
         alerter.start()
         try:
@@ -292,8 +293,8 @@ def _watched(
 
 def _look(
     settings: Settings,
-    consumers: Sequence[Named],
-    printer: Printer,
+    consumers: Sequence[RunningConsumer],
+    printer: OutcomePrinter,
     stopping: StopFlag,
 ) -> list[RunResult]:
     return [

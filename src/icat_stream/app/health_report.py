@@ -12,13 +12,13 @@ from typing import Any
 from sqlalchemy import make_url
 
 from icat_stream import __version__
-from icat_stream.catalogue import Lane
+from icat_stream.catalogue import CatalogueSession
 from icat_stream.config import Settings
 from icat_stream.records import Outcome, OutcomeKind, Record
-from icat_stream.stream import Depths, Loop, LoopStatus, Watch
+from icat_stream.stream import ConsumerLag, Depths, Loop, LoopStatus
 from icat_stream.telemetry import Page, Sample, render, sample
 
-from .pipeline import Line
+from .pipeline import Pipeline
 from .system_checks import Check
 
 # It turns several times a second.
@@ -91,7 +91,7 @@ class Problem:
         return f"{docs.rstrip('/')}/night/{self.page}.html"
 
 
-class Monitor:
+class HealthReport:
     """Looks at loops and systems; safe for threads.
 
     Parameters
@@ -110,7 +110,7 @@ class Monitor:
         self._rejects: list[tuple[float, int]] = []
         self._lock = threading.Lock()
 
-    def watch(self, line: Line, names: Sequence[str]) -> None:
+    def watch(self, pipeline: Pipeline, names: Sequence[str]) -> None:
         """Begin to ask the systems.
 
         Parameters
@@ -121,12 +121,12 @@ class Monitor:
             Of the consumers that run.
         """
         every = self._settings.health.every
-        kafka = Watch(self._settings, names)
-        lanes: list[Lane] = []
+        kafka = ConsumerLag(self._settings, names)
+        lanes: list[CatalogueSession] = []
 
         def icat() -> None:
             if not lanes:
-                lanes.append(line.catalogue.lane())
+                lanes.append(pipeline.catalogue.lane())
             lanes[0].ping()
 
         def logout() -> None:
@@ -138,7 +138,7 @@ class Monitor:
 
         def journal() -> None:
             # Its tables are made before any loop is.
-            (line.journal.probe if self._loops else line.journal.ping)()
+            (pipeline.journal.probe if self._loops else pipeline.journal.ping)()
 
         self._checks = [
             Check("kafka", measure, every, kafka.close),
@@ -147,7 +147,7 @@ class Monitor:
             Check("disk", self._look_at_disks, every),
         ]
         if self._settings.ids.url is not None:
-            self._checks.append(Check("ids", line.storage.ping, every))
+            self._checks.append(Check("ids", pipeline.storage.ping, every))
         for check in self._checks:
             check.start()
 

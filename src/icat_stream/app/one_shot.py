@@ -11,7 +11,8 @@ from opentelemetry import trace
 
 from icat_stream.config import ConfigError, Problem, Settings, load
 from icat_stream.handlers import ByHand
-from icat_stream.journal import JournalRow, RowKey
+from icat_stream.ingest import RunningConsumer
+from icat_stream.journal import ONE_SHOT, JournalRow, RowKey
 from icat_stream.records import (
     Coordinates,
     Failure,
@@ -27,11 +28,10 @@ from icat_stream.stream import send_events
 from icat_stream.telemetry import configure_logging, configure_traces
 
 from .outcome_output import outcome_line, outcome_text
-from .pipeline import Line, Named
+from .pipeline import Pipeline
 
 _tracer = trace.get_tracer("icat_stream")
 
-GROUP = "one-shot"
 """Stands for the consumer group in the journal."""
 
 _EXIT = {OutcomeKind.REJECTED: 3, OutcomeKind.DEFERRED: 4}
@@ -83,10 +83,10 @@ def run_one_shot(
         sample_ratio=telemetry.sample_ratio,
     )
     try:
-        with Line(settings, dry_run=dry_run, show_plans=True) as line:
-            (named,) = line.consumers([consumer or _meant(settings, file)])
+        with Pipeline(settings, dry_run=dry_run, show_plans=True) as pipeline:
+            (named,) = pipeline.consumers([consumer or _meant(settings, file)])
             record = _record(named, file, message)
-            line.open()
+            pipeline.open()
             with _tracer.start_as_current_span("one-shot") as span:
                 try:
                     outcome = _outcome(named, record, settings)
@@ -98,10 +98,10 @@ def run_one_shot(
             sys.stdout.flush()
             if not dry_run:
                 row = _row(record, outcome, trace_id, named.consumer.redact(record))
-                line.journal.pending([row])
+                pipeline.journal.pending([row])
                 if event and outcome.events:
                     _tell(settings, outcome)
-                line.journal.committed([row])
+                pipeline.journal.committed([row])
     finally:
         flush()
     return _EXIT.get(outcome.kind, 0)
@@ -146,7 +146,7 @@ def _several(settings: Settings) -> ConfigError:
     )
 
 
-def _record(named: Named, file: Path | None, message: Path | None) -> Record:
+def _record(named: RunningConsumer, file: Path | None, message: Path | None) -> Record:
     try:
         given = None if message is None else message.read_bytes()
     except OSError as error:
@@ -171,7 +171,7 @@ def _record(named: Named, file: Path | None, message: Path | None) -> Record:
     else:
         value = given
     now = time.time_ns()
-    at = Coordinates(GROUP, 0, now)
+    at = Coordinates(ONE_SHOT, 0, now)
     return Record(
         at=at,
         timestamp=now // 10**6,
@@ -182,7 +182,7 @@ def _record(named: Named, file: Path | None, message: Path | None) -> Record:
     )
 
 
-def _outcome(named: Named, record: Record, settings: Settings) -> Outcome:
+def _outcome(named: RunningConsumer, record: Record, settings: Settings) -> Outcome:
     # A file that was written a moment ago is worth waiting for; a person is there.
     patience = time.monotonic() + 2 * settings.files.settle + 1
     while True:
@@ -220,7 +220,7 @@ def _row(
     at = record.at
     value = record.value or b""
     return JournalRow(
-        at=RowKey(GROUP, at.topic, at.partition, at.offset, record.timestamp),
+        at=RowKey(ONE_SHOT, at.topic, at.partition, at.offset, record.timestamp),
         origin_topic=at.topic,
         origin_partition=at.partition,
         origin_offset=at.offset,

@@ -3,15 +3,15 @@
 import logging
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from types import TracebackType
 from typing import Self
 
 from icat_stream.catalogue import Catalogue
 from icat_stream.config import ConfigError, ConsumerSettings, Problem, Settings
-from icat_stream.handlers import HandlerContext, UnknownHandler, load_handler
+from icat_stream.handlers import HandlerContext
 from icat_stream.ids import Storage
-from icat_stream.ingest.consumer import IngestConsumer
+from icat_stream.ingest import IngestConsumer, RunningConsumer
 from icat_stream.journal import Journal, journal_exists
 from icat_stream.nexus import Limits, NexusReader
 from icat_stream.records import (
@@ -21,6 +21,7 @@ from icat_stream.records import (
     TransientFailure,
 )
 
+from .handler_registry import UnknownHandler, load_handler
 from .stop_flag import StopFlag
 
 _log = logging.getLogger(__name__)
@@ -28,16 +29,7 @@ _log = logging.getLogger(__name__)
 _BACK_OFF = (1.0, 2.0, 5.0, 10.0, 30.0)
 
 
-@dataclass(frozen=True, slots=True)
-class Named:
-    """A consumer of the configuration, ready to handle records."""
-
-    name: str
-    settings: ConsumerSettings
-    consumer: IngestConsumer
-
-
-class Line:
+class Pipeline:
     """All that a process needs between Kafka and the catalogue.
 
     Parameters
@@ -80,7 +72,7 @@ class Line:
         self._closing.callback(self.catalogue.close)
         self.storage = Storage(settings.ids)
 
-    def consumers(self, only: Sequence[str] | None = None) -> list[Named]:
+    def consumers(self, only: Sequence[str] | None = None) -> list[RunningConsumer]:
         """Make the enabled consumers, or those that are named.
 
         Raises
@@ -89,7 +81,10 @@ class Line:
             A name is unknown, or a handler cannot be had or made.
         """
         chosen = _chosen(self._settings, only)
-        return [Named(name, s, self._consumer(name, s)) for name, s in chosen.items()]
+        return [
+            RunningConsumer(name, s, self._consumer(name, s))
+            for name, s in chosen.items()
+        ]
 
     def open(self, stopping: StopFlag | None = None) -> bool:
         """Reach journal and catalogue, waiting until they are there.

@@ -1,6 +1,7 @@
 """The catalogue: look-ups, and bringing ICAT to a plan, once and only once.
 
-A :class:`Catalogue` is shared by all of a process; each thread has a :class:`Lane` of
+A :class:`Catalogue` is shared by all of a process; each thread has a
+:class:`CatalogueSession` of
 it.  What goes wrong is raised as the failures of :mod:`icat_stream.records`.
 """
 
@@ -9,7 +10,7 @@ from icat_stream.icat.query import quote
 
 from .applied import Applied, AppliedDataset, AppliedSnapshot, FileStore
 from .catalogue import Catalogue
-from .catalogue_session import Lane
+from .catalogue_session import CatalogueSession
 from .inventory import Inventory, LocatedFile, NamedDataset, Scope
 
 __all__ = [
@@ -17,10 +18,10 @@ __all__ = [
     "AppliedDataset",
     "AppliedSnapshot",
     "Catalogue",
+    "CatalogueSession",
     "FacilityMissing",
     "FileStore",
     "Inventory",
-    "Lane",
     "LocatedFile",
     "NamedDataset",
     "Scope",

@@ -10,9 +10,9 @@ from icat_stream.icat.schema import Schema, discover
 from icat_stream.icat.session import Session
 from icat_stream.icat.spans import span
 
-from .catalogue_session import Lane
+from .catalogue_session import CatalogueSession
 from .memory import Memory
-from .reference_cache import References
+from .reference_cache import ReferenceCache
 
 # What is included counts, too: a file's format, a parameter's type, with room to spare.
 _WITH_INCLUDED = 4
@@ -47,7 +47,7 @@ class Catalogue:
         self._lock = threading.Lock()
         self._memory = Memory()
         self._schema: Schema | None = None
-        self._references: References | None = None
+        self._references: ReferenceCache | None = None
         self._ignore_case = True
         self._page = 1
 
@@ -65,7 +65,7 @@ class Catalogue:
         """
         self._opened()
 
-    def lane(self) -> Lane:
+    def lane(self) -> CatalogueSession:
         """Return access for one thread; opens the catalogue if need be.
 
         Raises
@@ -74,7 +74,7 @@ class Catalogue:
             As :meth:`open`.
         """
         schema, references = self._opened()
-        return Lane(
+        return CatalogueSession(
             session=Session(self._settings, self._page),
             facility=self._facility,
             schema=schema,
@@ -91,7 +91,7 @@ class Catalogue:
             if self._references is not None:
                 self._references.forget()
 
-    def _opened(self) -> tuple[Schema, References]:
+    def _opened(self) -> tuple[Schema, ReferenceCache]:
         with self._lock:
             if self._schema is None or self._references is None:
                 with span("icat.open"):
@@ -103,7 +103,7 @@ class Catalogue:
                     finally:
                         session.close()
                     self._schema = discover(self._settings.url, self._settings.timeout)
-                self._references = References(
+                self._references = ReferenceCache(
                     self._schema, number, self._settings.cache
                 )
             return self._schema, self._references

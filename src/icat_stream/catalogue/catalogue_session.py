@@ -34,13 +34,13 @@ from icat_stream.records import (
 
 from . import held_datasets
 from .applied import Applied, AppliedDataset, AppliedSnapshot, FileStore
-from .dataset_writer import Application
+from .dataset_writer import DatasetWriter
 from .inventory import Inventory
 from .memory import Memory
-from .reference_cache import References
-from .snapshot_trees import Looking
-from .snapshot_writer import SnapshotApplication
-from .tree_writer import Growth
+from .reference_cache import ReferenceCache
+from .snapshot_trees import SnapshotResolver
+from .snapshot_writer import SnapshotWriter
+from .tree_writer import TreeWriter
 
 _NAMED = {
     "dataset_type": "DatasetType",
@@ -52,7 +52,7 @@ _IDS = 200
 _WITH_UNITS = re.compile(r"(.*) \[(.*)\]", re.DOTALL)
 
 
-class Lane:
+class CatalogueSession:
     """Look-ups and writes on a connection and a session of its own.
 
     Made by :meth:`Catalogue.lane`; used by one thread at a time.
@@ -64,7 +64,7 @@ class Lane:
         session: Session,
         facility: str,
         schema: Schema,
-        references: References,
+        references: ReferenceCache,
         memory: Memory,
         policies: PolicySettings,
         ignore_case: bool,
@@ -231,7 +231,7 @@ class Lane:
             for snapshot in self._snapshots(plan):
                 one = self._snapshot_application()
                 snapshots.append(one.apply(snapshot))
-                written += one.growth.written
+                written += one.tree.written
                 notes += one.notes
             for application, dataset in self._applications(plan, store):
                 # After a failure the next one looks first.
@@ -324,16 +324,16 @@ class Lane:
         self._ours(plan)
         return (*plan.users, *plan.investigations)
 
-    def _snapshot_application(self) -> SnapshotApplication:
-        return SnapshotApplication(
-            looking=Looking(
+    def _snapshot_application(self) -> SnapshotWriter:
+        return SnapshotWriter(
+            looking=SnapshotResolver(
                 session=self._session,
                 schema=self._schema,
                 references=self._references,
                 policies=self._policies,
                 ignore_case=self._ignore_case,
             ),
-            growth=Growth(
+            tree=TreeWriter(
                 session=self._session,
                 schema=self._schema,
                 references=self._references,
@@ -350,14 +350,14 @@ class Lane:
 
     def _applications(
         self, plan: Plan, store: FileStore | None
-    ) -> Iterable[tuple[Application, Any]]:
+    ) -> Iterable[tuple[DatasetWriter, Any]]:
         self._ours(plan)
         keys = [dataset.key for dataset in plan.datasets]
         if len(set(keys)) < len(keys):
             raise Rejection(f"the plan names a dataset twice: {', '.join(keys)}")
         stubs = {stub.investigation: stub for stub in plan.stubs}
         for dataset in plan.datasets:
-            application = Application(
+            application = DatasetWriter(
                 session=self._session,
                 schema=self._schema,
                 references=self._references,

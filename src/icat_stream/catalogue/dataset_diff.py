@@ -10,7 +10,7 @@ from icat_stream.records import Change, Datafile, Dataset, Parameter, parameter_
 
 from .dataset_xml import parameter_value
 from .equality import same
-from .held_datasets import Holding, Row
+from .held_datasets import HeldDataset, Row
 from .resolver import Resolved
 
 
@@ -54,7 +54,7 @@ class Comparison:
         Whether ``complete`` has to be set.
     """
 
-    holding: Holding
+    holding: HeldDataset
     differences: list[Difference] = field(default_factory=list)
     unfilled: list[Difference] = field(default_factory=list)
     parameters: list[Parameter] = field(default_factory=list)
@@ -81,7 +81,7 @@ class Comparison:
         return bool(self.differences or self.missing or self.unfilled or self.complete)
 
 
-def compare(resolved: Resolved, holding: Holding, *, uploaded: bool) -> Comparison:
+def compare(resolved: Resolved, holding: HeldDataset, *, uploaded: bool) -> Comparison:
     """Return what has to be done.
 
     Parameters
@@ -308,7 +308,7 @@ def _planned(planned: Dataset) -> Iterator[str]:
             yield f"{_of_parameter('Datafile', parameter)} of {datafile.name}"
 
 
-def _extra(planned: Dataset, holding: Holding) -> Iterator[Change]:
+def _extra(planned: Dataset, holding: HeldDataset) -> Iterator[Change]:
     names = {f.name for f in planned.datafiles}
     keys = {(p.name, p.units) for p in planned.parameters}
     techniques = {t.name for t in planned.techniques}

@@ -25,11 +25,11 @@ from . import dataset_replacement, held_datasets
 from .applied import AppliedDataset, FileStore
 from .dataset_diff import Comparison, Difference, changes, compare
 from .dataset_xml import Writer, reference, rewritten
-from .held_datasets import Holding
+from .held_datasets import HeldDataset
 from .memory import Memory
 from .naming import new_name
-from .prerequisites import Preparation
-from .reference_cache import References
+from .prerequisites import Prerequisites
+from .reference_cache import ReferenceCache
 from .resolver import Resolved, Resolver
 from .sample_parameters import SampleParameters, sample_parameters
 from .validation import Checker
@@ -47,7 +47,7 @@ _CONTENT = {"fileSize", "checksum"}
 
 
 @dataclass(slots=True, kw_only=True)
-class Application:
+class DatasetWriter:
     """One dataset's way into the catalogue.
 
     Parameters
@@ -70,7 +70,7 @@ class Application:
 
     session: Session
     schema: Schema
-    references: References
+    references: ReferenceCache
     memory: Memory
     policies: PolicySettings
     ignore_case: bool
@@ -84,10 +84,10 @@ class Application:
     sound: set[str] = field(default_factory=set)
     notes: tuple[str, ...] = ()
 
-    preparation: Preparation = field(init=False)
+    preparation: Prerequisites = field(init=False)
 
     def __post_init__(self) -> None:
-        self.preparation = Preparation(self.session, self.references)
+        self.preparation = Prerequisites(self.session, self.references)
 
     def diff(self, dataset: Dataset) -> Diff:
         """Return the plan beside what is there; reads only."""
@@ -207,7 +207,7 @@ class Application:
 
     def _target(
         self, resolved: Resolved, *, everything: bool
-    ) -> tuple[Resolved, Holding | None]:
+    ) -> tuple[Resolved, HeldDataset | None]:
         """Return what is there, and the plan under the name that applies to it."""
         planned = resolved.dataset
         names = [planned.name]
@@ -238,7 +238,7 @@ class Application:
 
     def _hold(
         self, target: Resolved, row: held_datasets.Row, *, everything: bool
-    ) -> Holding:
+    ) -> HeldDataset:
         files = target.dataset.datafiles
         return held_datasets.holding(
             self.session,
@@ -247,7 +247,7 @@ class Application:
             with_parameters=any(f.parameters for f in files),
         )
 
-    def _compare(self, target: Resolved, holding: Holding) -> Comparison:
+    def _compare(self, target: Resolved, holding: HeldDataset) -> Comparison:
         return compare(target, holding, uploaded=self.store is not None)
 
     def _create(self, target: Resolved) -> int:

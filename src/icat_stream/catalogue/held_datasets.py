@@ -23,7 +23,7 @@ _PARAMETER = (
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Holding:
+class HeldDataset:
     """A dataset as the catalogue holds it.
 
     Parameters
@@ -84,7 +84,7 @@ def holding(
     *,
     only: Collection[str] | None,
     with_parameters: bool,
-) -> Holding:
+) -> HeldDataset:
     """Return all that belongs to a dataset.
 
     Parameters
@@ -100,7 +100,7 @@ def holding(
     """
     number = int(row["id"])
     files = datafiles(session, number, only)
-    return Holding(
+    return HeldDataset(
         row=row,
         parameters={_type_key(p["type"]): p for p in row.get("parameters", ())},
         instruments=frozenset(

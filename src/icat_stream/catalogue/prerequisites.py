@@ -13,13 +13,13 @@ from icat_stream.records import (
     parameter_label,
 )
 
-from .reference_cache import References
+from .reference_cache import ReferenceCache
 from .resolver import Prerequisite
 
 _log = logging.getLogger(__name__)
 
 
-class Preparation:
+class Prerequisites:
     """Creates prerequisites of one plan.
 
     Parameters
@@ -30,7 +30,7 @@ class Preparation:
         In which they will be looked for again.
     """
 
-    def __init__(self, session: Session, references: References) -> None:
+    def __init__(self, session: Session, references: ReferenceCache) -> None:
         self._session = session
         self._references = references
         # What ICAT said is there when we created it.

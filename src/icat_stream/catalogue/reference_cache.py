@@ -35,7 +35,7 @@ class ParameterType:
     row: Row
 
 
-class References:
+class ReferenceCache:
     """What was looked up, shared by all lanes of a process.
 
     Only what is there is kept: what is missing may come at any time.

@@ -21,7 +21,7 @@ from icat_stream.records import (
     parameter_label,
 )
 
-from .reference_cache import ParameterType, References, Row
+from .reference_cache import ParameterType, ReferenceCache, Row
 from .validation import value_type
 
 # Of parameter types that are not there, and of the name of one.
@@ -98,7 +98,7 @@ class Resolver:
         Investigations that may be made.
     """
 
-    references: References
+    references: ReferenceCache
     session: Session
     policies: PolicySettings
     stubs: Mapping[InvestigationKey, Investigation] = field(default_factory=dict)

@@ -22,10 +22,10 @@ from icat_stream.records import (
 
 from .dataset_xml import attributes, parameter_value
 from .equality import same
-from .reference_cache import ParameterType, References
+from .reference_cache import ParameterType, ReferenceCache
 from .resolver import Prerequisite, Resolver, ids_of
 from .tree import Branch, Node, Row
-from .tree_writer import Seed
+from .tree_writer import ResolvedTree
 
 # Fields of the records by the attributes of ICAT.
 USER = {
@@ -74,7 +74,7 @@ class Found:
         What was left out by policy.
     """
 
-    seed: Seed
+    seed: ResolvedTree
     prerequisites: tuple[Prerequisite, ...] = ()
     types: Types = field(default_factory=dict)
     missing_users: tuple[str, ...] = ()
@@ -82,7 +82,7 @@ class Found:
 
 
 @dataclass(slots=True, kw_only=True)
-class Looking:
+class SnapshotResolver:
     """Resolves snapshots and reads what is there.
 
     Parameters
@@ -99,7 +99,7 @@ class Looking:
 
     session: Session
     schema: Schema
-    references: References
+    references: ReferenceCache
     policies: PolicySettings
     ignore_case: bool
 
@@ -117,7 +117,7 @@ class Looking:
             branches=branches,
         )
         return Found(
-            seed=Seed(node=node, row=self._user_row(user)),
+            seed=ResolvedTree(node=node, row=self._user_row(user)),
             prerequisites=tuple(
                 Prerequisite(
                     entity="Grouping",
@@ -191,7 +191,7 @@ class Looking:
                 f" created: {', '.join(needed)}: not stated"
             )
         return Found(
-            seed=Seed(
+            seed=ResolvedTree(
                 node=node, row=self._investigation_row(planned), forbidden=forbidden
             ),
             prerequisites=resolver.prerequisites,

@@ -13,9 +13,9 @@ from icat_stream.records import (
 )
 
 from .applied import AppliedSnapshot
-from .prerequisites import Preparation
-from .snapshot_trees import USER, Found, Looking, missing_users, uses
-from .tree_writer import Growth, Seed
+from .prerequisites import Prerequisites
+from .snapshot_trees import USER, Found, SnapshotResolver, missing_users, uses
+from .tree_writer import ResolvedTree, TreeWriter
 from .validation import Checker
 
 # What is created is found with the next look: a type, then a sample, then a group.
@@ -23,7 +23,7 @@ _LOOKS = 4
 
 
 @dataclass(slots=True, kw_only=True)
-class SnapshotApplication:
+class SnapshotWriter:
     """One snapshot's way into the catalogue.
 
     Parameters
@@ -36,14 +36,14 @@ class SnapshotApplication:
         What was left out by policy.
     """
 
-    looking: Looking
-    growth: Growth
+    looking: SnapshotResolver
+    tree: TreeWriter
     notes: tuple[str, ...] = ()
-    _preparation: Preparation = field(init=False)
+    _preparation: Prerequisites = field(init=False)
     _found: Found | None = None
 
     def __post_init__(self) -> None:
-        self._preparation = Preparation(self.looking.session, self.looking.references)
+        self._preparation = Prerequisites(self.looking.session, self.looking.references)
 
     def diff(self, planned: User | Investigation) -> Sequence[Change]:
         """Return the snapshot beside what is there; reads only.
@@ -65,7 +65,7 @@ class SnapshotApplication:
             )
             for name in found.missing_users
         ]
-        return [*new, *self.growth.diff(found.seed), *waiting]
+        return [*new, *self.tree.diff(found.seed), *waiting]
 
     def apply(self, planned: User | Investigation) -> AppliedSnapshot:
         """Bring the catalogue to the snapshot.
@@ -79,7 +79,7 @@ class SnapshotApplication:
         """
         self._check(planned)
         entity = type(planned).__name__
-        number = self.growth.bring(
+        number = self.tree.bring(
             self._looker(planned), f"{entity} {planned.key}", digest(planned)
         )
         found = self._found
@@ -87,7 +87,7 @@ class SnapshotApplication:
             self.notes = found.notes
             if found.missing_users:
                 raise missing_users(planned, found.missing_users)
-        written = bool(self.growth.written)
+        written = bool(self.tree.written)
         return AppliedSnapshot(
             id=number,
             kind=OutcomeKind.INGESTED if written else OutcomeKind.UNCHANGED,
@@ -97,14 +97,14 @@ class SnapshotApplication:
             else None,
         )
 
-    def _looker(self, planned: User | Investigation) -> Callable[[], Seed]:
-        def look() -> Seed:
+    def _looker(self, planned: User | Investigation) -> Callable[[], ResolvedTree]:
+        def look() -> ResolvedTree:
             for _ in range(_LOOKS):
                 found = self._look(planned)
                 if not found.prerequisites:
                     self._found = found
                     return found.seed
-                self._preparation.prepare(found.prerequisites, self.growth.written)
+                self._preparation.prepare(found.prerequisites, self.tree.written)
             raise TransientFailure(
                 f"{planned.key}: what it refers to was created and is not found"
             )

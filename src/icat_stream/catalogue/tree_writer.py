@@ -12,7 +12,7 @@ from icat_stream.records import Change, Rejection, TransientFailure
 
 from .dataset_xml import reference, rewritten
 from .memory import Memory
-from .reference_cache import References
+from .reference_cache import ReferenceCache
 from .tree import Node, Row, Work, compare, new
 
 _log = logging.getLogger(__name__)
@@ -23,7 +23,7 @@ _BATCH = 1000
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Seed:
+class ResolvedTree:
     """A plan, resolved.
 
     Parameters
@@ -42,7 +42,7 @@ class Seed:
 
 
 @dataclass(slots=True, kw_only=True)
-class Growth:
+class TreeWriter:
     """One tree's way into the catalogue.
 
     Parameters
@@ -57,11 +57,11 @@ class Growth:
 
     session: Session
     schema: Schema
-    references: References
+    references: ReferenceCache
     memory: Memory
     written: list[str] = field(default_factory=list)
 
-    def diff(self, seed: Seed) -> Sequence[Change]:
+    def diff(self, seed: ResolvedTree) -> Sequence[Change]:
         """Return a plan beside what is there."""
         if seed.row is None:
             if seed.forbidden is not None:
@@ -69,7 +69,7 @@ class Growth:
             return tuple(new(seed.node))
         return tuple(compare(seed.node, seed.row).changes())
 
-    def bring(self, look: Callable[[], Seed], doing: str, digest: str) -> int:
+    def bring(self, look: Callable[[], ResolvedTree], doing: str, digest: str) -> int:
         """Bring the catalogue to a plan and return the object's id.
 
         Parameters

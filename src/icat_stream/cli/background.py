@@ -54,7 +54,7 @@ def run(
     if file is None and message is None:
         leave(Exit.USAGE, "give --file, --message, or both")
     with exit_codes():
-        from icat_stream.app.one_shot import run_one_shot
+        from icat_stream.app import run_one_shot
 
         code = run_one_shot(
             config,

@@ -169,19 +169,19 @@ def replay(
     Kafka is unavailable, or somebody else began to do the same.
     """
     with _tool(config) as settings:
-        from icat_stream.app.pipeline import Line
+        from icat_stream.app import Pipeline
         from icat_stream.stream import Action
 
         selection = _selection(
             settings, places, error_class, reason, since, until, investigation, consumer
         )
         # Nothing is opened for it: keys and secrets are told from the record alone.
-        with Line(settings, dry_run=True) as line:
+        with Pipeline(settings, dry_run=True) as pipeline:
             made: dict[str, Consumer] = {}
 
             def consumer_of(name: str) -> "Consumer":
                 if name not in made:
-                    made[name] = line.consumers([name])[0].consumer
+                    made[name] = pipeline.consumers([name])[0].consumer
                 return made[name]
 
             _deal(Action.REPLAYED, settings, selection, consumer_of, yes, output)

@@ -55,7 +55,7 @@ def run(
     from icat_stream.cli.exits import exit_codes
 
     with exit_codes():
-        from icat_stream.app.daemon import run_daemon
+        from icat_stream.app import run_daemon
 
         gc.enable()
         code = run_daemon(

@@ -174,9 +174,9 @@ def reingest(
     from icat_stream.cli.exits import Exit, leave
 
     with _journal(config) as (settings, journal):
-        from icat_stream.app.pipeline import Line
+        from icat_stream.app import Pipeline
         from icat_stream.journal import Search
-        from icat_stream.repair.reingest import Reingest, again
+        from icat_stream.repair import Reingest, again
         from icat_stream.stream import Halt
 
         if search in (Search(), Search(last=True)):
@@ -196,12 +196,12 @@ def reingest(
             typer.confirm(f"Handle {count} messages again?", abort=True, err=True)
         told = _Told(count, as_json=not is_text(output))
         # Nothing is opened for it: keys and secrets are told from the record alone.
-        with Line(settings, dry_run=True) as line:
+        with Pipeline(settings, dry_run=True) as pipeline:
             made: dict[str, Consumer] = {}
 
             def consumer_of(name: str) -> "Consumer":
                 if name not in made:
-                    made[name] = line.consumers([name])[0].consumer
+                    made[name] = pipeline.consumers([name])[0].consumer
                 return made[name]
 
             try:

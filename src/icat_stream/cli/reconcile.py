@@ -19,8 +19,8 @@ from .searching import moment
 from .terminal import Output
 
 if TYPE_CHECKING:
-    from icat_stream.app.pipeline import Line
-    from icat_stream.repair.findings import Wanted
+    from icat_stream.app import Pipeline
+    from icat_stream.repair import Wanted
 
 _SAY_EVERY_S = 10.0
 
@@ -71,12 +71,10 @@ def reconcile(
     Exit codes: 0 nothing was found, or all of it was announced again; 2 bad usage or
     configuration; 3 something differs; 4, 5 a system does not answer.
     """
-    from icat_stream.app.one_shot import only_consumer
-    from icat_stream.app.pipeline import Line
+    from icat_stream.app import Pipeline, only_consumer
     from icat_stream.cli.exits import Exit, exit_codes
     from icat_stream.config import load
-    from icat_stream.repair.findings import Wanted
-    from icat_stream.repair.reconciliation import announce
+    from icat_stream.repair import Wanted, announce
 
     if ingest and not yes and not sys.stdin.isatty():
         raise typer.BadParameter("nobody is there to be asked: give --yes")
@@ -91,13 +89,13 @@ def reconcile(
     )
     with exit_codes(), tempfile.TemporaryDirectory(prefix="icat-stream-") as scratch:
         settings = load(config)
-        with Line(settings, dry_run=True) as line:
+        with Pipeline(settings, dry_run=True) as pipeline:
             named = None
             if ingest:
-                (named,) = line.consumers([consumer or only_consumer(settings)])
-            line.open()
+                (named,) = pipeline.consumers([consumer or only_consumer(settings)])
+            pipeline.open()
             missing = Path(scratch, "missing")
-            counts = _compare(settings, line, wanted, missing, output)
+            counts = _compare(settings, pipeline, wanted, missing, output)
             left = counts.total()
             sys.stderr.write(f"{_summary(counts)}\n")
             if named is not None and counts["no_entry"]:
@@ -110,15 +108,24 @@ def reconcile(
 
 
 def _compare(
-    settings: Any, line: "Line", wanted: "Wanted", missing: Path, output: Output
+    settings: Any, pipeline: "Pipeline", wanted: "Wanted", missing: Path, output: Output
 ) -> Counter[str]:
     """Print all findings; write the paths of files without an entry to a file."""
     from icat_stream.records import printable
-    from icat_stream.repair.reconciliation import Reconciliation
+    from icat_stream.repair import Reconciliation
 
     counts: Counter[str] = Counter()
     with _progress() as progress, missing.open("w") as spool:
-        work = Reconciliation(settings, line, wanted, missing.parent, progress)
+        work = Reconciliation(
+            settings,
+            wanted,
+            session=pipeline.catalogue.lane(),
+            files=pipeline.files,
+            ids=pipeline.storage,
+            journal=pipeline.journal,
+            folder=missing.parent,
+            progress=progress,
+        )
         try:
             for finding in work.findings():
                 counts[finding.kind] += 1

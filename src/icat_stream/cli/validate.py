@@ -32,7 +32,7 @@ def run(
         leave(Exit.USAGE, "give the configuration: icat_validate_config FILE")
         return
     with exit_codes():
-        from icat_stream.app.config_check import validate
+        from icat_stream.app import validate
 
         code = validate(file, connect=connect)
         raise SystemExit(code)

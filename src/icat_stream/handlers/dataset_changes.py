@@ -3,7 +3,12 @@
 from collections.abc import Sequence
 
 from icat_stream.config import Settings
-from icat_stream.messages import DatafileList, MetadataUpdate, Reschedule, SaidParameter
+from icat_stream.messages import (
+    DatafileList,
+    MetadataUpdate,
+    Reschedule,
+    StatedParameter,
+)
 from icat_stream.records import (
     Dataset,
     DatasetEntry,
@@ -17,9 +22,9 @@ from icat_stream.records import (
     Rejection,
 )
 
-from .dataset_files import SaidFiles
-from .dataset_references import References
-from .stated_parameters import SaidParameters
+from .dataset_files import DatasetFiles
+from .dataset_references import DatasetReferences
+from .stated_parameters import StatedParameters
 
 _MOST_DATASETS = 1000
 
@@ -35,7 +40,7 @@ class Changes:
         Finds datafiles.
     """
 
-    def __init__(self, settings: Settings, files: SaidFiles) -> None:
+    def __init__(self, settings: Settings, files: DatasetFiles) -> None:
         self._settings = settings
         self._files = files
 
@@ -65,9 +70,9 @@ class Changes:
         )
         there = lookups.datasets(message.investigation, locations=places)
         self._require(places, there)
-        said = SaidParameters(lookups, self._settings.policies, notes)
+        said = StatedParameters(lookups, self._settings.policies, notes)
         parameters = said.all(
-            "metadata", [SaidParameter(name=message.name, value=message.value)]
+            "metadata", [StatedParameter(name=message.name, value=message.value)]
         )
         return Plan(
             facility=self._settings.facility,
@@ -102,7 +107,7 @@ class Changes:
         place = self._files.place(
             entry.location or message.location or "", entry.investigation, None
         )
-        said = SaidParameters(lookups, self._settings.policies, notes)
+        said = StatedParameters(lookups, self._settings.policies, notes)
         dataset = Dataset(
             investigation=entry.investigation,
             name=entry.name,
@@ -145,7 +150,7 @@ class Changes:
                 ),
                 objects={} if name is None else {"investigation": name},
             )
-        visits = References(lookups, self._settings.policies, notes).visits(name)
+        visits = DatasetReferences(lookups, self._settings.policies, notes).visits(name)
         if len(visits) > 1 and message.instrument is not None:
             visits = [v for v in visits if message.instrument in v.instruments]
         if len(visits) != 1:

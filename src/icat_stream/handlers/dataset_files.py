@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 from pathlib import PurePosixPath
 
 from icat_stream.config import FormatSettings, Settings
-from icat_stream.messages import SaidDatafile
+from icat_stream.messages import StatedDatafile
 from icat_stream.records import (
     Datafile,
     DatafileFormat,
@@ -24,7 +24,7 @@ from .paths import locate, map_path
 BASE_FIELDS = ("root", "investigation", "visit_id", "instrument")
 # PATH_MAX of Linux.
 _LONGEST_PATH = 4096
-Parameters = Callable[[SaidDatafile], tuple[Parameter, ...]]
+Parameters = Callable[[StatedDatafile], tuple[Parameter, ...]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,7 +43,7 @@ class Place:
     investigation: InvestigationKey
 
 
-class SaidFiles:
+class DatasetFiles:
     """Makes datafiles of what messages list, or of what lies in a folder.
 
     Parameters
@@ -130,7 +130,7 @@ class SaidFiles:
     def all(
         self,
         place: Place,
-        listed: Sequence[SaidDatafile],
+        listed: Sequence[StatedDatafile],
         parameters: Parameters,
     ) -> tuple[Datafile, ...]:
         """Return the datafiles that are listed, or else those below the folder.
@@ -164,7 +164,7 @@ class SaidFiles:
         )
 
     def _listed(
-        self, place: Place, listed: Sequence[SaidDatafile], parameters: Parameters
+        self, place: Place, listed: Sequence[StatedDatafile], parameters: Parameters
     ) -> tuple[Datafile, ...]:
         paths = [self._path(place, file) for file in listed]
         names = [
@@ -200,7 +200,7 @@ class SaidFiles:
             for said, there, name in zip(listed, found, names, strict=True)
         )
 
-    def _path(self, place: Place, file: SaidDatafile) -> str:
+    def _path(self, place: Place, file: StatedDatafile) -> str:
         path = posixpath.join(place.folder, file.location)
         return self._mapped(path, "datafiles")
 
@@ -255,7 +255,7 @@ def _name(path: str, folder: str) -> str:
     return str(pure.relative_to(folder)) if pure.is_relative_to(folder) else pure.name
 
 
-def _size(file: SaidDatafile) -> int | None:
+def _size(file: StatedDatafile) -> int | None:
     if file.size is not None and file.size < 0:
         raise Rejection(
             f"datafiles: {file.location[:200]!r} has size {file.size}, expected a"

@@ -20,15 +20,15 @@ from icat_stream.records import (
     replacing_name,
 )
 
-from .dataset_files import SaidFiles
-from .dataset_references import References
-from .stated_parameters import SaidParameters
+from .dataset_files import DatasetFiles
+from .dataset_references import DatasetReferences
+from .stated_parameters import StatedParameters
 
 if TYPE_CHECKING:
     from .datasets import DatasetOptions
 
 
-class SaidDataset:
+class DatasetPlan:
     """Makes plans of dataset messages.
 
     Parameters
@@ -42,7 +42,7 @@ class SaidDataset:
     """
 
     def __init__(
-        self, settings: Settings, options: "DatasetOptions", files: SaidFiles
+        self, settings: Settings, options: "DatasetOptions", files: DatasetFiles
     ) -> None:
         self._settings = settings
         self._options = options
@@ -72,13 +72,13 @@ class SaidDataset:
                 f"end_date: {message.end.isoformat()} is before start_date,"
                 f" {message.start.isoformat()}"
             )
-        references = References(lookups, self._settings.policies, notes)
+        references = DatasetReferences(lookups, self._settings.policies, notes)
         visit = self._investigation(message, lookups, references)
         instruments = references.instruments(
             [message.instrument] if message.instrument else [], visit
         )
         place = self._files.place(message.location, visit.key, message.instrument)
-        said = SaidParameters(lookups, self._settings.policies, notes)
+        said = StatedParameters(lookups, self._settings.policies, notes)
         parameters = said.all("parameters", message.parameters)
         inputs = self._options.inputs_parameter
         processed = any(p.name == inputs and p.value for p in message.parameters)
@@ -121,7 +121,7 @@ class SaidDataset:
         )
 
     def _investigation(
-        self, message: DatasetMessage, lookups: Lookups, references: References
+        self, message: DatasetMessage, lookups: Lookups, references: DatasetReferences
     ) -> InvestigationEntry:
         if message.investigation_id is not None:
             visits = references.investigation_by_id(message.investigation_id)
@@ -191,7 +191,7 @@ class SaidDataset:
                 )
         return True
 
-    def _sample(self, message: DatasetMessage, said: SaidParameters) -> Sample | None:
+    def _sample(self, message: DatasetMessage, said: StatedParameters) -> Sample | None:
         sample = message.sample
         if sample is None:
             return None

@@ -23,7 +23,7 @@ _DAY = timedelta(days=1)
 
 
 @dataclass(frozen=True, slots=True)
-class References:
+class DatasetReferences:
     """Looks up what a dataset refers to.
 
     Parameters

@@ -16,9 +16,9 @@ from icat_stream.messages import (
 from icat_stream.records import Lookups, Outcome, Plan, Record, Rejection
 
 from .dataset_changes import Changes
-from .dataset_files import BASE_FIELDS, SaidFiles
-from .dataset_plan import SaidDataset
-from .field_map_handler import Said, key_of, read
+from .dataset_files import BASE_FIELDS, DatasetFiles
+from .dataset_plan import DatasetPlan
+from .field_map_handler import MappedMessage, key_of, read
 from .handler import HandlerContext
 from .options import FieldMapOptions, read_options
 
@@ -108,7 +108,7 @@ class Datasets:
     def __init__(self, context: HandlerContext) -> None:
         options = read_options(DatasetOptions, context.options)
         self._maps = options.field_maps(KINDS, context.settings)
-        files = SaidFiles(
+        files = DatasetFiles(
             context.files,
             context.settings,
             base=options.base,
@@ -117,7 +117,7 @@ class Datasets:
             most=options.max_datafiles,
             format=options.datafile_format,
         )
-        self._datasets = SaidDataset(context.settings, options, files)
+        self._datasets = DatasetPlan(context.settings, options, files)
         self._changes = Changes(context.settings, files)
 
     @classmethod
@@ -129,7 +129,7 @@ class Datasets:
         """Return the investigation: its messages go in in their order."""
         return key_of(self._maps, record, "investigation", "investigation_id")
 
-    def decode(self, record: Record) -> Said | Outcome:
+    def decode(self, record: Record) -> MappedMessage | Outcome:
         """Return the message in a record."""
         return read(self._maps, record, _about)
 
@@ -137,7 +137,7 @@ class Datasets:
         """Return the value without what the field maps name a secret."""
         return self._maps.redact(record.value)
 
-    def plan(self, said: Said, lookups: Lookups) -> Plan | Outcome:
+    def plan(self, said: MappedMessage, lookups: Lookups) -> Plan | Outcome:
         """Return what the catalogue shall hold."""
         notes = said.unread
         match said.message:

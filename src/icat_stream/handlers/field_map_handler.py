@@ -13,7 +13,7 @@ _MOST = 20
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Said:
+class MappedMessage:
     """A message, and what it is about.
 
     Parameters
@@ -52,7 +52,7 @@ class Said:
 
 def read(
     maps: FieldMaps, record: Record, about: Callable[[Any], Mapping[str, Any]]
-) -> Said | Outcome:
+) -> MappedMessage | Outcome:
     """Return the message in a record, or the outcome of an event that no map takes.
 
     Parameters
@@ -82,7 +82,7 @@ def read(
         for name, value in about(mapped.message).items()
         if value is not None
     }
-    return Said(mapped=mapped, objects=objects)
+    return MappedMessage(mapped=mapped, objects=objects)
 
 
 def key_of(maps: FieldMaps, record: Record, *names: str) -> str:

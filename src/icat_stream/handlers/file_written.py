@@ -41,7 +41,7 @@ from icat_stream.records import (
 )
 from icat_stream.schemas import Draft, MetadataSchema, load_schemas
 
-from .dataset_references import References
+from .dataset_references import DatasetReferences
 from .handler import HandlerContext
 from .paths import locate, map_path, plain, unmap_path
 from .run_start import sample_of
@@ -226,7 +226,7 @@ class FileWritten:
         lookups: Lookups,
     ) -> Plan:
         notes: list[str] = []
-        references = References(lookups, self._settings.policies, notes)
+        references = DatasetReferences(lookups, self._settings.policies, notes)
         visit = references.investigation(
             draft.investigation, draft.visit_id, draft.start
         )

@@ -10,10 +10,10 @@ from pydantic import Field
 from icat_stream.config import Settings
 from icat_stream.messages import (
     InvestigationMessage,
-    SaidMember,
-    SaidProposalSample,
-    SaidShift,
-    SaidVisit,
+    StatedMember,
+    StatedProposalSample,
+    StatedShift,
+    StatedVisit,
 )
 from icat_stream.records import (
     Investigation,
@@ -30,10 +30,10 @@ from icat_stream.records import (
     Shift,
 )
 
-from .field_map_handler import Said, key_of, read
+from .field_map_handler import MappedMessage, key_of, read
 from .handler import HandlerContext
 from .options import FieldMapOptions, read_options
-from .stated_parameters import SaidParameters
+from .stated_parameters import StatedParameters
 from .user_office_text import cut
 
 KINDS: Mapping[str, type] = {"investigation": InvestigationMessage}
@@ -110,7 +110,7 @@ class Investigations:
             return record.key.decode("utf-8", "replace")
         return key_of(self._maps, record, "name")
 
-    def decode(self, record: Record) -> Said | Outcome:
+    def decode(self, record: Record) -> MappedMessage | Outcome:
         """Return the message in a record."""
         return read(self._maps, record, self._about)
 
@@ -118,7 +118,7 @@ class Investigations:
         """Return the value without what the field maps name a secret."""
         return self._maps.redact(record.value)
 
-    def plan(self, proposal: Said, lookups: Lookups) -> Plan | Outcome:
+    def plan(self, proposal: MappedMessage, lookups: Lookups) -> Plan | Outcome:
         """Return an investigation for each visit."""
         message: InvestigationMessage = proposal.message
         if message.wanted is False:
@@ -144,11 +144,11 @@ class Investigations:
         return {"investigation": f"{message.name}/{visit_id}"}
 
     def _investigation(
-        self, proposal: Said, lookups: Lookups, notes: list[str]
+        self, proposal: MappedMessage, lookups: Lookups, notes: list[str]
     ) -> Investigation:
         message: InvestigationMessage = proposal.message
         empty = proposal.mapped.empty
-        parameters = SaidParameters(lookups, self._policies, notes)
+        parameters = StatedParameters(lookups, self._policies, notes)
         title = message.title
         if title is None and "title" in empty:
             title = message.name
@@ -192,7 +192,7 @@ class Investigations:
         )
 
     def _visit(
-        self, common: Investigation, visit: SaidVisit, message: InvestigationMessage
+        self, common: Investigation, visit: StatedVisit, message: InvestigationMessage
     ) -> Investigation:
         start, end = visit.start or common.start, visit.end or common.end
         release, _ = self._release(
@@ -228,7 +228,7 @@ class Investigations:
             return said, False
         return _years_later(end, self._options.embargo_years), False
 
-    def _members(self, members: Iterable[SaidMember]) -> Iterable[Member]:
+    def _members(self, members: Iterable[StatedMember]) -> Iterable[Member]:
         participant = self._options.participant_role
         pairs = dict.fromkeys((m.username, m.role) for m in members)
         others = {user for user, role in pairs if role != participant}
@@ -240,7 +240,7 @@ class Investigations:
     def _samples(
         self,
         message: InvestigationMessage,
-        parameters: SaidParameters,
+        parameters: StatedParameters,
         notes: list[str],
     ) -> tuple[Sample, ...]:
         samples = [
@@ -261,7 +261,7 @@ class Investigations:
         return (*samples, *(Sample(name=n) for n in acronyms if n not in names))
 
     def _acronym(
-        self, said: SaidProposalSample, notes: list[str]
+        self, said: StatedProposalSample, notes: list[str]
     ) -> Iterable[Parameter]:
         if said.acronym is None or said.acronym == said.name:
             return
@@ -283,7 +283,7 @@ def _stated(
     return found if found or name in empty else None
 
 
-def _shifts(said: Iterable[SaidShift]) -> Iterable[Shift]:
+def _shifts(said: Iterable[StatedShift]) -> Iterable[Shift]:
     for shift in dict.fromkeys(said):
         yield Shift(
             start=shift.start,

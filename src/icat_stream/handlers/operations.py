@@ -9,7 +9,7 @@ from icat_stream.config import Settings
 from icat_stream.messages import Operations
 from icat_stream.records import Lookups, Outcome, OutcomeKind, Plan, Record, Rejection
 
-from .field_map_handler import Said, key_of, read
+from .field_map_handler import MappedMessage, key_of, read
 from .handler import HandlerContext
 from .options import FieldMapOptions, read_options
 
@@ -62,7 +62,7 @@ class OperationsHandler:
         """Return the investigation: its operations are done in their order."""
         return key_of(self._maps, record, "name")
 
-    def decode(self, record: Record) -> Said | Outcome:
+    def decode(self, record: Record) -> MappedMessage | Outcome:
         """Return the message in a record."""
         return read(self._maps, record, _about)
 
@@ -70,7 +70,7 @@ class OperationsHandler:
         """Return the value without what the field maps name a secret."""
         return self._maps.redact(record.value)
 
-    def plan(self, asked: Said, lookups: Lookups) -> Plan | Outcome:
+    def plan(self, asked: MappedMessage, lookups: Lookups) -> Plan | Outcome:
         """Return why nothing is done.
 
         Raises

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 
 from icat_stream.config import PolicySettings
-from icat_stream.messages import Conversion, SaidParameter, Unfit
+from icat_stream.messages import Conversion, StatedParameter, Unfit
 from icat_stream.records import (
     Lookups,
     Parameter,
@@ -23,7 +23,7 @@ _LONGEST_UNITS = 255
 
 
 @dataclass(slots=True)
-class SaidParameters:
+class StatedParameters:
     """Finds the types of parameters, and makes values of those types.
 
     Parameters
@@ -41,7 +41,7 @@ class SaidParameters:
     notes: list[str]
     _types: dict[str, Sequence[ParameterTypeEntry]] = field(default_factory=dict)
 
-    def all(self, where: str, said: Iterable[SaidParameter]) -> tuple[Parameter, ...]:
+    def all(self, where: str, said: Iterable[StatedParameter]) -> tuple[Parameter, ...]:
         """Return parameters with their units, and values of the right kind.
 
         Parameters
@@ -71,7 +71,7 @@ class SaidParameters:
                 found.append(one)
         return tuple(found)
 
-    def _one(self, at: str, said: SaidParameter) -> Parameter | None:
+    def _one(self, at: str, said: StatedParameter) -> Parameter | None:
         if said.units is not None and len(said.units) > _LONGEST_UNITS:
             raise Rejection(
                 f"{at}: units: {said.units[:_LONGEST]!r}… has {len(said.units)}"
@@ -100,7 +100,7 @@ class SaidParameters:
         return _converted(at, said, entries) or self._unknown(at, said, entries)
 
     def _unknown(
-        self, at: str, said: SaidParameter, entries: Sequence[ParameterTypeEntry]
+        self, at: str, said: StatedParameter, entries: Sequence[ParameterTypeEntry]
     ) -> Parameter | None:
         units = said.units or ""
         if self.policies.unknown_parameter_types == "skip":
@@ -116,7 +116,7 @@ class SaidParameters:
 
 
 def _converted(
-    at: str, said: SaidParameter, entries: Sequence[ParameterTypeEntry]
+    at: str, said: StatedParameter, entries: Sequence[ParameterTypeEntry]
 ) -> Parameter | None:
     """Return it in the units of the only type that they can be converted to."""
     found = []
@@ -142,7 +142,7 @@ def _converted(
     return Parameter(name=said.name, units=entry.units, value=value)
 
 
-def _value(at: str, said: SaidParameter, kind: ValueType) -> float | str | datetime:
+def _value(at: str, said: StatedParameter, kind: ValueType) -> float | str | datetime:
     wanted = {ValueType.NUMERIC: float, ValueType.DATE_AND_TIME: datetime}
     value = said.value
     if kind is ValueType.STRING:

@@ -10,7 +10,7 @@ from icat_stream.config.settings import DISABLED_SUFFIX
 from icat_stream.messages import PersonMessage
 from icat_stream.records import Lookups, Outcome, Plan, Record, User
 
-from .field_map_handler import Said, key_of, read
+from .field_map_handler import MappedMessage, key_of, read
 from .handler import HandlerContext
 from .options import FieldMapOptions, read_options
 from .user_office_text import cut, email, one_line, orcid
@@ -75,7 +75,7 @@ class Users:
             return record.key.decode("utf-8", "replace")
         return key_of(self._maps, record, "usernames")
 
-    def decode(self, record: Record) -> Said | Outcome:
+    def decode(self, record: Record) -> MappedMessage | Outcome:
         """Return the message in a record."""
         return read(self._maps, record, _about)
 
@@ -83,7 +83,7 @@ class Users:
         """Return the value without what the field maps name a secret."""
         return self._maps.redact(record.value)
 
-    def plan(self, person: Said, lookups: Lookups) -> Plan | Outcome:
+    def plan(self, person: MappedMessage, lookups: Lookups) -> Plan | Outcome:
         """Return one user for each of the person's accounts."""
         notes = person.unread
         message: PersonMessage = person.message

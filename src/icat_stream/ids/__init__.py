@@ -1,7 +1,7 @@
 """The data service (IDS) as its client: uploads, copies to the archive, status."""
 
 from icat_stream.ids.catalogue_lane import CatalogueLane, CatalogueSession
-from icat_stream.ids.client import StorageLane
+from icat_stream.ids.client import IdsClient
 from icat_stream.ids.storage import Storage
 
-__all__ = ["CatalogueLane", "CatalogueSession", "Storage", "StorageLane"]
+__all__ = ["CatalogueLane", "CatalogueSession", "IdsClient", "Storage"]

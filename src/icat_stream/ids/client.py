@@ -37,7 +37,7 @@ class _Left(TransientFailure):
     """Something else than the file is in its place, until somebody deletes it."""
 
 
-class StorageLane:
+class IdsClient:
     """Uploads and requests, with the session of a catalogue's lane.
 
     Used by one thread at a time.

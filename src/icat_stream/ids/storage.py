@@ -7,7 +7,7 @@ from icat_stream.records import Plan
 
 from .answers import unavailable
 from .catalogue_lane import AppliedT, CatalogueLane, CatalogueSession
-from .client import StorageLane
+from .client import IdsClient
 from .connection import Connection
 
 
@@ -59,7 +59,7 @@ class Storage:
         """
         if self._connection is None:
             return lane.apply(plan)
-        storage = StorageLane(
+        storage = IdsClient(
             self._connection, lane, uploads=self.uploads, two_level=self.two_level
         )
         applied = lane.apply(plan, storage if self.uploads else None)
@@ -109,7 +109,7 @@ class Storage:
         """
         if self._connection is None or not self.two_level():
             return True
-        storage = StorageLane(
+        storage = IdsClient(
             self._connection, lane, uploads=False, two_level=self.two_level
         )
         return storage.status([dataset_id]) == "ONLINE"

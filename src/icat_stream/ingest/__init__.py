@@ -1,1 +1,6 @@
 """A handler, the catalogue and the data service joined into one consumer."""
+
+from .consumer import IngestConsumer, RunningConsumer
+from .newest_wins import NewestWins
+
+__all__ = ["IngestConsumer", "NewestWins", "RunningConsumer"]

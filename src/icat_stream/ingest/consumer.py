@@ -2,10 +2,11 @@
 
 import threading
 from collections.abc import Collection, Mapping
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Any
 
-from icat_stream.catalogue import Applied, Catalogue, Lane
+from icat_stream.catalogue import Applied, Catalogue, CatalogueSession
+from icat_stream.config import ConsumerSettings
 from icat_stream.handlers import Handler
 from icat_stream.ids import Storage
 from icat_stream.journal import Journal
@@ -22,7 +23,7 @@ from icat_stream.records import (
 from icat_stream.telemetry import current_record, step
 
 from .events import dataset_event, snapshot_event
-from .newest_wins import SUPERSEDED, Guard
+from .newest_wins import SUPERSEDED, NewestWins
 
 
 class IngestConsumer:
@@ -64,7 +65,7 @@ class IngestConsumer:
         self._facility = facility
         self._dry_run = dry_run
         self._show_plans = show_plans
-        self._guard = Guard(journal.newest, facility)
+        self._guard = NewestWins(journal.newest, facility)
         self._guards = bool(getattr(handler, "makes_snapshots", False))
         self._threads = threading.local()
 
@@ -117,13 +118,13 @@ class IngestConsumer:
 
     def leave_lane(self) -> None:
         """Log out the session of the thread that calls."""
-        lane: Lane | None = getattr(self._threads, "lane", None)
+        lane: CatalogueSession | None = getattr(self._threads, "lane", None)
         if lane is not None:
             self._threads.lane = None
             lane.close()
 
-    def _lane(self) -> Lane:
-        lane: Lane | None = getattr(self._threads, "lane", None)
+    def _lane(self) -> CatalogueSession:
+        lane: CatalogueSession | None = getattr(self._threads, "lane", None)
         if lane is None:
             lane = self._threads.lane = self._catalogue.lane()
         return lane
@@ -168,7 +169,11 @@ class IngestConsumer:
         return self._outcome(plan, applied, record, steps)
 
     def _guarded(
-        self, plan: Plan, lane: Lane, record: Record, steps: dict[str, float]
+        self,
+        plan: Plan,
+        lane: CatalogueSession,
+        record: Record,
+        steps: dict[str, float],
     ) -> Outcome:
         if plan.datasets or plan.jobs or plan.keep:
             raise TypeError("a plan has users and investigations, or something else")
@@ -190,7 +195,7 @@ class IngestConsumer:
         outcome = self._outcome(plan, guarded.applied, record, steps)
         return replace(outcome, objects=_objects(plan) | _ids(guarded.applied))
 
-    def _apply(self, plan: Plan, lane: Lane) -> Applied:
+    def _apply(self, plan: Plan, lane: CatalogueSession) -> Applied:
         if plan.jobs:
             return self._remember(plan)
         if plan.stubs:
@@ -274,3 +279,12 @@ def _ids(applied: Applied) -> dict[str, Any]:
     (one,) = applied.snapshots
     name = "user" if one.user is not None else "investigation"
     return {f"{name}_id": one.id}
+
+
+@dataclass(frozen=True, slots=True)
+class RunningConsumer:
+    """A consumer of the configuration, ready to handle records."""
+
+    name: str
+    settings: ConsumerSettings
+    consumer: IngestConsumer

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 
 from icat_stream.catalogue import Applied, AppliedSnapshot
-from icat_stream.journal import Claim, Decision, Entity, Newest, Standing
+from icat_stream.journal import Claim, Decision, Entity, NewestClaims, Standing
 from icat_stream.records import (
     DependencyMissing,
     Investigation,
@@ -33,7 +33,7 @@ _WHOLE = ("user", "investigation")
 
 
 @dataclass(frozen=True, slots=True)
-class Guarded:
+class NewestApplied:
     """What became of a plan's snapshots.
 
     Parameters
@@ -48,7 +48,7 @@ class Guarded:
     superseded: dict[str, str]
 
 
-class Guard:
+class NewestWins:
     """Lets the newest snapshot of each user and investigation through.
 
     Parameters
@@ -59,11 +59,11 @@ class Guard:
         The facility's name.
     """
 
-    def __init__(self, newest: Newest, facility: str) -> None:
+    def __init__(self, newest: NewestClaims, facility: str) -> None:
         self._newest = newest
         self._facility = facility
 
-    def bring(self, plan: Plan, record: Record, apply: Apply) -> Guarded:
+    def bring(self, plan: Plan, record: Record, apply: Apply) -> NewestApplied:
         """Bring the catalogue to a plan's snapshots, where they are the newest.
 
         Parameters
@@ -106,7 +106,7 @@ class Guard:
                 "; ".join(failure.reason for failure in missing),
                 dict.fromkeys(name for failure in missing for name in failure.missing),
             )
-        return Guarded(_together(done), superseded)
+        return NewestApplied(_together(done), superseded)
 
     def missing(self, keys: Iterable[InvestigationKey]) -> None:
         """Say that investigations are not in the catalogue, whatever was applied.

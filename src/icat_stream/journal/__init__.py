@@ -1,12 +1,13 @@
 """The journal: what became of each record, and what is known between records."""
 
 from .journal import Journal
-from .newest_claims import Claim, Decision, Entity, Newest, Standing
+from .newest_claims import Claim, Decision, Entity, NewestClaims, Standing
 from .reading import journal_exists, reading
-from .rows import JournalRow, RowKey
+from .rows import ONE_SHOT, JournalRow, RowKey
 from .search import By, Count, Entries, Entry, Search
 
 __all__ = [
+    "ONE_SHOT",
     "By",
     "Claim",
     "Count",
@@ -16,7 +17,7 @@ __all__ = [
     "Entry",
     "Journal",
     "JournalRow",
-    "Newest",
+    "NewestClaims",
     "RowKey",
     "Search",
     "Standing",

@@ -19,7 +19,7 @@ class _Waiting(Generic[JobT, ResultT]):
         self.error: Exception | None = None
 
 
-class Together(Generic[JobT, ResultT]):
+class GroupCommit(Generic[JobT, ResultT]):
     """Does what comes while a transaction is under way in the next one, all of it.
 
     Parameters

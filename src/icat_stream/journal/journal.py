@@ -27,7 +27,7 @@ from .month_partitions import (
     make_months,
     old_months,
 )
-from .newest_claims import Newest
+from .newest_claims import NewestClaims
 from .postgres_copy import write_copied
 from .rows import JournalRow
 from .search import Entries
@@ -86,7 +86,7 @@ class Journal:
         # Its transactions need not be on disk before the rows of the same records
         # are: whatever was written before those goes to the disk with them.
         lazy = self._engines.lazy
-        self.newest = Newest(lambda: self._begin(lazy), self._engine.name)
+        self.newest = NewestClaims(lambda: self._begin(lazy), self._engine.name)
         self._patient = self._engines.patient
         self._reading = self._patient.execution_options(**READS)
         self.entries = Entries(lambda: self._begin(self._reading))

@@ -19,7 +19,7 @@ from sqlalchemy.dialects import postgresql, sqlite
 
 from icat_stream.records import Coordinates
 
-from .group_commit import Together
+from .group_commit import GroupCommit
 from .tables import newest
 
 CLAIMED = "claimed"
@@ -118,7 +118,7 @@ class Decision:
 _Job = tuple[Claim, ...] | Callable[[Connection], Any]
 
 
-class Newest:
+class NewestClaims:
     """The newest claim of each entity.
 
     Its methods raise as those of :class:`~icat_stream.journal.Journal`, of which it
@@ -137,7 +137,7 @@ class Newest:
     ) -> None:
         module: Any = postgresql if dialect == "postgresql" else sqlite
         self._insert = module.insert(newest).on_conflict_do_nothing()
-        self._together: Together[_Job, Any] = Together(begin, self._work)
+        self._together: GroupCommit[_Job, Any] = GroupCommit(begin, self._work)
 
     def claim(self, claims: Sequence[Claim]) -> list[Decision]:
         """Claim entities, each for the newest of its snapshots.

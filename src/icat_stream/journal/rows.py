@@ -4,6 +4,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
+ONE_SHOT = "one-shot"
+"""The group under which what was handled by hand is journalled."""
+
 
 class RowKey(NamedTuple):
     """The primary key: the record as Kafka knows it, for one consumer group.

@@ -12,9 +12,9 @@ from .datasets import (
     MetadataUpdate,
     Operations,
     Reschedule,
-    SaidDatafile,
-    SaidParameter,
-    SaidSample,
+    StatedDatafile,
+    StatedParameter,
+    StatedSample,
 )
 from .documents import Document, DocumentLimits, read_document
 from .events import EVENT_VERSION, EventMessage, read_event
@@ -38,11 +38,11 @@ from .flatbuffer_writer import encode
 from .user_office import (
     InvestigationMessage,
     PersonMessage,
-    SaidAffiliation,
-    SaidMember,
-    SaidProposalSample,
-    SaidShift,
-    SaidVisit,
+    StatedAffiliation,
+    StatedMember,
+    StatedProposalSample,
+    StatedShift,
+    StatedVisit,
 )
 
 __all__ = [
@@ -69,15 +69,15 @@ __all__ = [
     "Reschedule",
     "RunStart",
     "RunStop",
-    "SaidAffiliation",
-    "SaidDatafile",
-    "SaidMember",
-    "SaidParameter",
-    "SaidProposalSample",
-    "SaidSample",
-    "SaidShift",
-    "SaidVisit",
     "Scalar",
+    "StatedAffiliation",
+    "StatedDatafile",
+    "StatedMember",
+    "StatedParameter",
+    "StatedProposalSample",
+    "StatedSample",
+    "StatedShift",
+    "StatedVisit",
     "Status",
     "Undecodable",
     "Unfit",

@@ -7,7 +7,7 @@ from .conversions import Scalar
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class SaidParameter:
+class StatedParameter:
     """A parameter, whose type may not be known by its units.
 
     Parameters
@@ -26,7 +26,7 @@ class SaidParameter:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class SaidDatafile:
+class StatedDatafile:
     """A file, by its path.
 
     Parameters
@@ -44,16 +44,16 @@ class SaidDatafile:
     location: str
     name: str | None = None
     size: int | None = None
-    parameters: tuple[SaidParameter, ...] = ()
+    parameters: tuple[StatedParameter, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class SaidSample:
+class StatedSample:
     """A sample of the investigation."""
 
     name: str
     type: str | None = None
-    parameters: tuple[SaidParameter, ...] = ()
+    parameters: tuple[StatedParameter, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -82,10 +82,10 @@ class DatasetMessage:
     end: datetime | None = None
     description: str | None = None
     complete: bool = True
-    sample: SaidSample | None = None
+    sample: StatedSample | None = None
     techniques: tuple[str, ...] = ()
-    parameters: tuple[SaidParameter, ...] = ()
-    datafiles: tuple[SaidDatafile, ...] = ()
+    parameters: tuple[StatedParameter, ...] = ()
+    datafiles: tuple[StatedDatafile, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -121,7 +121,7 @@ class DatafileList:
         The catalogue's; or the dataset's `location`.
     """
 
-    datafiles: tuple[SaidDatafile, ...]
+    datafiles: tuple[StatedDatafile, ...]
     dataset_id: int | None = None
     investigation: str | None = None
     instrument: str | None = None

@@ -3,14 +3,14 @@
 from dataclasses import dataclass
 from datetime import datetime
 
-from .datasets import SaidParameter
+from .datasets import StatedParameter
 
 SECRETS = frozenset({"oauth_refresh_token"})
 """Dropped from such messages, whatever else a field map names a secret."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class SaidAffiliation:
+class StatedAffiliation:
     """Where somebody works; all parts become one text."""
 
     name: str | None = None
@@ -42,13 +42,13 @@ class PersonMessage:
     full_name: str | None = None
     email: str | None = None
     orcid: str | None = None
-    affiliation: SaidAffiliation | None = None
+    affiliation: StatedAffiliation | None = None
     enabled: bool | None = None
     staff: bool | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class SaidMember:
+class StatedMember:
     """Somebody's role in an investigation."""
 
     username: str
@@ -56,18 +56,18 @@ class SaidMember:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class SaidProposalSample:
+class StatedProposalSample:
     """A sample as a proposal has it."""
 
     name: str
     acronym: str | None = None
     type: str | None = None
     formula: str | None = None
-    parameters: tuple[SaidParameter, ...] = ()
+    parameters: tuple[StatedParameter, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class SaidShift:
+class StatedShift:
     """A time at an instrument."""
 
     start: datetime
@@ -77,7 +77,7 @@ class SaidShift:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class SaidVisit:
+class StatedVisit:
     """One visit of several; what it does not say is the whole message's."""
 
     visit_id: str
@@ -85,7 +85,7 @@ class SaidVisit:
     end: datetime | None = None
     release: datetime | None = None
     instruments: tuple[str, ...] = ()
-    shifts: tuple[SaidShift, ...] = ()
+    shifts: tuple[StatedShift, ...] = ()
     cycles: tuple[str, ...] = ()
 
 
@@ -118,12 +118,12 @@ class InvestigationMessage:
     release: datetime | None = None
     industrial: bool | None = None
     instruments: tuple[str, ...] = ()
-    members: tuple[SaidMember, ...] = ()
-    samples: tuple[SaidProposalSample, ...] = ()
+    members: tuple[StatedMember, ...] = ()
+    samples: tuple[StatedProposalSample, ...] = ()
     sample_acronyms: tuple[str, ...] = ()
     keywords: tuple[str, ...] = ()
-    parameters: tuple[SaidParameter, ...] = ()
-    shifts: tuple[SaidShift, ...] = ()
+    parameters: tuple[StatedParameter, ...] = ()
+    shifts: tuple[StatedShift, ...] = ()
     cycles: tuple[str, ...] = ()
-    visits: tuple[SaidVisit, ...] = ()
+    visits: tuple[StatedVisit, ...] = ()
     wanted: bool | None = None

@@ -1,1 +1,15 @@
 """After the fact: reconciliation of disk, catalogue and journal; handling again."""
+
+from .findings import Finding, Wanted
+from .reconciliation import Reconciliation, announce, outermost
+from .reingest import Reingest, again
+
+__all__ = [
+    "Finding",
+    "Reconciliation",
+    "Reingest",
+    "Wanted",
+    "again",
+    "announce",
+    "outermost",
+]

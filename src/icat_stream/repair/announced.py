@@ -6,10 +6,9 @@ from datetime import UTC, datetime
 from itertools import islice
 from typing import Any
 
-from icat_stream.app.one_shot import GROUP
 from icat_stream.catalogue import Inventory
 from icat_stream.config import Settings
-from icat_stream.journal import Entry, Journal, Search
+from icat_stream.journal import ONE_SHOT, Entry, Journal, Search
 from icat_stream.records import OutcomeKind, SystemUnavailable
 from icat_stream.stream import Action, DeadLetters, Selection
 
@@ -94,7 +93,7 @@ class Announced:
     def _finding(self, entry: Entry, there: set[int]) -> Finding | None:
         row = entry.row
         if row.outcome in (_REJECTED, _DEFERRED):
-            if row.at.group == GROUP:
+            if row.at.group == ONE_SHOT:
                 return self._by_hand(entry)
             if row.outcome == _REJECTED:
                 return self._rejected(entry)

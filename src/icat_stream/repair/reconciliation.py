@@ -7,12 +7,13 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
-from icat_stream.app.pipeline import Line, Named
-from icat_stream.catalogue import Inventory, Lane, Scope
+from icat_stream.catalogue import CatalogueSession, Inventory, Scope
 from icat_stream.config import ConfigError, Problem, Settings
-from icat_stream.handlers import ByHand
-from icat_stream.handlers.paths import Locations
-from icat_stream.journal import journal_exists
+from icat_stream.handlers import ByHand, Locations
+from icat_stream.ids import Storage
+from icat_stream.ingest import RunningConsumer
+from icat_stream.journal import Journal, journal_exists
+from icat_stream.nexus import NexusReader
 from icat_stream.records import Rejection, same_time
 from icat_stream.stream import announce_again
 
@@ -34,8 +35,10 @@ class Reconciliation:
     ----------
     settings
         All of them.
-    line
-        Opened.
+    session
+        Of the catalogue; closed with this.
+    files, ids, journal
+        The ways to the disk, the data service and what became of each record.
     wanted
         What is to be compared.
     folder
@@ -52,24 +55,30 @@ class Reconciliation:
     def __init__(
         self,
         settings: Settings,
-        line: Line,
         wanted: Wanted,
+        *,
+        session: CatalogueSession,
+        files: NexusReader,
+        ids: Storage,
+        journal: Journal,
         folder: Path,
         progress: Progress,
     ) -> None:
         self._settings = settings
-        self._line = line
+        self._files_on_disk = files
+        self._ids = ids
+        self._journal = journal
         self._wanted = wanted
         self._progress = progress
-        self._places = Places(settings, line)
+        self._places = Places(settings, files)
         self._comparison = Comparison(folder)
-        self._lane: Lane = line.catalogue.lane()
-        self._inventory: Inventory = self._lane.inventory()
+        self._session = session
+        self._inventory: Inventory = session.inventory()
         self._unusable: list[Finding] = []
 
     def close(self) -> None:
         """Log out, and close the database."""
-        self._lane.close()
+        self._session.close()
         self._comparison.close()
 
     def findings(self) -> Iterator[Finding]:
@@ -96,7 +105,7 @@ class Reconciliation:
             yield from self._incomplete(scope)
             if journal_exists(self._settings.journal):
                 announced = Announced(
-                    self._settings, self._line.journal, wanted, self._comparison
+                    self._settings, self._journal, wanted, self._comparison
                 )
                 yield from announced.findings(
                     self._inventory, lambda count: self._progress("journal", count)
@@ -106,7 +115,7 @@ class Reconciliation:
         name, visit = self._wanted.investigation, self._wanted.visit
         if name is None:
             return
-        visits = [each.key.visit_id for each in self._lane.investigations(name)]
+        visits = [each.key.visit_id for each in self._session.investigations(name)]
         if not visits or visit not in (None, *visits):
             there = f"has the visits {', '.join(visits)}" if visits else "is not there"
             raise ConfigError(
@@ -148,7 +157,7 @@ class Reconciliation:
         """Yield location, size and time of the files on disk."""
         for folder in outermost(self._folders()):
             try:
-                for page in self._line.files.walk(folder):
+                for page in self._files_on_disk.walk(folder):
                     for reason in page.unusable:
                         self._is_unusable(page.path, reason)
                     for name, size, mtime in page.files:
@@ -200,7 +209,7 @@ class Reconciliation:
         if pair.size is None:
             number = pair.dataset or 0
             if number not in online:
-                online[number] = self._line.storage.is_online(self._lane, number)
+                online[number] = self._ids.is_online(self._session, number)
             if not online[number]:
                 return None
             text = f"datafile {pair.entry} of dataset {number}, no file on disk"
@@ -225,11 +234,11 @@ class Places:
     ----------
     settings
         Of the data service, and of files.
-    line
+    files
         Tells what a root is called really.
     """
 
-    def __init__(self, settings: Settings, line: Line) -> None:
+    def __init__(self, settings: Settings, files: NexusReader) -> None:
         locations = Locations.of(settings.ids)
         if locations is None:
             raise ConfigError(
@@ -250,7 +259,7 @@ class Places:
             # Links are resolved by the file system, so in a reading process.
             # One that is not ours to look at is taken as it is written.
             with suppress(Rejection):
-                for page in islice(line.files.walk(self._root), 1):
+                for page in islice(files.walk(self._root), 1):
                     self._real = page.path.rstrip("/") + "/"
 
     def location(self, path: str) -> str:
@@ -278,7 +287,7 @@ def outermost(folders: Iterable[str]) -> list[str]:
     return found
 
 
-def announce(settings: Settings, named: Named, paths: Iterable[str]) -> int:
+def announce(settings: Settings, named: RunningConsumer, paths: Iterable[str]) -> int:
     """Announce files again, to one consumer.
 
     Parameters

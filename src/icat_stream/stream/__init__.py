@@ -10,7 +10,7 @@ nothing here.  :func:`dry_run` only looks.
 """
 
 from .consumer import Consumer, Journalled, LaneScoped, Parking, Probing, Secretive
-from .consumer_lag import Depths, Watch
+from .consumer_lag import ConsumerLag, Depths
 from .dead_letters import (
     Action,
     DeadLetter,
@@ -38,6 +38,7 @@ __all__ = [
     "BUG",
     "Action",
     "Consumer",
+    "ConsumerLag",
     "DeadLetter",
     "DeadLetters",
     "Depths",
@@ -57,7 +58,6 @@ __all__ = [
     "Selection",
     "Sender",
     "Undecided",
-    "Watch",
     "announce_again",
     "dry_run",
     "fetch",

@@ -9,7 +9,7 @@ class HangingError(Exception):
     """A call did not return in time; it may still do so, and have its effect."""
 
 
-class Caller:
+class BoundedCall:
     """A thread that makes calls for another one, which can then stop waiting.
 
     Parameters

@@ -17,7 +17,7 @@ from icat_stream.telemetry.fault_points import fault_point
 
 from .counting import Counts
 from .handling import too_large
-from .in_flight import Finished, Partition, Slot, Way
+from .in_flight import Destination, Finished, Partition, Slot
 from .ledger import Batch, Ledger
 from .outputs import Output, Outputs
 from .producer import Aborted, Lost, Stopped, TooLarge, Transactor
@@ -274,7 +274,7 @@ class Committer:
 
     def _tell(self, slot: Slot, finished: Finished) -> None:
         origin = slot.record.origin
-        if finished.way is Way.TAIL:
+        if finished.destination is Destination.BACK_OF_RETRY_TOPIC:
             # That it moved is no news of it.
             if not self._counts.left(origin):
                 return

@@ -46,7 +46,7 @@ class Depths:
     dead_letters: int = 0
 
 
-class Watch:
+class ConsumerLag:
     """Asks Kafka, with clients of its own that join no group; for one thread.
 
     Parameters

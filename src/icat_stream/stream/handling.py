@@ -22,9 +22,9 @@ from icat_stream.telemetry import current_record
 from icat_stream.telemetry.fault_points import fault_point
 
 from .consumer import Consumer
-from .in_flight import Finished, Slot, Way
+from .in_flight import Destination, Finished, Slot
 from .ledger import Ledger
-from .policy import BUG, Again, DeadLetter, Pause, PutOff, Stop, decide
+from .policy import BUG, GiveUp, Pause, RetryInLane, RetryLater, Stop, decide
 from .reading import now_ms
 from .spans import Tracing
 
@@ -127,7 +127,7 @@ class Handling:
             # Loudly: this is ours to mend.
             _log.error("%s: a bug while handling it", slot.record.at, exc_info=error)
         match decision:
-            case Again(after):
+            case RetryInLane(after):
                 _log.info("%s: again in %.1f s: %s", slot.record.at, after, error)
                 self._ledger.put_back(slot)
                 return after
@@ -139,23 +139,28 @@ class Handling:
                     self._unavailable(error)
                 self._ledger.put_back(slot)
                 return 0.0
-            case PutOff(stage, wait) if self._keeps_value(slot.record):
+            case RetryLater(stage, wait) if self._keeps_value(slot.record):
                 _log.info("%s: put off: %s", slot.record.at, error)
                 outcome = _outcome(OutcomeKind.DEFERRED, error, str(error))
                 self._finish(
-                    slot, outcome, way=Way.RETRY, stage=stage, wait=wait, trace=trace
+                    slot,
+                    outcome,
+                    destination=Destination.RETRY,
+                    stage=stage,
+                    wait=wait,
+                    trace=trace,
                 )
-            case PutOff():
+            case RetryLater():
                 reason = f"{error} (not put off: its secrets cannot be removed)"
                 self._bury(slot, error, reason, trace)
-            case DeadLetter(reason):
+            case GiveUp(reason):
                 self._bury(slot, error, reason, trace)
         return None
 
     def _bury(self, slot: Slot, error: Exception, reason: str, trace: Any) -> None:
         _log.warning("%s: rejected: %s", slot.record.at, reason)
         outcome = _outcome(OutcomeKind.REJECTED, error, reason)
-        self._finish(slot, outcome, way=Way.DEAD_LETTER, trace=trace)
+        self._finish(slot, outcome, destination=Destination.DEAD_LETTER, trace=trace)
 
     def _finish(self, slot: Slot, outcome: Outcome, **extra: Any) -> None:
         attempts = slot.record.attempts + max(1, slot.tries)
@@ -183,7 +188,7 @@ def too_large(finished: Finished, what: str) -> Finished:
             events=(),
             error_class=finished.outcome.error_class or "permanent",
         ),
-        way=Way.DEAD_LETTER,
+        destination=Destination.DEAD_LETTER,
         omitted=True,
     )
 

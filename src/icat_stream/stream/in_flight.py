@@ -11,12 +11,12 @@ from .headers import NO_DELAY, Delay
 from .offsets import OffsetTracker, SlotState
 
 
-class Way(Enum):
+class Destination(Enum):
     """Where a finished record goes, besides its events."""
 
     NOWHERE = "nowhere"
     RETRY = "retry"
-    TAIL = "tail"
+    BACK_OF_RETRY_TOPIC = "tail"
     DEAD_LETTER = "dead-letter"
 
 
@@ -40,7 +40,7 @@ class Finished(NamedTuple):
     """
 
     outcome: Outcome
-    way: Way = Way.NOWHERE
+    destination: Destination = Destination.NOWHERE
     stage: int = 0
     wait: Delay = NO_DELAY
     attempts: int = 0

@@ -8,7 +8,7 @@ from typing import Any
 
 from icat_stream.records import Outcome, OutcomeKind
 
-from .in_flight import Finished, Ownership, Partition, Slot, Way
+from .in_flight import Destination, Finished, Ownership, Partition, Slot
 from .offsets import SlotState
 from .waiting_room import PARTITION_RECORDS, WaitingRoom
 
@@ -436,7 +436,10 @@ class Ledger:
                         # Its time must not make it rise again from the heap.
                         slot.state = SlotState.DONE
                         slot.finished = _moved(slot)
-                    if slot.finished and slot.finished.way is not Way.NOWHERE:
+                    if (
+                        slot.finished
+                        and slot.finished.destination is not Destination.NOWHERE
+                    ):
                         size += len(slot.record.value or b"")
                 partition.committing += len(taken)
                 slots += taken
@@ -503,6 +506,6 @@ def _moved(slot: Slot) -> Finished:
             reason=f"still waits for {missing}" if missing else "still waits",
             missing=slot.wait.missing,
         ),
-        way=Way.TAIL,
+        destination=Destination.BACK_OF_RETRY_TOPIC,
         attempts=slot.record.attempts,
     )

@@ -18,7 +18,7 @@ from icat_stream.records import Coordinates, LoginRefused, Outcome, OutcomeKind
 
 from . import kafka_clients, retry_placement, topics
 from .assignment import Assignment, out_of_range
-from .bounded_call import Caller, HangingError
+from .bounded_call import BoundedCall, HangingError
 from .committer import Committer, OnOutcome, shared_identity
 from .consumer import Consumer, Journalled, LaneScoped, Secretive
 from .counting import Counts
@@ -28,7 +28,7 @@ from .lanes import Lanes
 from .ledger import Ledger
 from .outputs import Outputs
 from .policy import RejectWindow
-from .probes import Assistant, refusal
+from .probes import Probes, refusal
 from .reading import now_ms, record_of, slot_of
 from .retry_placement import Homes
 from .run_result import BUG, CONFIGURATION, DONE, REJECTED, UNAVAILABLE, Halt, RunResult
@@ -243,7 +243,7 @@ class Loop:
             partitions=partitions,
             redact=secretive.redact if isinstance(secretive, Secretive) else None,
         )
-        assistant = self._assistant = Assistant(
+        assistant = self._assistant = Probes(
             self.name,
             consumer=self._consumer,
             journal=self._journal,
@@ -465,7 +465,7 @@ class Loop:
     def _close(self, client: KafkaConsumer) -> None:
         """Leave the group; a broker that does not answer may take it as it likes."""
         seconds = max(_LEAVE_S, self._end_by(0.0) - time.monotonic())
-        caller = Caller(f"{self.name}-leaving")
+        caller = BoundedCall(f"{self.name}-leaving")
         try:
             caller.call(client.close, seconds)
         except HangingError:

@@ -10,7 +10,7 @@ from icat_stream import __version__
 from icat_stream.records import Record
 
 from . import headers as h
-from .in_flight import Finished, Slot, Way
+from .in_flight import Destination, Finished, Slot
 from .spans import traceparent
 
 _log = logging.getLogger(__name__)
@@ -88,10 +88,10 @@ class Outputs:
         finished = slot.finished
         if finished is None:
             raise ValueError(f"{slot.record.at} is not finished")
-        if finished.way is Way.NOWHERE:
+        if finished.destination is Destination.NOWHERE:
             return self._sent_events(slot.record, finished)
-        match finished.way:
-            case Way.TAIL:
+        match finished.destination:
+            case Destination.BACK_OF_RETRY_TOPIC:
                 record = slot.record
                 return [
                     Output(
@@ -102,9 +102,9 @@ class Outputs:
                         record.at.partition,
                     )
                 ]
-            case Way.RETRY:
+            case Destination.RETRY:
                 return [self._retry(slot, finished)]
-            case Way.DEAD_LETTER:
+            case Destination.DEAD_LETTER:
                 return [self._dead_letter(slot.record, finished)]
 
     def redacted(self, record: Record) -> bytes | None:

@@ -29,14 +29,14 @@ _BUCKETS = 60
 
 
 @dataclass(frozen=True, slots=True)
-class Again:
+class RetryInLane:
     """Handle it again in the lane, after some seconds."""
 
     after: float
 
 
 @dataclass(frozen=True, slots=True)
-class PutOff:
+class RetryLater:
     """Send it to a retry topic."""
 
     stage: int
@@ -44,7 +44,7 @@ class PutOff:
 
 
 @dataclass(frozen=True, slots=True)
-class DeadLetter:
+class GiveUp:
     """Give it up."""
 
     reason: str
@@ -62,7 +62,7 @@ class Stop:
     """End the loop: waiting does not help."""
 
 
-Decision = Again | PutOff | DeadLetter | Pause | Stop
+Decision = RetryInLane | RetryLater | GiveUp | Pause | Stop
 
 
 def decide(
@@ -99,20 +99,20 @@ def decide(
             return Pause(error.system)
         case NotReady():
             if handled_for < error.deadline:
-                return Again(max(error.retry_in, _SHORTEST_LOOK_S))
+                return RetryInLane(max(error.retry_in, _SHORTEST_LOOK_S))
             return _put_off(error.reason, wait, now, settings)
         case TransientFailure():
             if tries < settings.lane_attempts:
-                return Again(lane_wait(tries, settings.lane_attempts))
+                return RetryInLane(lane_wait(tries, settings.lane_attempts))
             return _put_off(error.reason, wait, now, settings)
         case DependencyMissing():
             return _park(error, wait, now, settings)
         case Failure():
-            return DeadLetter(error.reason)
+            return GiveUp(error.reason)
         case _:
             if tries < BUG_ATTEMPTS:
-                return Again(lane_wait(tries, BUG_ATTEMPTS))
-            return DeadLetter(f"{type(error).__name__}: {error}")
+                return RetryInLane(lane_wait(tries, BUG_ATTEMPTS))
+            return GiveUp(f"{type(error).__name__}: {error}")
 
 
 def lane_wait(tries: int, attempts: int) -> float:
@@ -135,8 +135,8 @@ def lane_wait(tries: int, attempts: int) -> float:
 def _put_off(reason: str, wait: Delay, now: int, settings: RetrySettings) -> Decision:
     stage = wait.retries
     if stage >= len(settings.delays):
-        return DeadLetter(f"{reason} (given up after {stage} retries)")
-    return PutOff(
+        return GiveUp(f"{reason} (given up after {stage} retries)")
+    return RetryLater(
         stage,
         Delay(
             not_before=now + int(settings.delays[stage] * 1000),
@@ -153,13 +153,13 @@ def _park(
     ends = since + int(settings.park_for * 1000)
     if now >= ends:
         missing = ", ".join(error.missing) or "nothing by name"
-        return DeadLetter(
+        return GiveUp(
             f"{error.reason} (waited {(now - since) / 1000:.0f} s for: {missing})"
         )
     # What is there by name may still not be what the record needs, and not every
     # consumer can be asked: looked at again after the longest delay in any case.
     look = now + int(max(settings.delays) * 1000)
-    return PutOff(
+    return RetryLater(
         0,
         Delay(
             not_before=min(look, ends),

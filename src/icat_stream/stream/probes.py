@@ -24,7 +24,7 @@ _LAST_PROBE_S = 30.0
 _SAY_AGAIN_S = 60.0
 
 
-class Assistant:
+class Probes:
     """Knows what is down, probes it, and asks for what parked records miss.
 
     Parameters

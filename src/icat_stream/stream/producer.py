@@ -16,7 +16,7 @@ from confluent_kafka import (
 
 from icat_stream.telemetry.fault_points import fault_point
 
-from .bounded_call import Caller, HangingError
+from .bounded_call import BoundedCall, HangingError
 from .outputs import Output
 from .run_result import UNAVAILABLE, Halt
 
@@ -106,7 +106,7 @@ class Transactor:
         self._create = create
         self._giving_up = giving_up
         self._producer: Any = None
-        self._caller: Caller | None = None
+        self._caller: BoundedCall | None = None
         self._failures: list[tuple[KafkaError, Message]] = []
         self._is_watching = False
         self._known: set[str] = set()
@@ -130,7 +130,7 @@ class Transactor:
         self._known.clear()
         said = 0.0
         producer = self._create()
-        self._caller = Caller("transactions")
+        self._caller = BoundedCall("transactions")
         while True:
             try:
                 self._call(producer.init_transactions, _INIT_CALL_S)

@@ -11,12 +11,8 @@ from pydantic import Field
 
 from icat_stream.config import ConfigError, Problem, Settings
 from icat_stream.config.settings import Section
-from icat_stream.messages import (
-    DocumentLimits,
-    EventMessage,
-    Undecodable,
-    read_event,
-)
+from icat_stream.handlers import HandlerContext, Locations, map_path, read_options
+from icat_stream.messages import DocumentLimits, EventMessage, Undecodable, read_event
 from icat_stream.records import (
     Datafile,
     DatafileEntry,
@@ -31,10 +27,6 @@ from icat_stream.records import (
     Rejection,
     same_time,
 )
-
-from .handler import HandlerContext
-from .options import read_options
-from .paths import Locations, map_path
 
 _DONE = ("ingested", "unchanged")
 

@@ -5,21 +5,16 @@ from collections.abc import Callable
 from importlib.metadata import entry_points
 from typing import cast
 
-from .checksums import Checksums
-from .datasets import Datasets
-from .file_written import FileWritten
-from .handler import Handler, HandlerContext
-from .investigations import Investigations
-from .operations import OperationsHandler
-from .users import Users
+from icat_stream.handlers import Handler, HandlerContext
 
-_BUILT_IN: dict[str, Callable[[HandlerContext], Handler]] = {
-    "checksums": Checksums,
-    "datasets": Datasets,
-    "file_written": FileWritten,
-    "investigations": Investigations,
-    "operations": OperationsHandler,
-    "users": Users,
+# Imported when a configuration names it: no start pays for what it does not use.
+_BUILT_IN = {
+    "checksums": "icat_stream.integrations:Checksums",
+    "datasets": "icat_stream.handlers:Datasets",
+    "file_written": "icat_stream.handlers:FileWritten",
+    "investigations": "icat_stream.handlers:Investigations",
+    "operations": "icat_stream.handlers:OperationsHandler",
+    "users": "icat_stream.handlers:Users",
 }
 ENTRY_POINTS = "icat_stream.handlers"
 
@@ -42,11 +37,10 @@ def load_handler(name: str) -> Callable[[HandlerContext], Handler]:
     UnknownHandler
         There is none of that name, or it cannot be imported.
     """
-    if name in _BUILT_IN:
-        return _BUILT_IN[name]
+    place = _BUILT_IN.get(name, name)
     try:
-        if ":" in name:
-            module, _, attribute = name.partition(":")
+        if ":" in place:
+            module, _, attribute = place.partition(":")
             found = getattr(importlib.import_module(module), attribute)
         else:
             points = entry_points(group=ENTRY_POINTS, name=name)

@@ -11,8 +11,9 @@ import xxhash
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from icat_stream.app import load_handler
 from icat_stream.config import ConfigError, Settings
-from icat_stream.handlers import HandlerContext, load_handler
+from icat_stream.handlers import HandlerContext
 from icat_stream.records import (
     DatafileEntry,
     DatasetEntry,
