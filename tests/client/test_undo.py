@@ -6,14 +6,14 @@ from http.client import RemoteDisconnected
 import pytest
 from icat.exception import ICATObjectExistsError
 
-from icat_stream.client import Catalogue, QueryError
+from icat_stream.client import Catalogue, QueryError, undo_entries
 
 from .places import Counting, dataset
 
 
 @pytest.fixture(autouse=True)
 def calm(server, monkeypatch):
-    monkeypatch.setattr(entries, "PAUSES", (0.05, 0.1, 0.2))
+    monkeypatch.setattr(undo_entries, "PAUSES", (0.05, 0.1, 0.2))
     yield
     server.fault("clear")
 
