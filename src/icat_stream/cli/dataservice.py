@@ -6,9 +6,10 @@ from typing import Annotated
 
 import typer
 
+from .command_line import CommandLine
 from .terminal import Output
 
-app = typer.Typer(invoke_without_command=True)
+app = CommandLine(invoke_without_command=True)
 
 ConfigOption = Annotated[
     Path | None,
@@ -62,14 +63,22 @@ def check(
         ),
     ] = False,
     older_than: Annotated[
-        str, typer.Option("--older-than", help="Spare what is younger, such as 1h.")
+        str,
+        typer.Option(
+            "--older-than", metavar="AGE", help="Spare what is younger, such as 1h."
+        ),
     ] = "1h",
     at_most: Annotated[
-        int, typer.Option("--at-most", min=0, help="Removals, or do nothing at all.")
+        int,
+        typer.Option(
+            "--at-most", metavar="N", min=0, help="Removals, or do nothing at all."
+        ),
     ] = 100,
     output: Annotated[Output, typer.Option("--output")] = Output.TEXT,
 ) -> None:
-    """Compare what is stored with what is catalogued; may run beside the service.
+    """Compare what is stored with what is catalogued.
+
+    May run beside the service.
 
     Exit codes: 0 all is well, or repaired; 2 bad usage or configuration; 3 something
     is left; 5 ICAT is unavailable.

@@ -8,7 +8,9 @@ from typing import Annotated
 
 import typer
 
-app = typer.Typer(no_args_is_help=True)
+from .command_line import CommandLine
+
+app = CommandLine(no_args_is_help=True)
 
 Dir = Annotated[
     Path, typer.Option("--dir", metavar="DIR", help="The facility's folder.")
@@ -29,7 +31,7 @@ def up(
     directory: Dir = _DIR,
     kafka: KafkaOption = "embedded",
     timezone: Annotated[
-        str, typer.Option("--timezone", help="Of the ICAT server.")
+        str, typer.Option("--timezone", metavar="NAME", help="Of the ICAT server.")
     ] = "UTC",
     two_level: Annotated[
         bool, typer.Option("--two-level", help="Give the data service an archive.")
@@ -70,7 +72,10 @@ def down(directory: Dir = _DIR) -> None:
 
 @app.command()
 def status(directory: Dir = _DIR) -> None:
-    """Say where the services of the facility in DIR are; exit 1 if it is down."""
+    """Say where the services of the facility in DIR are.
+
+    Exit codes: 0 it runs; 1 it does not.
+    """
     from icat_stream.sandbox.folder import Folder
 
     with _failures():
@@ -84,14 +89,19 @@ def status(directory: Dir = _DIR) -> None:
 @app.command()
 def announce(
     directory: Dir = _DIR,
-    count: Annotated[int, typer.Option(min=1, help="Files to write.")] = 10,
+    count: Annotated[
+        int, typer.Option(metavar="N", min=1, help="Files to write.")
+    ] = 10,
     rate: Annotated[
-        float | None, typer.Option(min=0.001, help="Files a second; or at once.")
+        float | None,
+        typer.Option(metavar="N", min=0.001, help="Files a second; or at once."),
     ] = None,
     layout: Annotated[
         str, typer.Option(metavar="ess|isis|both", help="How the files look.")
     ] = "both",
-    seed: Annotated[int, typer.Option(help="Decides on their content.")] = 0,
+    seed: Annotated[
+        int, typer.Option(metavar="N", help="Decides on their content.")
+    ] = 0,
 ) -> None:
     """Write NeXus files as a file writer would, and announce them."""
     from icat_stream.sandbox.announcer import LAYOUTS, announce_files
@@ -109,7 +119,10 @@ def demo(
         bool, typer.Option("--keep", help="Keep the facility's files.")
     ] = False,
 ) -> None:
-    """Show the whole way from announcement to catalogue, on a facility of its own."""
+    """Show the whole way from announcement to catalogue.
+
+    It runs on a facility of its own, which ends with it.
+    """
     from icat_stream.sandbox.demo import show
 
     with _failures():
