@@ -34,6 +34,9 @@ def serve(
     if context.invoked_subcommand is not None:
         return
     from icat_stream.cli.exits import Exit, leave
+    from icat_stream.cli.extras import require_extra
+
+    require_extra("dataservice", "icat_stream dataservice")
     from icat_stream.dataservice.__main__ import end
     from icat_stream.dataservice.server import serve as run
     from icat_stream.dataservice.settings import SettingsError, load
@@ -88,6 +91,9 @@ def check(
     from pydantic import TypeAdapter, ValidationError
 
     from icat_stream.cli.exits import Exit, leave
+    from icat_stream.cli.extras import require_extra
+
+    require_extra("dataservice", "icat_stream dataservice check")
     from icat_stream.config.values import Duration
     from icat_stream.dataservice.check import Check, Kind, Repairs, TooMany
     from icat_stream.dataservice.errors import IdsError

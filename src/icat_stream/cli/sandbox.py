@@ -45,9 +45,9 @@ def up(
     Writes config.yaml, env, icat.cfg and, once all is up, endpoints.json to DIR.
     Without --detach it runs until Ctrl-C.
     """
-    from icat_stream.sandbox.facility import Facility, up_detached
-
     with _failures():
+        from icat_stream.sandbox.facility import Facility, up_detached
+
         if detach:
             endpoints = up_detached(
                 directory, kafka=kafka, timezone=timezone, two_level=two_level
@@ -63,9 +63,9 @@ def up(
 @app.command()
 def down(directory: Dir = _DIR) -> None:
     """End the facility in DIR; its files stay."""
-    from icat_stream.sandbox.facility import down as end
-
     with _failures():
+        from icat_stream.sandbox.facility import down as end
+
         ended = end(directory)
         typer.echo("ended" if ended else f"nothing runs in {directory}")
 
@@ -76,9 +76,9 @@ def status(directory: Dir = _DIR) -> None:
 
     Exit codes: 0 it runs; 1 it does not.
     """
-    from icat_stream.sandbox.folder import Folder
-
     with _failures():
+        from icat_stream.sandbox.folder import Folder
+
         folder = Folder(directory)
         endpoints = folder.read_endpoints()
         typer.echo(f"running in {folder.path}, pid {folder.holder()}")
@@ -104,11 +104,11 @@ def announce(
     ] = 0,
 ) -> None:
     """Write NeXus files as a file writer would, and announce them."""
-    from icat_stream.sandbox.announcer import LAYOUTS, announce_files
-
-    if layout not in LAYOUTS:
-        raise typer.BadParameter(f"expected one of {', '.join(LAYOUTS)}")
     with _failures():
+        from icat_stream.sandbox.announcer import LAYOUTS, announce_files
+
+        if layout not in LAYOUTS:
+            raise typer.BadParameter(f"expected one of {', '.join(LAYOUTS)}")
         announce_files(directory, count=count, rate=rate, layout=layout, seed=seed)
 
 
@@ -123,15 +123,18 @@ def demo(
 
     It runs on a facility of its own, which ends with it.
     """
-    from icat_stream.sandbox.demo import show
-
     with _failures():
+        from icat_stream.sandbox.demo import show
+
         raise SystemExit(show(kafka=kafka, keep=keep))
 
 
 @contextmanager
 def _failures() -> Iterator[None]:
     """Turn what is foreseen into one line and an exit code."""
+    from icat_stream.cli.extras import require_extra
+
+    require_extra("sandbox", "icat_stream sandbox")
     from icat_stream.config import ConfigError
     from icat_stream.sandbox.folder import SandboxError
 
