@@ -5,10 +5,11 @@ from typing import Annotated
 
 import typer
 
+from .command_line import CommandLine, VersionOption
 from .ingestor import ConfigOption, OutputOption, VerboseOption
 from .terminal import Output
 
-app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
+app = CommandLine()
 
 
 @app.command()
@@ -43,6 +44,7 @@ def run(
     ] = True,
     output: OutputOption = Output.TEXT,
     verbose: VerboseOption = False,
+    version: VersionOption = False,
 ) -> None:
     """Do for one file or one message what the daemon does, at once.
 

@@ -6,9 +6,10 @@ from typing import Annotated
 
 import typer
 
+from .command_line import CommandLine
 from .terminal import Output
 
-app = typer.Typer(invoke_without_command=True)
+app = CommandLine(invoke_without_command=True)
 
 ConfigOption = Annotated[
     Path | None,
@@ -33,6 +34,9 @@ def serve(
     if context.invoked_subcommand is not None:
         return
     from icat_stream.cli.exits import Exit, leave
+    from icat_stream.cli.extras import require_extra
+
+    require_extra("dataservice", "icat_stream dataservice")
     from icat_stream.dataservice.__main__ import end
     from icat_stream.dataservice.server import serve as run
     from icat_stream.dataservice.settings import SettingsError, load
@@ -62,14 +66,22 @@ def check(
         ),
     ] = False,
     older_than: Annotated[
-        str, typer.Option("--older-than", help="Spare what is younger, such as 1h.")
+        str,
+        typer.Option(
+            "--older-than", metavar="AGE", help="Spare what is younger, such as 1h."
+        ),
     ] = "1h",
     at_most: Annotated[
-        int, typer.Option("--at-most", min=0, help="Removals, or do nothing at all.")
+        int,
+        typer.Option(
+            "--at-most", metavar="N", min=0, help="Removals, or do nothing at all."
+        ),
     ] = 100,
     output: Annotated[Output, typer.Option("--output")] = Output.TEXT,
 ) -> None:
-    """Compare what is stored with what is catalogued; may run beside the service.
+    """Compare what is stored with what is catalogued.
+
+    May run beside the service.
 
     Exit codes: 0 all is well, or repaired; 2 bad usage or configuration; 3 something
     is left; 5 ICAT is unavailable.
@@ -79,6 +91,9 @@ def check(
     from pydantic import TypeAdapter, ValidationError
 
     from icat_stream.cli.exits import Exit, leave
+    from icat_stream.cli.extras import require_extra
+
+    require_extra("dataservice", "icat_stream dataservice check")
     from icat_stream.config.value_types import Duration
     from icat_stream.dataservice.check import Check, Kind, Repairs, TooMany
     from icat_stream.dataservice.errors import IdsError

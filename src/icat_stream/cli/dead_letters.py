@@ -10,8 +10,7 @@ from typing import TYPE_CHECKING, Annotated, NoReturn
 
 import typer
 
-from icat_stream.records import printable
-
+from .command_line import CommandLine
 from .searching import coordinates, moment
 from .terminal import Output, is_text
 
@@ -20,7 +19,7 @@ if TYPE_CHECKING:
     from icat_stream.records import Coordinates
     from icat_stream.stream import Action, Consumer, DeadLetter, Selection
 
-app = typer.Typer(no_args_is_help=True)
+app = CommandLine(no_args_is_help=True)
 
 _SHOWN = 10
 _SHORT = re.compile(r"(\d{1,9})@(\d{1,18})", re.ASCII)
@@ -36,14 +35,16 @@ OutputOption = Annotated[
 PlacesArgument = Annotated[
     list[str] | None,
     typer.Argument(
-        metavar="[PARTITION@OFFSET]...",
+        metavar="PARTITION@OFFSET",
         help="Of dead letters; or TOPIC[PARTITION]@OFFSET of rejected records.",
         show_default=False,
     ),
 ]
 ClassOption = Annotated[
     str | None,
-    typer.Option("--class", help="permanent, transient, dependency, bug, …"),
+    typer.Option(
+        "--class", metavar="CLASS", help="permanent, transient, dependency, bug, …"
+    ),
 ]
 ReasonOption = Annotated[
     str | None, typer.Option("--reason", metavar="TEXT", help="Found in the reason.")
@@ -163,7 +164,9 @@ def replay(
     yes: YesOption = False,
     output: OutputOption = None,
 ) -> None:
-    """Have dead letters handled again by the consumers that rejected them.
+    """Have dead letters handled again.
+
+    It is done by the consumers that rejected them.
 
     Exit codes: 0 done; 2 bad usage or configuration; 3 some cannot be replayed; 5
     Kafka is unavailable, or somebody else began to do the same.
@@ -200,7 +203,7 @@ def discard(
     yes: YesOption = False,
     output: OutputOption = None,
 ) -> None:
-    """Mark dead letters as done without doing anything about them.
+    """Mark dead letters as done; do nothing about them.
 
     Exit codes: 0 done; 2 bad usage or configuration; 5 Kafka is unavailable, or
     somebody else began to do the same.
@@ -228,6 +231,7 @@ def _deal(
 ) -> None:
     from icat_stream.cli.dead_letters_output import place_values
     from icat_stream.cli.exits import Exit
+    from icat_stream.records import printable
     from icat_stream.stream import Replay
 
     verb = {"replayed": "replay", "discarded": "discard"}[action.value]
@@ -356,6 +360,7 @@ def _place(settings: "Settings", text: str) -> "Coordinates":
 
 def _leave_usage(message: str) -> NoReturn:
     from icat_stream.cli.exits import Exit, leave
+    from icat_stream.records import printable
 
     leave(Exit.USAGE, printable(message))
 

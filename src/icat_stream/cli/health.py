@@ -1,16 +1,11 @@
 """``icat_stream health``: ask a running daemon how it is."""
 
-import http.client
 import json
 import sys
-import urllib.error
-import urllib.request
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
-
-from icat_stream.records import printable
 
 from .terminal import Output
 
@@ -25,18 +20,28 @@ def health(
     ] = None,
     url: Annotated[
         str | None,
-        typer.Option("--url", help="http://host:port instead of health.listen."),
+        typer.Option(
+            "--url", metavar="URL", help="http://host:port instead of health.listen."
+        ),
     ] = None,
     timeout: Annotated[
-        float, typer.Option("--timeout", min=0.1, help="Seconds to wait for it.")
+        float,
+        typer.Option(
+            "--timeout", metavar="SECONDS", min=0.1, help="How long to wait for it."
+        ),
     ] = 5.0,
     output: Annotated[Output, typer.Option("--output")] = Output.TEXT,
 ) -> None:
-    """Say how a running daemon is: loops, lanes, systems, lag, dead letters.
+    """Say how a running daemon is.
+
+    Its loops, lanes, systems, lag and dead letters.
 
     Exit codes: 0 healthy; 2 bad usage or configuration; 5 unhealthy, or no answer.
     """
+    import http.client
+
     from icat_stream.cli.exits import Exit, exit_codes, leave
+    from icat_stream.records import printable
 
     with exit_codes():
         base = url or _listens(config)
@@ -86,6 +91,9 @@ def _listens(config: Path | None) -> str:
 
 
 def _asked(url: str, timeout: float) -> dict[str, Any]:
+    import urllib.error
+    import urllib.request
+
     try:
         with urllib.request.urlopen(url, timeout=timeout) as answer:  # noqa: S310
             content = answer.read()

@@ -6,9 +6,10 @@ from typing import Annotated
 
 import typer
 
+from .command_line import CommandLine, VersionOption
 from .terminal import Output
 
-app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
+app = CommandLine()
 
 
 ConfigOption = Annotated[
@@ -46,6 +47,7 @@ def run(
     ] = False,
     output: OutputOption = Output.TEXT,
     verbose: VerboseOption = False,
+    version: VersionOption = False,
 ) -> None:
     """Bring the catalogue to what is announced on Kafka, until told to stop.
 

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from .command_line import CommandLine
 from .searching import coordinates, searching
 from .terminal import Output, is_text
 
@@ -18,7 +19,7 @@ if TYPE_CHECKING:
     from icat_stream.journal import Entry, Journal, Search
     from icat_stream.stream import Consumer
 
-app = typer.Typer(no_args_is_help=True)
+app = CommandLine(no_args_is_help=True)
 
 # Of what is about to be done.
 _SHOWN = 10
@@ -55,7 +56,7 @@ def list_(
     *,
     search: "Search",
     limit: Annotated[
-        int, typer.Option("--limit", min=1, help="The newest so many.")
+        int, typer.Option("--limit", metavar="N", min=1, help="The newest so many.")
     ] = 50,
     output: OutputOption = None,
 ) -> None:
@@ -91,11 +92,16 @@ def show(
         ),
     ],
     group: Annotated[
-        str | None, typer.Option("--group", help="Only what this group did with it.")
+        str | None,
+        typer.Option(
+            "--group", metavar="NAME", help="Only what this group did with it."
+        ),
     ] = None,
     output: OutputOption = None,
 ) -> None:
-    """Show the whole way of one message: each time it was handled, and what came of it.
+    """Show the whole way of one message.
+
+    That is each time it was handled, and what came of it.
 
     Exit codes: 0 it is there; 2 it is not.
     """
@@ -123,7 +129,11 @@ def stats(
     search: "Search",
     by: Annotated[
         list[Common] | None,
-        typer.Option("--by", help="May be repeated. [default: group, outcome]"),
+        typer.Option(
+            "--by",
+            metavar="WHAT",
+            help=f"{', '.join(Common)}; repeatable. [default: group, outcome]",
+        ),
     ] = None,
     output: OutputOption = None,
 ) -> None:
@@ -163,10 +173,11 @@ def reingest(
     yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
     output: OutputOption = None,
 ) -> None:
-    """Have messages handled again by the consumers that handled them before.
+    """Have messages handled again.
 
-    Of each message what became of it in the end must match; those that still wait are
-    left alone unless --outcome deferred is given.
+    It is done by the consumers that handled them before.  Of each message what became
+    of it in the end must match; those that still wait are left alone unless --outcome
+    deferred is given.
 
     Exit codes: 0 done; 2 bad usage or configuration; 3 some cannot be sent; 5 a system
     is unavailable, or somebody else began to do the same.

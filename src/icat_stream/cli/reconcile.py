@@ -2,7 +2,6 @@
 
 import json
 import sys
-import tempfile
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
@@ -62,7 +61,9 @@ def reconcile(
     yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
     output: Annotated[Output, typer.Option("--output")] = Output.TEXT,
 ) -> None:
-    """Find files without an entry, entries without a file, and what else differs.
+    """Compare files, catalogue and journal.
+
+    Finds files without an entry, entries without a file, and what else differs.
 
     Sizes and times are compared, incomplete datasets listed, and announcements in the
     journal that did not become a dataset.  With --ingest, files without an entry go
@@ -71,6 +72,8 @@ def reconcile(
     Exit codes: 0 nothing was found, or all of it was announced again; 2 bad usage or
     configuration; 3 something differs; 4, 5 a system does not answer.
     """
+    import tempfile
+
     from icat_stream.app import Pipeline, only_consumer
     from icat_stream.cli.exits import Exit, exit_codes
     from icat_stream.config import load

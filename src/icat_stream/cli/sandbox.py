@@ -8,7 +8,9 @@ from typing import Annotated
 
 import typer
 
-app = typer.Typer(no_args_is_help=True)
+from .command_line import CommandLine
+
+app = CommandLine(no_args_is_help=True)
 
 Dir = Annotated[
     Path, typer.Option("--dir", metavar="DIR", help="The facility's folder.")
@@ -29,7 +31,7 @@ def up(
     directory: Dir = _DIR,
     kafka: KafkaOption = "embedded",
     timezone: Annotated[
-        str, typer.Option("--timezone", help="Of the ICAT server.")
+        str, typer.Option("--timezone", metavar="NAME", help="Of the ICAT server.")
     ] = "UTC",
     two_level: Annotated[
         bool, typer.Option("--two-level", help="Give the data service an archive.")
@@ -43,9 +45,9 @@ def up(
     Writes config.yaml, env, icat.cfg and, once all is up, endpoints.json to DIR.
     Without --detach it runs until Ctrl-C.
     """
-    from icat_stream.sandbox.facility import Facility, up_detached
-
     with _failures():
+        from icat_stream.sandbox.facility import Facility, up_detached
+
         if detach:
             endpoints = up_detached(
                 directory, kafka=kafka, timezone=timezone, two_level=two_level
@@ -61,19 +63,22 @@ def up(
 @app.command()
 def down(directory: Dir = _DIR) -> None:
     """End the facility in DIR; its files stay."""
-    from icat_stream.sandbox.facility import down as end
-
     with _failures():
+        from icat_stream.sandbox.facility import down as end
+
         ended = end(directory)
         typer.echo("ended" if ended else f"nothing runs in {directory}")
 
 
 @app.command()
 def status(directory: Dir = _DIR) -> None:
-    """Say where the services of the facility in DIR are; exit 1 if it is down."""
-    from icat_stream.sandbox.folder import Folder
+    """Say where the services of the facility in DIR are.
 
+    Exit codes: 0 it runs; 1 it does not.
+    """
     with _failures():
+        from icat_stream.sandbox.folder import Folder
+
         folder = Folder(directory)
         endpoints = folder.read_endpoints()
         typer.echo(f"running in {folder.path}, pid {folder.holder()}")
@@ -84,21 +89,26 @@ def status(directory: Dir = _DIR) -> None:
 @app.command()
 def announce(
     directory: Dir = _DIR,
-    count: Annotated[int, typer.Option(min=1, help="Files to write.")] = 10,
+    count: Annotated[
+        int, typer.Option(metavar="N", min=1, help="Files to write.")
+    ] = 10,
     rate: Annotated[
-        float | None, typer.Option(min=0.001, help="Files a second; or at once.")
+        float | None,
+        typer.Option(metavar="N", min=0.001, help="Files a second; or at once."),
     ] = None,
     layout: Annotated[
         str, typer.Option(metavar="ess|isis|both", help="How the files look.")
     ] = "both",
-    seed: Annotated[int, typer.Option(help="Decides on their content.")] = 0,
+    seed: Annotated[
+        int, typer.Option(metavar="N", help="Decides on their content.")
+    ] = 0,
 ) -> None:
     """Write NeXus files as a file writer would, and announce them."""
-    from icat_stream.sandbox.announcer import LAYOUTS, announce_files
-
-    if layout not in LAYOUTS:
-        raise typer.BadParameter(f"expected one of {', '.join(LAYOUTS)}")
     with _failures():
+        from icat_stream.sandbox.announcer import LAYOUTS, announce_files
+
+        if layout not in LAYOUTS:
+            raise typer.BadParameter(f"expected one of {', '.join(LAYOUTS)}")
         announce_files(directory, count=count, rate=rate, layout=layout, seed=seed)
 
 
@@ -109,16 +119,22 @@ def demo(
         bool, typer.Option("--keep", help="Keep the facility's files.")
     ] = False,
 ) -> None:
-    """Show the whole way from announcement to catalogue, on a facility of its own."""
-    from icat_stream.sandbox.demo import show
+    """Show the whole way from announcement to catalogue.
 
+    It runs on a facility of its own, which ends with it.
+    """
     with _failures():
+        from icat_stream.sandbox.demo import show
+
         raise SystemExit(show(kafka=kafka, keep=keep))
 
 
 @contextmanager
 def _failures() -> Iterator[None]:
     """Turn what is foreseen into one line and an exit code."""
+    from icat_stream.cli.extras import require_extra
+
+    require_extra("sandbox", "icat_stream sandbox")
     from icat_stream.config import ConfigError
     from icat_stream.sandbox.folder import SandboxError
 

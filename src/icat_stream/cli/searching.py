@@ -93,14 +93,27 @@ def _search(
     ] = None,
     group: Annotated[
         list[str] | None,
-        typer.Option("--group", help="Consumer group, or one-shot. May be repeated."),
+        typer.Option(
+            "--group",
+            metavar="NAME",
+            help="Consumer group, or one-shot; repeatable.",
+        ),
     ] = None,
     topic: Annotated[
         list[str] | None,
-        typer.Option("--topic", help="Where it was first published. May be repeated."),
+        typer.Option(
+            "--topic",
+            metavar="NAME",
+            help="Where it was first published; repeatable.",
+        ),
     ] = None,
     outcome: Annotated[
-        list[Outcome] | None, typer.Option("--outcome", help="May be repeated.")
+        list[Outcome] | None,
+        typer.Option(
+            "--outcome",
+            metavar="OUTCOME",
+            help=f"{', '.join(Outcome)}; repeatable.",
+        ),
     ] = None,
     message: Annotated[
         str | None,
@@ -139,7 +152,8 @@ def _search(
         str | None, typer.Option("--trace-id", metavar="HEX", help="Or how it begins.")
     ] = None,
     text: Annotated[
-        str | None, typer.Option("--text", help="Stands somewhere in the reason.")
+        str | None,
+        typer.Option("--text", metavar="TEXT", help="Stands somewhere in the reason."),
     ] = None,
     state: Annotated[State | None, typer.Option("--state")] = None,
     last: Annotated[

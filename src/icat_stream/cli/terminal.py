@@ -5,8 +5,6 @@ from collections.abc import Iterable, Sequence
 from enum import StrEnum
 from itertools import islice
 
-from icat_stream.records import printable
-
 # Rows of which the widths of columns are made; a table is printed in such pieces, so
 # that a long one takes no memory.
 _PIECE = 200
@@ -21,6 +19,8 @@ class Output(StrEnum):
 
 def printable_bytes(value: bytes | None) -> str:
     """Return bytes as text, escaped where they are none."""
+    from icat_stream.records import printable
+
     return printable((value or b"").decode(errors="backslashreplace"))
 
 
@@ -41,6 +41,8 @@ def print_table(
     from rich.console import Console
     from rich.table import Table
     from rich.text import Text
+
+    from icat_stream.records import printable
 
     console = Console()
     left = iter(rows)

@@ -5,6 +5,7 @@ from typing import Annotated
 
 import typer
 
+from .command_line import CommandLine, VersionOption
 from .dataservice import app as dataservice
 from .dead_letters import app as dead_letters
 from .health import health
@@ -12,10 +13,8 @@ from .journal import app as journal
 from .reconcile import reconcile
 from .sandbox import app as sandbox
 
-app = typer.Typer(
-    add_completion=False, pretty_exceptions_enable=False, no_args_is_help=True
-)
-config = typer.Typer(no_args_is_help=True)
+app = CommandLine(no_args_is_help=True)
+config = CommandLine(no_args_is_help=True)
 app.add_typer(sandbox, name="sandbox", help="The embedded facility.")
 app.add_typer(dataservice, name="dataservice", help="An ICAT Data Service.")
 app.add_typer(dead_letters, name="dead-letters", help="What was rejected.")
@@ -25,21 +24,8 @@ app.command()(health)
 app.command()(reconcile)
 
 
-def _version(wanted: bool) -> None:
-    if wanted:
-        import icat_stream
-
-        typer.echo(icat_stream.__version__)
-        raise typer.Exit
-
-
 @app.callback()
-def tools(
-    version: Annotated[
-        bool,
-        typer.Option("--version", callback=_version, is_eager=True, help="Say it."),
-    ] = False,
-) -> None:
+def tools(version: VersionOption = False) -> None:
     """Tools for those who operate icat-stream, or try it."""
 
 
@@ -53,9 +39,11 @@ def sample() -> None:
 
 @config.command()
 def schemas(
-    folder: Annotated[Path, typer.Argument(help="A new folder, such as schemas.")],
+    folder: Annotated[
+        Path, typer.Argument(metavar="FOLDER", help="A new one, such as schemas.")
+    ],
 ) -> None:
-    """Copy the metadata schemas that come with icat-stream, to start from."""
+    """Copy the metadata schemas that come with icat-stream."""
     import shutil
 
     from icat_stream.cli.exits import exit_codes

@@ -5,7 +5,9 @@ from typing import Annotated
 
 import typer
 
-app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
+from .command_line import CommandLine, VersionOption
+
+app = CommandLine()
 
 
 @app.command()
@@ -19,6 +21,7 @@ def run(
     connect: Annotated[
         bool, typer.Option("--connect", help="Reach every system as well.")
     ] = False,
+    version: VersionOption = False,
 ) -> None:
     """Check a configuration, and the metadata schemas that it names.
 

@@ -5,17 +5,15 @@ import json
 from dataclasses import fields, is_dataclass
 from datetime import UTC, datetime
 from functools import cache
-from typing import Any, TypeVar, cast
-
-from pydantic import TypeAdapter
+from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 from .plan import Dataset, Investigation, User
 
+if TYPE_CHECKING:
+    from pydantic import TypeAdapter
+
 Planned = Dataset | Investigation | User
 PlannedT = TypeVar("PlannedT", Dataset, Investigation, User)
-_ADAPTERS: dict[type[Planned], TypeAdapter[Any]] = {
-    kind: TypeAdapter(kind) for kind in (Dataset, Investigation, User)
-}
 # Tells a time from a text that looks like one.
 _TIME = "$time"
 
@@ -56,8 +54,16 @@ def from_text(kind: type[PlannedT], text: str) -> PlannedT:
     ValueError
         The text is none of its.
     """
-    adapter = _ADAPTERS[kind]
-    return cast(PlannedT, adapter.validate_python(json.loads(text, object_hook=_plain)))
+    value = json.loads(text, object_hook=_plain)
+    return cast(PlannedT, _adapters()[kind].validate_python(value))
+
+
+@cache
+def _adapters() -> "dict[type[Planned], TypeAdapter[Any]]":
+    # Who only writes plans does not wait for pydantic.
+    from pydantic import TypeAdapter
+
+    return {kind: TypeAdapter(kind) for kind in (Dataset, Investigation, User)}
 
 
 def _plain(value: dict[str, Any]) -> Any:
