@@ -26,7 +26,7 @@ class Kind(StrEnum):
     MISSING = "missing"
     """A catalogued file that is nowhere."""
     OUTSIDE = "outside"
-    """An entry whose location the storage refuses, as it leads out of it."""
+    """An entry whose location the storage refuses."""
     SIZE = "size"
     """A catalogued file of another size than is catalogued."""
     UNWRITTEN = "unwritten"
