@@ -6,6 +6,12 @@ VENV := .venv
 BIN := $(VENV)/bin
 KAFKA ?= embedded
 STAMP := $(VENV)/.installed
+# Of what pip says: on a terminal one line that counts, elsewhere its last state.
+COUNTING := n=0; while read -r word name _; do \
+	case "$$word" in \
+	Collecting) n=$$((n + 1));; Installing) name=installing;; *) continue;; esac; \
+	if [ -t 1 ]; then printf '\r\033[K  %d: %s' $$n "$$name"; fi; done; \
+	if [ -t 1 ]; then printf '\r\033[K'; fi; echo "  $$n packages"
 
 .PHONY: help setup demo test python-icat bench soak fuzz lint clean
 help:  ## say what there is
@@ -14,12 +20,13 @@ help:  ## say what there is
 setup: $(STAMP)  ## make .venv with everything in it
 
 $(STAMP): requirements/dev.txt pyproject.toml
-	$(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --upgrade pip
-	$(BIN)/python -m pip install --quiet -r requirements/dev.txt
-	$(BIN)/python -m pip install --quiet --no-deps -e .
-	# As in an installed package: no start compiles, even where Python may not write.
-	$(BIN)/python -m compileall -q src
+	@echo "setting up $(VENV): a minute or two, the first time only"
+	@$(PYTHON) -m venv $(VENV)
+	@$(BIN)/python -m pip install --quiet --upgrade pip
+	@set -o pipefail; $(BIN)/python -m pip install -r requirements/dev.txt | { $(COUNTING); }
+	@$(BIN)/python -m pip install --quiet --no-deps -e .
+	@# As in an installed package: no start compiles, even where Python may not write.
+	@$(BIN)/python -m compileall -q src
 	@touch $@
 
 demo: $(STAMP)  ## from announcement to catalogue on the embedded facility (KAFKA=java: a real broker)

@@ -124,7 +124,24 @@ def start(config: Path) -> subprocess.CompletedProcess[str]:
         ({"listen": "127.0.0.1:99999"}, "listen 127.0.0.1:99999: bind(): port"),
         ({"queue": {"workers": 0}}, "queue.workers: Input should be greater"),
         ({"queue": {"interval": 0}}, "queue.interval: Input should be greater"),
-        ({"folder": "{main}/file/x"}, "Not a directory"),
+        ({"folder": "{main}/../file/x"}, "Not a directory"),
+        ({"folder": "{main}/state"}, "state lies in main_storage.root"),
+        ({"folder": "{main}/../aside/state"}, "state lies in main_storage.root"),
+        ({"folder": "archive/state"}, "state lies in archive_storage.root"),
+        ({"archive_storage": {"root": "{main}"}}, "one is inside the other"),
+        ({"links": {"folder": "{main}/links"}}, "links.folder"),
+        ({"telemetry": {"log_file": "{main}/log"}}, "telemetry.log_file"),
+        (
+            {
+                "reader": {
+                    "auth": "simple",
+                    "username": "idsreader",
+                    "password_file": "{main}/in/secret",
+                }
+            },
+            "secret lies in main_storage.root",
+        ),
+        ({"main_storage": {"root": "{main}/.."}}, "the configuration"),
     ],
 )
 def test_a_wrong_configuration_is_told_at_the_start(
@@ -132,7 +149,9 @@ def test_a_wrong_configuration_is_told_at_the_start(
 ) -> None:
     main = tmp_path / "main"
     (main / "in").mkdir(parents=True)
-    (main / "file").touch()
+    (main / "in" / "secret").write_text("i")
+    (tmp_path / "file").touch()
+    (tmp_path / "aside").symlink_to(main)
     (tmp_path / "archive").mkdir()
     settings = {
         "icat": {"url": site.icat_url},

@@ -93,8 +93,8 @@ def test_the_documented_example_works(facility: Service) -> None:
         ("{plugin: 'math:pi'}", "cannot be called"),
         ("{plugin: 'collections:OrderedDict'}", "no signature found"),
         ("{plugin: 'threading:Event'}", "has no method begin, begin_at, open"),
-        ("{root: .}", None),
-        ("{root: ., color: red}", "main_storage.color: files has no such option"),
+        ("{root: data}", None),
+        ("{root: data, color: red}", "main_storage.color: files has no such option"),
         ("{}", "main_storage.root: files needs it"),
         ("{root: 7}", "main_storage.root: Input is not a valid path"),
         ("{root: nowhere}", "nowhere is no folder: create it"),
@@ -103,13 +103,14 @@ def test_the_documented_example_works(facility: Service) -> None:
 def test_what_cannot_be_made_is_explained(
     tmp_path: Path, plugin: str, message: str | None
 ) -> None:
+    (tmp_path / "data").mkdir()
     config = tmp_path / "ids.yaml"
     config.write_text(f"icat: {{url: http://x}}\nmain_storage: {plugin}\n")
     if message is None:
-        assert isinstance(loading.main_storage(load(config)), FileStorage)
+        assert isinstance(loading.storages(load(config))[0], FileStorage)
         return
     with pytest.raises(SettingsError, match=re.escape(message)):
-        loading.main_storage(load(config))
+        loading.storages(load(config))
 
 
 def test_an_entry_point_is_found(tmp_path: Path, monkeypatch: Any) -> None:
@@ -121,6 +122,9 @@ def test_an_entry_point_is_found(tmp_path: Path, monkeypatch: Any) -> None:
         "ours = icat_stream.dataservice.file_storage:FileStorage\n"
     )
     monkeypatch.syspath_prepend(str(tmp_path))
+    (tmp_path / "data").mkdir()
     config = tmp_path / "ids.yaml"
-    config.write_text("icat: {url: http://x}\nmain_storage: {plugin: ours, root: .}\n")
-    assert isinstance(loading.main_storage(load(config)), FileStorage)
+    config.write_text(
+        "icat: {url: http://x}\nmain_storage: {plugin: ours, root: data}\n"
+    )
+    assert isinstance(loading.storages(load(config))[0], FileStorage)

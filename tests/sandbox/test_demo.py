@@ -2,6 +2,8 @@
 
 import json
 import os
+import pty
+import re
 import subprocess
 from pathlib import Path
 
@@ -17,19 +19,18 @@ pytestmark = [pytest.mark.facility, pytest.mark.slow]
 @pytest.mark.parametrize(
     "kafka", ["embedded", pytest.param("java", marks=pytest.mark.kafka)]
 )
-def test_the_demo(tmp_path: Path, kafka: str) -> None:
-    environ = os.environ | {"ICAT_STREAM_KAFKA_JARS": str(default_folder().absolute())}
+def test_the_demo_in_a_pipe(tmp_path: Path, kafka: str) -> None:
     done = subprocess.run(
         [TOOL, "sandbox", "demo", "--kafka", kafka],
         capture_output=True,
         text=True,
         cwd=tmp_path,
-        env=environ,
+        env=_environ(80),
         timeout=180,
     )
     assert done.returncode == 0, done.stderr + done.stdout
-    lines = done.stdout.splitlines()
-    assert json.loads(lines[-1]) == {
+    # Whole, however narrow a terminal would be.
+    assert json.loads(done.stdout.splitlines()[-1]) == {
         "announced": 23,
         "ingested": 20,
         "unchanged": 0,
@@ -37,9 +38,65 @@ def test_the_demo(tmp_path: Path, kafka: str) -> None:
         "deferred": 1,
         "rejected": 1,
     }
-    assert done.stdout.count("Lumen_000000") == 10
-    assert done.stdout.count("BOREAS000000") == 10
+    assert "\x1b" not in done.stdout
+    _check(done.stdout, tmp_path, width=80)
+    assert "parameters" not in done.stdout
+
+
+def test_the_demo_on_a_terminal(tmp_path: Path) -> None:
+    ours, theirs = pty.openpty()
+    shown = b""
+    with subprocess.Popen(
+        [TOOL, "sandbox", "demo"],
+        stdin=subprocess.DEVNULL,
+        stdout=theirs,
+        stderr=theirs,
+        cwd=tmp_path,
+        env=_environ(120),
+    ) as running:
+        os.close(theirs)
+        # Linux says EIO once nobody has the other side any more.
+        while chunk := _read(ours):
+            shown += chunk
+        assert running.wait(180) == 0, shown.decode()
+    os.close(ours)
+    text = re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", shown.decode()).replace("\r", "\n")
+    assert "\x1b[32m" in shown.decode()
+    # It says how far it is.
+    assert re.search(r"icat_ingestor --until-end: \d+ of 23", text)
+    _check(text, tmp_path, width=120)
+    assert "parameters" in text
+    assert '"announced"' not in text
+
+
+def _check(text: str, folder: Path, *, width: int) -> None:
+    """Check what is shown whatever it is shown on."""
+    table = text.partition("20 datasets are in the catalogue")[2]
+    table, _, rest = table.partition("and 15 more")
+    rows = [line for line in table.splitlines() if re.search("Lumen|BOREAS", line)]
+    assert len(rows) == 5
+    assert {"Lumen", "BOREAS"} == {re.findall("Lumen|BOREAS", row)[0] for row in rows}
+    assert max(len(line.rstrip()) for line in table.splitlines()) <= width
     for reason in ("never_written", "disk full", "expected a schema id"):
-        assert reason in done.stdout
-    assert "the same as on disk" in done.stdout
-    assert list((tmp_path / ".build" / "demo").iterdir()) == []
+        assert reason in rest
+    assert "the same as on disk" in rest
+    commands = [line.split() for line in rest.splitlines() if "--dir" in line]
+    assert [Path(line[0]).name for line in commands] == ["icat_stream"] * 2
+    assert f"{Path(TOOL).parent}/icat_ingestor -c facility/config.yaml" in rest
+    assert list((folder / ".build" / "demo").iterdir()) == []
+
+
+def _environ(width: int) -> dict[str, str]:
+    jars = str(default_folder().absolute())
+    return os.environ | {
+        "ICAT_STREAM_KAFKA_JARS": jars,
+        "COLUMNS": str(width),
+        "TERM": "xterm-256color",
+    }
+
+
+def _read(terminal: int) -> bytes:
+    try:
+        return os.read(terminal, 65_536)
+    except OSError:
+        return b""

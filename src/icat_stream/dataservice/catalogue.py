@@ -4,10 +4,17 @@ import json
 import logging
 import threading
 import time
-from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from collections.abc import (
+    Callable,
+    Collection,
+    Iterable,
+    Iterator,
+    Mapping,
+    Sequence,
+)
 from dataclasses import dataclass, replace
 from datetime import datetime
-from itertools import islice
+from itertools import chain, islice
 from typing import Any, TypeVar
 from xml.sax.saxutils import escape
 
@@ -94,6 +101,11 @@ class Catalogue:
         self._reader_session: str | None = None
         self._lock = threading.Lock()
         self._infos: dict[int, tuple[float, DatasetInfo]] = {}
+
+    @property
+    def sees_everything(self) -> bool:
+        """Whether there is a reader, who sees what a caller may not."""
+        return self._reader is not None
 
     def user(self, session: str) -> str:
         """Return whose session it is."""
@@ -265,28 +277,28 @@ class Catalogue:
         return found
 
     def shared(
-        self, session: Session, ids: Collection[int], locations: Iterable[str]
+        self, ids: Collection[int], spellings: Mapping[str, Collection[str]]
     ) -> set[str]:
         """Return those of some locations that other datafiles have, too.
 
+        Seen with the reader's eyes: what the caller must not see counts most.
+
         Parameters
         ----------
-        session
-            Of the caller, for a service without a reader.
         ids
             Datafiles that do not count.
-        locations
-            Theirs.
+        spellings
+            Of each location all that name the same file.
         """
         found: set[str] = set()
-        for some in _fitting(locations):
+        for some in _fitting(chain.from_iterable(spellings.values())):
             rows = self._search(
-                self._privileged(session),
+                None,
                 "SELECT df.location, df.id FROM Datafile df"  # noqa: S608
                 f" WHERE df.location IN ({', '.join(map(_quoted, some))})",
             )
             found.update(str(where) for where, id_ in rows if int(id_) not in ids)
-        return found
+        return {w for w, spelled in spellings.items() if not found.isdisjoint(spelled)}
 
     def everything(self) -> Iterator[CataloguedFile]:
         """Return all datafiles that have a location, as the reader sees them."""

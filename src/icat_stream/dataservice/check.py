@@ -26,7 +26,7 @@ class Kind(StrEnum):
     MISSING = "missing"
     """A catalogued file that is nowhere."""
     OUTSIDE = "outside"
-    """An entry whose location the storage refuses, as it leads out of it."""
+    """An entry whose location the storage refuses."""
     SIZE = "size"
     """A catalogued file of another size than is catalogued."""
     UNWRITTEN = "unwritten"
@@ -99,8 +99,7 @@ class Check:
 
     def __init__(self, settings: DataServiceSettings) -> None:
         self._by_dataset = settings.storage_unit == "dataset"
-        self._main: MainStorage = loading.main_storage(settings)
-        self._archive: ArchiveStorage | None = loading.archive_storage(settings)
+        self._main, self._archive = loading.storages(settings)
         self._catalogue = Catalogue(settings.icat, settings.reader)
         self._state = State(settings.folder)
 

@@ -29,6 +29,10 @@ _OURS = re.compile(r"\d+/\d+/[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 class Folder:
     """A folder whose files are whole and durable, and never found outside of it.
 
+    A file has one location, its path below the root, or the same with the root in
+    front.  Whatever else the file system lets lead there (``.``, ``..``, a symbolic
+    link) is refused: of two entries of one file, both must be found.
+
     Parameters
     ----------
     root
@@ -37,6 +41,9 @@ class Folder:
 
     def __init__(self, root: Path) -> None:
         self.root = os.path.realpath(root)
+        # Entries may name it as the configuration does.
+        roots = dict.fromkeys((self.root, os.path.abspath(root)))
+        self._prefixes = [folder.rstrip("/") + "/" for folder in roots]
         if not Path(self.root).is_dir():
             raise Internal(f"root {root} is no folder: create it")
         self._incoming = Path(self.root, _INCOMING)
@@ -118,24 +125,39 @@ class Folder:
         Raises
         ------
         InsufficientPrivileges
-            It leads out of this folder.
+            It leads out of this folder, or is not the file's one location.
         FileNotFoundError
             There cannot be such a path.
         """
         try:
-            path = os.path.realpath(Path(self.root, location))
+            path = os.path.realpath(os.path.join(self.root, location))
         except ValueError:
             raise FileNotFoundError(
                 errno.ENOENT, "is no possible path", repr(location)
             ) from None
+        prefix = self._prefixes[0]
         incoming = str(self._incoming)
-        if not path.startswith(self.root.rstrip("/") + "/") or path.startswith(
-            incoming + "/"
-        ):
+        if not path.startswith(prefix) or f"{path}/".startswith(f"{incoming}/"):
             raise InsufficientPrivileges(
                 f"location {location!r} leads out of the storage"
             )
+        if path != prefix + self._relative(location):
+            raise InsufficientPrivileges(
+                f"location {location!r} is not the one of its file: expected a path"
+                " without '.', '..', empty parts and symbolic links; correct the entry"
+            )
         return path
+
+    def spellings(self, location: str) -> tuple[str, ...]:
+        """Return all locations under which the same file is served."""
+        relative = self._relative(location)
+        return (relative, *(prefix + relative for prefix in self._prefixes))
+
+    def _relative(self, location: str) -> str:
+        for prefix in self._prefixes:
+            if location.startswith(prefix):
+                return location[len(prefix) :]
+        return location
 
     def _remove_empty(self, folder: Path) -> None:
         while str(folder).startswith(self.root + "/"):
@@ -184,6 +206,10 @@ class FileStorage:
     def size(self, location: str) -> int:
         """Return the size of a stored file."""
         return self._folder.size(location)
+
+    def spellings(self, location: str) -> tuple[str, ...]:
+        """Return all locations under which the same file is served."""
+        return self._folder.spellings(location)
 
     def delete(self, location: str) -> None:
         """Remove a file; that it is not there is no error."""

@@ -1,9 +1,11 @@
 """Making storages and mappings from their configuration."""
 
 import inspect
+import os
 from collections.abc import Callable, Mapping
 from importlib import import_module
 from importlib.metadata import entry_points
+from itertools import permutations
 from pathlib import Path
 from typing import Any, get_args, get_type_hints
 
@@ -16,45 +18,49 @@ from .settings import DataServiceSettings, PluginSettings, SettingsError
 from .zip_mapping import ZipMapping
 
 
-def main_storage(settings: DataServiceSettings) -> MainStorage:
-    """Return the main storage.
+def storages(
+    settings: DataServiceSettings,
+) -> tuple[MainStorage, ArchiveStorage | None]:
+    """Return main and archive storage.
 
     Parameters
     ----------
     settings
-        Name it.
+        Name them.
 
     Raises
     ------
     SettingsError
-        There is no such plugin, or it cannot be made like this.
+        There is no such plugin, it cannot be made like this, or something that
+        nobody may download lies in a storage.
     """
-    made: MainStorage = _made(
+    main: MainStorage = _made(
         "main_storage",
         settings.main_storage,
         {"files": FileStorage},
         settings.base,
         MainStorage,
     )
-    return made
-
-
-def archive_storage(settings: DataServiceSettings) -> ArchiveStorage | None:
-    """Return the archive storage, if there is one: see :func:`main_storage`."""
-    if settings.archive_storage is None:
-        return None
-    made: ArchiveStorage = _made(
-        "archive_storage",
-        settings.archive_storage,
-        {"files": FileArchive},
-        settings.base,
-        ArchiveStorage,
-    )
-    return made
+    archive: ArchiveStorage | None = None
+    if settings.archive_storage is not None:
+        archive = _made(
+            "archive_storage",
+            settings.archive_storage,
+            {"files": FileArchive},
+            settings.base,
+            ArchiveStorage,
+        )
+    roots = {
+        f"{kind}.root": os.path.realpath(root)
+        for kind, storage in (("main_storage", main), ("archive_storage", archive))
+        if (root := getattr(storage, "root", None)) is not None
+    }
+    _must_be_apart(roots, settings.own_paths())
+    return main, archive
 
 
 def zip_mapper(settings: DataServiceSettings) -> ZipMapper:
-    """Return the zip mapping: see :func:`main_storage`."""
+    """Return the zip mapping: see :func:`storages`."""
     made: ZipMapper = _made(
         "zip_mapper",
         settings.zip_mapper,
@@ -63,6 +69,28 @@ def zip_mapper(settings: DataServiceSettings) -> ZipMapper:
         ZipMapper,
     )
     return made
+
+
+def _must_be_apart(roots: Mapping[str, str], own: Mapping[str, Path]) -> None:
+    """Refuse a storage that holds another one, or what is not for its callers."""
+    mistakes = [
+        f"{one} {root} and {other} {inner}: one is inside the other"
+        for (one, root), (other, inner) in permutations(roots.items(), 2)
+        if _is_inside(inner, root) and (inner != root or one < other)
+    ]
+    mistakes += [
+        f"{key} {path} lies in {kind} {root}, where callers could download it: expected"
+        " a place outside of every storage"
+        for key, path in own.items()
+        for kind, root in roots.items()
+        if _is_inside(os.path.realpath(path), root)
+    ]
+    if mistakes:
+        raise SettingsError("\n".join(mistakes))
+
+
+def _is_inside(path: str, folder: str) -> bool:
+    return f"{path}/".startswith(folder.rstrip("/") + "/")
 
 
 def _made(

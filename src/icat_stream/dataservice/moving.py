@@ -5,7 +5,7 @@ import logging
 import threading
 import zipfile
 import zlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from typing import BinaryIO
 
 from zipstream import ZipStream
@@ -13,6 +13,7 @@ from zipstream import ZipStream
 from icat_stream.telemetry.fault_points import fault_point
 
 from .catalogue import Catalogue, CataloguedFile
+from .errors import InsufficientPrivileges
 from .file_storage import BLOCK
 from .plugins import ArchiveStorage, DatasetInfo, MainStorage, Upload, ZipMapper
 from .settings import DataServiceSettings
@@ -139,7 +140,7 @@ class Mover:
             One of them is another unit's, too, which the archive need not have.
         """
         ids = {file.id for file in files}
-        shared = self._catalogue.shared(None, ids, (f.location or "" for f in files))
+        shared = self._catalogue.shared(ids, self._spellings(files))
         if shared:
             raise MoveFailed(
                 f"{min(shared)!r} is the location of another unit's Datafile, too:"
@@ -151,12 +152,16 @@ class Mover:
 
     def delete(self, unit: int, location: str) -> None:
         """Remove a datafile that the catalogue knows no more from everywhere."""
-        if self._catalogue.shared(None, {unit}, [location]):
+        spellings = {location: self._main.spellings(location)}
+        if self._catalogue.shared({unit}, spellings):
             _log.warning("%r stays: it is another Datafile's, too", location)
             return
-        self._archive.delete(location)
-        fault_point("delete.unarchived")
-        self._main.delete(location)
+        try:
+            self._archive.delete(location)
+            fault_point("delete.unarchived")
+            self._main.delete(location)
+        except InsufficientPrivileges as error:
+            _log.warning("nothing is removed: %s", error.message)
 
     def restore(
         self, unit: int, files: Sequence[CataloguedFile], copy: Copy | None
@@ -281,6 +286,10 @@ class Mover:
                 f" {checksum:x}, not {file.checksum} as catalogued"
             )
         content[name] = (size, checksum)
+
+    def _spellings(self, files: Sequence[CataloguedFile]) -> dict[str, Collection[str]]:
+        locations = [file.location or "" for file in files]
+        return {where: self._main.spellings(where) for where in locations}
 
     def _is_here(self, file: CataloguedFile) -> bool:
         try:

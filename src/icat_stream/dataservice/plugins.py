@@ -1,6 +1,6 @@
 """The boundaries behind which a facility's own storage can stand."""
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -111,6 +111,15 @@ class MainStorage(Protocol):
         """Return the size of a stored file, raising what :meth:`open` would."""
         ...
 
+    def spellings(self, location: str) -> Collection[str]:
+        """Return all locations under which this storage serves the same file.
+
+        A file that another entry names, too, however it is spelled there, is neither
+        removed nor archived: a storage that serves a file under what is not in here
+        lets one user destroy another's.
+        """
+        ...
+
     def delete(self, location: str) -> None:
         """Remove a file; that it is not there is no error."""
         ...
@@ -186,6 +195,10 @@ class ZipMapper(Protocol):
 
 class ReadOnlyMainStorage:
     """Beginning of a main storage that others fill: only open and size are missing."""
+
+    def spellings(self, location: str) -> Collection[str]:
+        """Return the location: nothing is ever removed here."""
+        return (location,)
 
     def begin(self, dataset: DatasetInfo, name: str) -> Upload:
         """Refuse."""

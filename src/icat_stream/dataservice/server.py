@@ -84,10 +84,8 @@ def serve(settings: DataServiceSettings, ready: Path | None = None) -> None:
                 sample_ratio=telemetry.sample_ratio,
             )
         )
-        main = loading.main_storage(settings)
-        archive = loading.archive_storage(settings)
+        main, archive = loading.storages(settings)
         zips = loading.zip_mapper(settings)
-        _must_differ(main, archive)
         state = State(settings.folder)
         stack.callback(state.close)
         stack.enter_context(state.held())
@@ -200,14 +198,3 @@ def _check_reader(catalogue: Catalogue, settings: DataServiceSettings) -> None:
         raise SettingsError(f"reader.password_file: {error}") from None
     except IdsError as error:
         _log.warning("the reader cannot log in yet: %s", error.message)
-
-
-def _must_differ(main: MainStorage, archive: ArchiveStorage | None) -> None:
-    first, second = getattr(main, "root", None), getattr(archive, "root", None)
-    if first is None or second is None:
-        return
-    if f"{first}/".startswith(f"{second}/") or f"{second}/".startswith(f"{first}/"):
-        raise SettingsError(
-            f"archive_storage.root {second} and main_storage.root {first}: one is"
-            " inside the other"
-        )

@@ -11,7 +11,14 @@ from icat_stream.telemetry.fault_points import fault_point
 
 from . import delivery
 from .catalogue import Catalogue, CataloguedFile, NewFile, Session
-from .errors import IdsError, InsufficientPrivileges, Internal, NotFound, Unanswered
+from .errors import (
+    IdsError,
+    InsufficientPrivileges,
+    Internal,
+    NotFound,
+    NotImplementedHere,
+    Unanswered,
+)
 from .levels import Levels, Selected
 from .links import Links
 from .locks import Lease
@@ -226,31 +233,41 @@ class DataService:
             return str(self._links.make(path, user))
 
     def delete(self, session: str, found: Resolved) -> None:
-        """Remove files from the catalogue, and then from the storage."""
+        """Remove files from the catalogue, and then from the storage.
+
+        Raises
+        ------
+        NotImplementedHere
+            Nobody could see whether a file is another entry's, too.
+        """
         files = found.selected.files
         if not files:
             return
+        if not self.catalogue.sees_everything:
+            raise NotImplementedHere(
+                "nothing is deleted here: this service has no reader account that"
+                " could see whether a file is another entry's, too"
+            )
         with self.levels.deleting(files):
             fault_point("delete.begin")
             self.catalogue.delete(session, [file.id for file in files])
             fault_point("delete.uncatalogued")
             self.levels.deleted(files)
             fault_point("delete.noted")
-            for file in self._nobodys(session, files):
+            for file in self._nobodys(files):
                 try:
                     self._storage.delete(delivery.location_of(file))
                 except (OSError, IdsError) as error:
                     self._left_behind(file, error)
                 fault_point("delete.removed")
 
-    def _nobodys(
-        self, session: str, deleted: Sequence[CataloguedFile]
-    ) -> Sequence[CataloguedFile]:
+    def _nobodys(self, deleted: Sequence[CataloguedFile]) -> Sequence[CataloguedFile]:
         """Return those of some deleted files that are no other entry's, too."""
         ids = {file.id for file in deleted}
-        locations = (file.location or "" for file in deleted)
+        locations = [file.location or "" for file in deleted]
+        spellings = {where: self._storage.spellings(where) for where in locations}
         try:
-            shared = self.catalogue.shared(session, ids, locations)
+            shared = self.catalogue.shared(ids, spellings)
         except IdsError as error:
             for file in deleted:
                 self._left_behind(file, error)

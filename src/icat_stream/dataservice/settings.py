@@ -121,12 +121,23 @@ class DataServiceSettings(Section):
     storage_timeout: Duration = Field(60.0, gt=0)
     stop_within: Duration = 10.0
     telemetry: TelemetrySettings = TelemetrySettings()
-    _base: Path = PrivateAttr(default=Path())
+    _file: Path = PrivateAttr(default=Path())
 
     @property
     def base(self) -> Path:
         """The folder that relative paths of plugins are relative to."""
-        return self._base
+        return self._file.parent
+
+    def own_paths(self) -> dict[str, Path]:
+        """Return by their keys the files and folders that no caller may ever see."""
+        paths: dict[str, Path | None] = {
+            "the configuration": self._file,
+            "folder": self.folder,
+            "links.folder": self.links.folder,
+            "reader.password_file": getattr(self.reader, "password_file", None),
+            "telemetry.log_file": self.telemetry.log_file,
+        }
+        return {key: path for key, path in paths.items() if path is not None}
 
     @property
     def two_level(self) -> bool:
@@ -201,7 +212,7 @@ def load(file: Path) -> DataServiceSettings:
         new = settings.telemetry.model_copy(update={"log_file": base / log})
         updates["telemetry"] = new
     settings = settings.model_copy(update=updates)
-    settings._base = base  # noqa: SLF001 - not for the file to say
+    settings._file = file.resolve()  # noqa: SLF001 - not for the file to say
     return settings
 
 

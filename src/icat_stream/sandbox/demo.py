@@ -7,14 +7,18 @@ import shutil
 import subprocess
 import sys
 import tempfile
+import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from rich.cells import cell_len
 from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 
 from .announcer import Announcer, missing_file, write_files
 from .children import log_end
@@ -31,9 +35,8 @@ EXPECTED = {
     "rejected": 1,
 }
 _TIMEOUT = 180.0
+_ROWS = 5
 _SHOWN = 1
-# Pipes have no width; this shows a row of the tables in a line.
-_WIDTH = 170
 
 
 def show(*, kafka: str = "embedded", keep: bool = False) -> int:
@@ -51,46 +54,78 @@ def show(*, kafka: str = "embedded", keep: bool = False) -> int:
     SandboxError
         The facility or the ingestor failed.
     """
-    console = Console() if sys.stdout.isatty() else Console(width=_WIDTH)
+    console = Console(highlight=False)
     base = Path.cwd() / ".build" / "demo"
     base.mkdir(parents=True, exist_ok=True)
     folder = Folder(Path(tempfile.mkdtemp(prefix="facility-", dir=base)))
     try:
-        console.print(f"Starting a facility ({kafka} Kafka) in {folder.path}")
-        begin = time.monotonic()
-        with console.status("starting"):
+        with _step(console, f"starting Kafka ({kafka}), ICAT and a data service"):
             endpoints = up_detached(folder.path, kafka=kafka, timezone="UTC")
-        console.print(f"  it is up after {time.monotonic() - begin:.1f} s")
-        _announce(console, folder, endpoints["kafka"])
-        begin = time.monotonic()
-        with console.status("ingesting"):
-            records, counts = ingest(folder)
-        console.print(
-            f"`icat_ingestor --until-end` was through after"
-            f" {time.monotonic() - begin:.1f} s"
-        )
-        console.print(_catalogue_table(folder, endpoints))
-        console.print(_rest_table(records))
+        with _step(console, f"announcing {FILES} files, and three records that fail"):
+            _announce(folder, endpoints["kafka"])
+        with _step(console, "icat_ingestor --until-end") as tell:
+            records, counts = ingest(folder, tell)
+        _print_catalogue(console, _datasets(folder, endpoints))
+        _print_rest(console, records, folder)
         _fetch_one(console, folder, endpoints)
     finally:
         down(folder.path)
     if counts != EXPECTED:
         console.print(f"[red]expected {json.dumps(EXPECTED)}[/]; see {folder.path}")
     elif keep:
-        console.print(f"the facility's files are kept in {folder.path}")
+        console.print(f"the facility's files are kept in {folder.path}", soft_wrap=True)
     else:
         shutil.rmtree(folder.path)
-    sys.stdout.write(json.dumps(counts) + "\n")
+    console.print(_next_steps(), soft_wrap=True)
+    # For programs, a line of its own that nothing wraps.
+    if not sys.stdout.isatty():
+        sys.stdout.write(json.dumps(counts) + "\n")
     return 0 if counts == EXPECTED else 1
 
 
-def ingest(folder: Folder) -> tuple[list[dict[str, Any]], dict[str, int]]:
+@contextmanager
+def _step(console: Console, what: str) -> Iterator[Callable[[str], None]]:
+    """Say what is being done, how far it is, and at last how long it took."""
+    begin = time.monotonic()
+    if console.is_terminal:
+        with console.status(what) as status:
+            yield lambda text: status.update(f"{what}: {text}")
+        done = f"[green]✓[/] {what}, "
+    else:
+        console.print(what, soft_wrap=True)
+        yield lambda text: None
+        done = "  "
+    console.print(f"{done}{time.monotonic() - begin:.1f} s", soft_wrap=True)
+
+
+def _next_steps() -> str:
+    """Return commands to try, as they work where this one was typed."""
+    own = Path(sys.executable).parent
+    if shutil.which("icat_stream") == str(own / "icat_stream"):
+        prefix = ""
+    elif own.is_relative_to(Path.cwd()):
+        prefix = f"{own.relative_to(Path.cwd())}/"
+    else:
+        prefix = f"{own}/"
+    return (
+        "\nA facility to keep, and what to try on it:\n"
+        f"  {prefix}icat_stream sandbox up --dir facility --detach\n"
+        f"  {prefix}icat_stream sandbox announce --dir facility --count 5\n"
+        f"  {prefix}icat_ingestor -c facility/config.yaml"
+    )
+
+
+def ingest(
+    folder: Folder, tell: Callable[[str], None]
+) -> tuple[list[dict[str, Any]], dict[str, int]]:
     """Run the real ingestor until the end of what is announced.
 
     Parameters
     ----------
     folder
         Of a running facility.
+    tell
+        Is given how far it is.
 
     Returns
     -------
@@ -107,33 +142,35 @@ def ingest(folder: Folder) -> tuple[list[dict[str, Any]], dict[str, int]]:
     command += ["-c", str(folder.config), "--until-end", "--output", "json"]
     # What is set for another facility must not lead it astray.
     environ = {k: v for k, v in os.environ.items() if not k.startswith("ICAT_")}
-    with log.open("wb") as errors:
-        try:
-            done = subprocess.run(  # noqa: S603
-                command,
-                stdin=subprocess.DEVNULL,
-                stdout=subprocess.PIPE,
-                stderr=errors,
-                env=environ,
-                timeout=_TIMEOUT,
-                check=False,
-                encoding="utf-8",
-            )
-        except subprocess.TimeoutExpired:
-            raise SandboxError(
-                f"`{' '.join(command)}` did not end within {_TIMEOUT:.0f} s;"
-                f" the end of {log}:\n{log_end(log)}"
-            ) from None
-    lines = [json.loads(line) for line in done.stdout.splitlines() if line]
-    if done.returncode != 0 or not lines:
+    lines: list[dict[str, Any]] = []
+    with (
+        log.open("wb") as errors,
+        subprocess.Popen(  # noqa: S603
+            command,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=errors,
+            env=environ,
+            encoding="utf-8",
+        ) as running,
+    ):
+        overdue = threading.Timer(_TIMEOUT, running.kill)
+        overdue.start()
+        for line in running.stdout or ():
+            lines.append(json.loads(line))
+            tell(f"{len(lines)} of {EXPECTED['announced']}")
+        code = running.wait()
+        late = not overdue.is_alive()
+        overdue.cancel()
+    if code != 0 or not lines:
+        how = f"did not end within {_TIMEOUT:.0f} s" if late else f"ended with {code}"
         raise SandboxError(
-            f"`{' '.join(command)}` ended with {done.returncode};"
-            f" the end of {log}:\n{log_end(log)}"
+            f"`{' '.join(command)}` {how}; the end of {log}:\n{log_end(log)}"
         )
     return lines[:-1], lines[-1]
 
 
-def _announce(console: Console, folder: Folder, bootstrap: str) -> None:
+def _announce(folder: Folder, bootstrap: str) -> None:
     announcer = Announcer(bootstrap)
     files = list(itertools.islice(write_files(folder.data, layout="both"), FILES))
     for written in files:
@@ -144,20 +181,12 @@ def _announce(console: Console, folder: Folder, bootstrap: str) -> None:
     failed = replace(lost, path=lost.path.with_name("failed.nxs"))
     announcer.announce(failed, error_encountered=True, message="disk full")
     announcer.flush()
-    console.print(
-        f"Announced {len(files)} files of two layouts, a record that is no message,"
-        " a file that is missing and a failed one"
-    )
 
 
-def _catalogue_table(folder: Folder, endpoints: dict[str, str]) -> Table:
+def _datasets(folder: Folder, endpoints: dict[str, str]) -> list[dict[str, str]]:
     """Return what the catalogue holds, read with python-icat."""
     from icat.query import Query
 
-    table = Table(title="In the catalogue", title_justify="left")
-    for title in ("investigation", "dataset", "type", "sample", "files", "start"):
-        table.add_column(title, no_wrap=True)
-    table.add_column("parameters")
     client = connect(endpoints["icat"], "simple", "dataingest", folder)
     includes = ["investigation", "type", "sample", "datafiles", "parameters.type"]
     query = Query(
@@ -166,19 +195,21 @@ def _catalogue_table(folder: Folder, endpoints: dict[str, str]) -> Table:
         order=["investigation.name", "investigation.visitId", "name"],
         includes=includes,
     )
-    for dataset in client.search(query):
-        investigation = dataset.investigation
-        table.add_row(
-            f"{investigation.name}/{investigation.visitId}",
-            dataset.name,
-            dataset.type.name,
-            dataset.sample.name if dataset.sample else "",
-            ", ".join(f"{f.name} ({f.fileSize} B)" for f in dataset.datafiles),
-            f"{dataset.startDate:%Y-%m-%d %H:%M}" if dataset.startDate else "",
-            _parameters(dataset.parameters),
-        )
+    found = [
+        {
+            "investigation": f"{each.investigation.name}/{each.investigation.visitId}",
+            "dataset": each.name,
+            "start": f"{each.startDate:%Y-%m-%d %H:%M}" if each.startDate else "",
+            "sample": each.sample.name if each.sample else "",
+            "parameters": _parameters(each.parameters),
+            "file": ", ".join(f.name for f in each.datafiles),
+            "bytes": str(sum(f.fileSize for f in each.datafiles)),
+            "type": each.type.name,
+        }
+        for each in client.search(query)
+    ]
     client.logout()
-    return table
+    return found
 
 
 def _parameters(parameters: Sequence[Any]) -> str:
@@ -189,23 +220,43 @@ def _parameters(parameters: Sequence[Any]) -> str:
             value = parameter.stringValue or parameter.dateTimeValue
         text = f"{value:g}" if isinstance(value, float) else str(value)
         shown.append(f"{parameter.type.name} {text} {parameter.type.units or ''}")
-    rest = "" if len(shown) <= _SHOWN else ", …"
-    few = ", ".join(text.strip() for text in shown[:_SHOWN])
-    return f"{len(shown)}: {few}{rest}"
+    rest = "" if len(shown) <= _SHOWN else f", {len(shown) - _SHOWN} more"
+    return ", ".join(text.strip() for text in shown[:_SHOWN]) + rest
 
 
-def _rest_table(records: Sequence[dict[str, Any]]) -> Table:
-    """Return what did not go in, by the last word on each record."""
+def _print_catalogue(console: Console, datasets: list[dict[str, str]]) -> None:
+    """Print some rows, and of the columns the first that fit."""
+    rows = datasets[:: max(1, len(datasets) // _ROWS)][:_ROWS]
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    left = console.width
+    for name in rows[0] if rows else ():
+        # Columns stand two apart.
+        left -= max(len(name), *(cell_len(row[name]) for row in rows)) + 2
+        if left < -2:
+            break
+        table.add_column(name, no_wrap=True)
+    for row in rows:
+        table.add_row(*list(row.values())[: len(table.columns)])
+    console.print(f"\n{len(datasets)} datasets are in the catalogue:", style="green")
+    console.print(table)
+    if len(datasets) > _ROWS:
+        console.print(f"and {len(datasets) - _ROWS} more", style="dim")
+
+
+def _print_rest(
+    console: Console, records: Sequence[dict[str, Any]], folder: Folder
+) -> None:
+    """Print what did not go in, by the last word on each record."""
     last = {json.dumps(r["origin"], sort_keys=True): r for r in records}
-    table = Table(title="Not in the catalogue", title_justify="left")
-    for title in ("outcome", "record", "why"):
-        table.add_column(title)
-    for record in last.values():
-        if record["outcome"] not in ("ingested", "unchanged"):
-            at = record["origin"]
-            where = f"{at['topic']}[{at['partition']}]@{at['offset']}"
-            table.add_row(record["outcome"], where, record["reason"])
-    return table
+    rest = [r for r in last.values() if r["outcome"] not in ("ingested", "unchanged")]
+    console.print(f"\n{len(rest)} records are not, each for a reason:", style="yellow")
+    for record in rest:
+        at = record["origin"]
+        where = f"{at['topic']}[{at['partition']}]@{at['offset']}"
+        reason = record["reason"].replace(f"{folder.path}/", "")
+        console.print(
+            Text.assemble((f"{record['outcome']:8}", "bold"), f"  {where}\n  {reason}")
+        )
 
 
 def _fetch_one(console: Console, folder: Folder, endpoints: dict[str, str]) -> None:
@@ -222,7 +273,7 @@ def _fetch_one(console: Console, folder: Folder, endpoints: dict[str, str]) -> N
         original = (folder.data / file.location).read_bytes()
         same = "the same as" if content == original else "[red]not what is[/]"
         console.print(
-            f"The data service delivers {file.name}: {len(content)} bytes,"
+            f"\nThe data service delivers {file.name}: {len(content)} bytes,"
             f" {same} on disk"
         )
     client.logout()
