@@ -67,7 +67,7 @@ def compare(url: str, files: int, rounds: int) -> list[Result]:
     client.login("simple", {"username": "root", "password": "secret"})
     fill(client)
     settings = IcatSettings(url=url, username="root", password="secret", timeout=300.0)
-    lane = Catalogue(settings, FACILITY, PolicySettings()).lane()
+    lane = Catalogue(settings, FACILITY, PolicySettings()).new_session()
     # Session, connection, reference data: a daemon has them.
     lane.apply(plan("warm", 1))
     ours, bare, theirs, waited = [], [], [], []

@@ -117,7 +117,7 @@ def compare(
     def timed(step: Callable[[CatalogueSession, dict[str, Any], int], None]) -> float:
         nonlocal offset
         start, offset = offset, offset + len(messages)
-        ready = [catalogue.lane() for _ in range(LANES)]
+        ready = [catalogue.new_session() for _ in range(LANES)]
 
         def work(index: int) -> None:
             for number in range(index, len(messages), LANES):

@@ -138,7 +138,7 @@ def lane_with(
         if key not in catalogues:
             chosen = PolicySettings(**policies)
             catalogues[key] = Catalogue(settings, FACILITY, chosen)
-        lanes.append(catalogues[key].lane())
+        lanes.append(catalogues[key].new_session())
         return lanes[-1]
 
     yield make

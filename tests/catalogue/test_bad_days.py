@@ -304,7 +304,7 @@ def test_a_fault_that_comes_again(
 ) -> None:
     stubborn.kind, stubborn.message = kind, message
     settings = settings.model_copy(update={"url": stubborn.url})
-    lane = Catalogue(settings, FACILITY, PolicySettings()).lane()
+    lane = Catalogue(settings, FACILITY, PolicySettings()).new_session()
     for error in (TransientFailure, last):
         with pytest.raises(error, match=kind or "fault") as raised:
             lane.apply(plan(full(investigation)))

@@ -96,7 +96,7 @@ def test_a_repeated_hour_is_no_difference(berlin: Server) -> None:
     investigation: InvestigationKey = new_investigation(client)
     client.logout()
     access = IcatSettings(url=berlin.url, username="root", password="secret")
-    lane = Catalogue(access, FACILITY, PolicySettings()).lane()
+    lane = Catalogue(access, FACILITY, PolicySettings()).new_session()
     for number, text in enumerate(
         ("2026-10-25T00:30:00Z", "2026-10-25T01:30:00Z", "2026-03-29T01:30:00Z")
     ):

@@ -72,7 +72,7 @@ def test_a_server_that_returns_few_at_once(
         investigation = new_investigation(client)
         client.logout()
         access = IcatSettings(url=server.url, username="root", password="secret")
-        lane = Catalogue(access, FACILITY, PolicySettings()).lane()
+        lane = Catalogue(access, FACILITY, PolicySettings()).new_session()
         value = (Parameter(name="wavelength", units="angstrom", value=1.5),)
         files = tuple(
             Datafile(name=f"{n}.nxs", format=KIND, size=n, parameters=value)

@@ -21,7 +21,7 @@ def exporter(monkeypatch: pytest.MonkeyPatch) -> Iterator[InMemorySpanExporter]:
     provider = TracerProvider()
     provider.add_span_processor(SimpleSpanProcessor(exporter))
     tracer = provider.get_tracer("test")
-    monkeypatch.setattr("icat_stream.icat.spans._tracer", tracer)
+    monkeypatch.setattr("icat_stream.telemetry.client_spans._tracer", tracer)
     yield exporter
     provider.shutdown()
 

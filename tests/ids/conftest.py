@@ -17,7 +17,7 @@ import yaml
 
 from icat_stream.catalogue import Catalogue, CatalogueSession
 from icat_stream.config import IcatSettings, IdsSettings, PolicySettings
-from icat_stream.ids import Storage
+from icat_stream.ids import Ids
 from icat_stream.records import InvestigationKey
 from icat_stream.sandbox.children import Child
 from icat_stream.sandbox.folder import Folder
@@ -97,7 +97,7 @@ def catalogue(site: Site) -> Catalogue:
 
 @pytest.fixture
 def lane(catalogue: Catalogue) -> Iterator[CatalogueSession]:
-    lane = catalogue.lane()
+    lane = catalogue.new_session()
     yield lane
     lane.close()
 
@@ -181,8 +181,8 @@ def proxy(site: Site) -> Iterator[Any]:
 
 
 @pytest.fixture
-def storage_at(tmp_path: Path) -> Callable[..., Storage]:
-    def make(url: str | None, mode: str = "put") -> Storage:
-        return Storage(IdsSettings(url=url, mode=mode, timeout=5.0))
+def storage_at(tmp_path: Path) -> Callable[..., Ids]:
+    def make(url: str | None, mode: str = "put") -> Ids:
+        return Ids(IdsSettings(url=url, mode=mode, timeout=5.0))
 
     return make

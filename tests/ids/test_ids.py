@@ -18,7 +18,8 @@ from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanE
 from opentelemetry.trace import StatusCode
 
 from icat_stream.catalogue import CatalogueSession
-from icat_stream.ids import Storage
+from icat_stream.ids import Ids
+from icat_stream.ingest import apply
 from icat_stream.records import (
     Datafile,
     DatafileFormat,
@@ -36,7 +37,7 @@ from .conftest import FACILITY, Site
 pytestmark = pytest.mark.usefixtures("_quick_retries")
 NEXUS = DatafileFormat(name="NeXus", version="1.0")
 CONTENT = b"counts\n" * 300_000
-StorageAt = Callable[..., Storage]
+StorageAt = Callable[..., Ids]
 
 
 @pytest.fixture
@@ -100,7 +101,7 @@ def test_files_are_uploaded_and_the_dataset_is_complete_then(
     site: Site, lane: CatalogueSession, storage_at: StorageAt, plan: Plan
 ) -> None:
     storage = storage_at(site.ids)
-    applied = storage.apply(plan, lane)
+    applied = apply(plan, lane, storage)
     assert applied.kind is OutcomeKind.INGESTED
     assert contents(site, plan) == {
         "a ä+&.nxs": CONTENT,
@@ -113,7 +114,7 @@ def test_files_are_uploaded_and_the_dataset_is_complete_then(
     wanted = plan.datasets[0].datafiles[1]
     assert found.datafileModTime == wanted.mod_time
     assert found.description == wanted.description
-    again = storage.apply(plan, lane)
+    again = apply(plan, lane, storage)
     assert (again.kind, again.written) == (OutcomeKind.UNCHANGED, ())
     assert lane.diff(plan, uploads=True).is_empty
 
@@ -128,7 +129,7 @@ def test_an_upload_without_an_answer_is_read_back(
     kind: Any,
 ) -> None:
     proxy.plans["put"] = [None, kind]
-    storage_at(proxy.url).apply(plan, lane)
+    apply(plan, lane, storage_at(proxy.url))
     assert len(contents(site, plan)) == 3
     assert held(site, plan).complete is True
     # What was there already was not sent again.
@@ -139,7 +140,7 @@ def test_what_arrives_damaged_is_deleted_and_sent_again(
     site: Site, lane: CatalogueSession, storage_at: StorageAt, plan: Plan, proxy: Any
 ) -> None:
     proxy.plans["put"] = ["damage"]
-    storage_at(proxy.url).apply(plan, lane)
+    apply(plan, lane, storage_at(proxy.url))
     assert contents(site, plan)["a ä+&.nxs"] == CONTENT
     assert proxy.seen.count("delete") == 1
 
@@ -166,19 +167,19 @@ def test_what_is_damaged_and_cannot_be_deleted_never_passes_for_stored(
 ) -> None:
     storage = storage_at(proxy.url)
     if complete:
-        storage.apply(with_files(plan, plan.datasets[0].datafiles[1]), lane)
+        apply(with_files(plan, plan.datasets[0].datafiles[1]), lane, storage)
     proxy.plans = {"put": ["damage"], "delete": [refusal]}
     with pytest.raises(TransientFailure, match=r"CRC32 .*not deleted"):
-        storage.apply(plan, lane)
+        apply(plan, lane, storage)
     assert "deleted" not in caplog.text
     for _ in range(2):
         with pytest.raises(TransientFailure, match=r"left there damaged.*delete it"):
-            storage.apply(plan, lane)
+            apply(plan, lane, storage)
     dataset = held(site, plan)
     assert dataset.complete is False
     (bad,) = (f for f in dataset.datafiles if f.name != "b.nxs" and f.fileSize)
     site.client.deleteData([bad])
-    assert storage.apply(plan, lane).kind is OutcomeKind.INGESTED
+    assert apply(plan, lane, storage).kind is OutcomeKind.INGESTED
     assert contents(site, plan)["a ä+&.nxs"] == CONTENT
     assert held(site, plan).complete is True
 
@@ -188,7 +189,7 @@ def test_what_arrived_damaged_without_an_answer_does_not_pass_for_stored(
 ) -> None:
     proxy.plans["put"] = ["damage_and_drop"]
     with pytest.raises(TransientFailure, match="left there damaged"):
-        storage_at(proxy.url).apply(plan, lane)
+        apply(plan, lane, storage_at(proxy.url))
 
 
 @pytest.mark.parametrize(
@@ -206,14 +207,14 @@ def test_a_planned_checksum_of_the_same_kind_counts(
     kind: OutcomeKind | None,
 ) -> None:
     storage = storage_at(site.ids)
-    storage.apply(with_files(plan, planned(files[1])), lane)
+    apply(with_files(plan, planned(files[1])), lane, storage)
     known = checksum.format(f"{zlib.crc32(b'b'):08X}")
     wanted = with_files(plan, planned(files[1], checksum=known))
     if kind is None:
         with pytest.raises(Rejection, match="checksum"):
-            storage.apply(wanted, lane)
+            apply(wanted, lane, storage)
     else:
-        assert storage.apply(wanted, lane).kind is kind
+        assert apply(wanted, lane, storage).kind is kind
 
 
 @pytest.mark.parametrize(
@@ -244,11 +245,11 @@ def test_a_dataset_with_a_part_of_its_files_is_incomplete(
     proxy.plans["put"] = [None, (500, full)]
     storage = storage_at(proxy.url)
     with pytest.raises(SystemUnavailable, match="no space left") as raised:
-        storage.apply(plan, lane)
+        apply(plan, lane, storage)
     assert raised.value.system == "ids"
     dataset = held(site, plan)
     assert (dataset.complete, len(dataset.datafiles)) == (False, 1)
-    assert storage.apply(plan, lane).kind is OutcomeKind.INGESTED
+    assert apply(plan, lane, storage).kind is OutcomeKind.INGESTED
     assert held(site, plan).complete is True
     assert len(contents(site, plan)) == 3
 
@@ -285,7 +286,7 @@ def test_what_a_refusal_means(
 ) -> None:
     proxy.plans["put"] = [(status, body)] * 9
     with pytest.raises(error) as raised:
-        storage_at(proxy.url).apply(plan, lane)
+        apply(plan, lane, storage_at(proxy.url))
     assert lane.session_id not in str(raised.value)
 
 
@@ -295,7 +296,7 @@ def test_a_session_id_in_a_refusal_is_not_told(
     bad = {"code": "BadRequestException", "message": f"not by {lane.session_id}!"}
     proxy.plans["put"] = [(400, json.dumps(bad).encode())]
     with pytest.raises(Rejection, match="not by …!"):
-        storage_at(proxy.url).apply(plan, lane)
+        apply(plan, lane, storage_at(proxy.url))
 
 
 def test_a_failure_is_a_status_of_its_span_without_its_causes(
@@ -309,10 +310,10 @@ def test_a_failure_is_a_status_of_its_span_without_its_causes(
     provider = TracerProvider()
     provider.add_span_processor(SimpleSpanProcessor(exporter))
     tracer = provider.get_tracer("test")
-    monkeypatch.setattr("icat_stream.ids.client._tracer", tracer)
+    monkeypatch.setattr("icat_stream.telemetry.client_spans._tracer", tracer)
     proxy.plans["put"] = [(400, b'{"code": "BadRequestException", "message": "bad"}')]
     with pytest.raises(Rejection):
-        storage_at(proxy.url).apply(plan, lane)
+        apply(plan, lane, storage_at(proxy.url))
     (span,) = exporter.get_finished_spans()
     assert (span.name, span.status.status_code) == ("ids.put", StatusCode.ERROR)
     assert span.events == ()
@@ -325,7 +326,7 @@ def test_a_session_that_the_data_service_does_not_know_is_renewed(
     gone["message"] = "Unable to find user by sessionid: x"
     proxy.plans["put"] = [(403, json.dumps(gone).encode())]
     before = lane.session_id
-    storage_at(proxy.url).apply(plan, lane)
+    apply(plan, lane, storage_at(proxy.url))
     assert lane.session_id != before
     assert len(contents(site, plan)) == 3
 
@@ -337,7 +338,7 @@ def test_nobody_listens(
     with pytest.raises(SystemUnavailable, match="cannot be reached"):
         storage.ping()
     with pytest.raises(SystemUnavailable, match="cannot be reached"):
-        storage.apply(plan, lane)
+        apply(plan, lane, storage)
 
 
 def test_ping(site: Site, storage_at: StorageAt, proxy: Any) -> None:
@@ -392,7 +393,7 @@ def test_another_file_than_was_looked_at_is_not_uploaded(
     wanted = with_files(plan, planned(path))
     change(path)
     with pytest.raises(error, match=r"c\.nxs"):
-        storage_at(site.ids).apply(wanted, lane)
+        apply(wanted, lane, storage_at(site.ids))
     assert held(site, plan).datafiles == []
 
 
@@ -407,7 +408,7 @@ def test_an_upload_needs_a_format_and_a_source(
     for change in ({"format": None}, {"source": None}):
         wanted = with_files(plan, planned(files[1], **change))
         with pytest.raises(Rejection, match=next(iter(change))):
-            storage.apply(wanted, lane)
+            apply(wanted, lane, storage)
 
 
 def registered(plan: Plan) -> Plan:
@@ -419,8 +420,8 @@ def test_on_one_level_nothing_is_asked_for(
     lane: CatalogueSession, storage_at: StorageAt, plan: Plan, proxy: Any
 ) -> None:
     storage = storage_at(proxy.url, "register")
-    assert storage.apply(registered(plan), lane).kind is OutcomeKind.INGESTED
-    assert storage.apply(registered(plan), lane).kind is OutcomeKind.UNCHANGED
+    assert apply(registered(plan), lane, storage).kind is OutcomeKind.INGESTED
+    assert apply(registered(plan), lane, storage).kind is OutcomeKind.UNCHANGED
     assert proxy.seen == ["isTwoLevel"]
 
 
@@ -433,25 +434,25 @@ def test_on_two_levels_a_copy_is_asked_for_each_time(
     proxy.plans["getStatus"] = [(200, b"ARCHIVED"), (200, b"ONLINE")]
     storage, wanted = storage_at(proxy.url, "register"), registered(plan)
     with pytest.raises(SystemUnavailable):
-        storage.apply(wanted, lane)
+        apply(wanted, lane, storage)
     # The catalogue is done; the data are not, until the copy was asked for.
-    applied = storage.apply(wanted, lane)
+    applied = apply(wanted, lane, storage)
     assert applied.kind is OutcomeKind.UNCHANGED
     assert applied.written == (
         f"archive copy of dataset {applied.dataset_ids[0]} asked for",
     )
-    assert storage.apply(wanted, lane).written == ()
+    assert apply(wanted, lane, storage).written == ()
     with pytest.raises(TransientFailure, match="not online"):
-        storage.apply(wanted, lane)
+        apply(wanted, lane, storage)
     proxy.plans["write"] = [(501, b'{"code": "NotImplementedException"}')]
-    assert storage.apply(wanted, lane).kind is OutcomeKind.UNCHANGED
+    assert apply(wanted, lane, storage).kind is OutcomeKind.UNCHANGED
     assert proxy.seen.count("isTwoLevel") == 1
 
 
 def test_on_two_levels_no_copy_is_asked_for_what_is_only_said(
     lane: CatalogueSession, storage_at: StorageAt, plan: Plan, proxy: Any
 ) -> None:
-    storage_at(None).apply(registered(plan), lane)
+    apply(registered(plan), lane, storage_at(None))
     (dataset,) = registered(plan).datasets
     (file,) = dataset.datafiles
     said = replace(
@@ -466,7 +467,7 @@ def test_on_two_levels_no_copy_is_asked_for_what_is_only_said(
     )
     proxy.plans["isTwoLevel"] = [(200, b"true")]
     storage = storage_at(proxy.url, "register")
-    assert storage.apply(said, lane).kind is OutcomeKind.INGESTED
+    assert apply(said, lane, storage).kind is OutcomeKind.INGESTED
     assert "write" not in proxy.seen
 
 
@@ -475,4 +476,4 @@ def test_without_a_data_service_only_the_catalogue_is_written(
 ) -> None:
     storage = storage_at(None)
     storage.ping()
-    assert storage.apply(registered(plan), lane).kind is OutcomeKind.INGESTED
+    assert apply(registered(plan), lane, storage).kind is OutcomeKind.INGESTED

@@ -363,9 +363,9 @@ def test_missing_file_and_missing_root(tmp_path: Path) -> None:
             reader.read(str(root / "f.nxs"), ["/v"])
         assert gone.value.system == "files"
         with pytest.raises(SystemUnavailable, match="mounted"):
-            reader.probe()
+            reader.ping()
         root.mkdir()
-        reader.probe()
+        reader.ping()
         with pytest.raises(NotReady, match=r"f\.nxs: missing") as missing:
             reader.read(str(root / "f.nxs"), ["/v"])
         assert missing.value.deadline == 7

@@ -80,8 +80,7 @@ def _handlers(settings: Settings, source: str) -> list[Problem]:
     for name, consumer in settings.consumers.items():
         try:
             handler = load_handler(consumer.handler)
-            if check := getattr(handler, "check", None):
-                check(settings, consumer.options)
+            handler.check(settings, consumer.options)
         except ConfigError as error:
             for problem in error.problems:
                 placed = in_consumer(problem, name, source)
@@ -159,18 +158,13 @@ def _connect(settings: Settings) -> int:
 
     code = 0
     with Pipeline(settings, dry_run=True) as pipeline:
-        checks: list[tuple[str, Callable[[], None]]] = [
-            ("kafka", lambda: _kafka(settings)),
-            ("icat", lambda: _icat(pipeline, settings)),
-            ("files", pipeline.files.probe),
-        ]
-        if journal_exists(settings.journal):
-            checks.append(("journal", pipeline.journal.ping))
-        else:
+        checks: dict[str, Callable[[], None]] = {"kafka": lambda: _kafka(settings)}
+        checks |= {name: system.ping for name, system in pipeline.systems.items()}
+        checks["icat"] = lambda: _icat(pipeline, settings)
+        if not journal_exists(settings.journal):
+            del checks["journal"]
             _say("  journal: will be made at the first start")
-        if settings.ids.url is not None:
-            checks.append(("ids", pipeline.storage.ping))
-        for name, check in checks:
+        for name, check in checks.items():
             try:
                 check()
             except (FacilityMissing, ConfigError) as error:
@@ -189,9 +183,9 @@ def _icat(pipeline: Pipeline, settings: Settings) -> None:
     kind = settings.policies.stubs.type
     if settings.policies.missing_investigations != "stub" or kind is None:
         return
-    lane = pipeline.catalogue.lane()
+    session = pipeline.catalogue.session()
     try:
-        if not lane.exists("InvestigationType", kind):
+        if not session.exists("InvestigationType", kind):
             raise ConfigError(
                 [
                     Problem(
@@ -204,7 +198,7 @@ def _icat(pipeline: Pipeline, settings: Settings) -> None:
                 ]
             )
     finally:
-        lane.close()
+        pipeline.catalogue.leave()
 
 
 def _kafka(settings: Settings) -> None:

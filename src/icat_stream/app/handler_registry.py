@@ -1,11 +1,12 @@
 """Finding the handler that a configuration names."""
 
 import importlib
-from collections.abc import Callable
+from collections.abc import Mapping
 from importlib.metadata import entry_points
-from typing import cast
+from typing import Any, Protocol
 
-from icat_stream.handlers import Handler, HandlerContext
+from icat_stream.config import Settings
+from icat_stream.handlers import Handler, HandlerContext, PlainHandlers
 
 # Imported when a configuration names it: no start pays for what it does not use.
 _BUILT_IN = {
@@ -23,8 +24,23 @@ class UnknownHandler(Exception):
     """A configuration names a handler that cannot be had."""
 
 
-def load_handler(name: str) -> Callable[[HandlerContext], Handler]:
-    """Return the class, or another callable, that makes a handler.
+class HandlerMaker(Protocol):
+    """A class of handlers, or what stands for one."""
+
+    def __call__(self, context: HandlerContext) -> Handler:
+        """Make one."""
+        ...
+
+    def check(self, settings: Settings, options: Mapping[str, Any]) -> None:
+        """Raise ``ConfigError`` with what is wrong with the options."""
+        ...
+
+
+def load_handler(name: str) -> HandlerMaker:
+    """Return what makes the handlers of a name.
+
+    A class that is no :class:`~icat_stream.handlers.Handler`, or another callable, is
+    wrapped: a facility's own need only have the three methods.
 
     Parameters
     ----------
@@ -55,4 +71,6 @@ def load_handler(name: str) -> Callable[[HandlerContext], Handler]:
         raise UnknownHandler(f"handler {name!r} cannot be imported: {error}") from error
     if not callable(found):
         raise UnknownHandler(f"handler {name!r} is no class: {found!r:.80}")
-    return cast(Callable[[HandlerContext], Handler], found)
+    if isinstance(found, type) and issubclass(found, Handler):
+        return found
+    return PlainHandlers(found)

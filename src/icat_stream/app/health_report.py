@@ -12,7 +12,6 @@ from typing import Any
 from sqlalchemy import make_url
 
 from icat_stream import __version__
-from icat_stream.catalogue import CatalogueSession
 from icat_stream.config import Settings
 from icat_stream.records import Outcome, OutcomeKind, Record
 from icat_stream.stream import ConsumerLag, Depths, Loop, LoopStatus
@@ -115,39 +114,25 @@ class HealthReport:
 
         Parameters
         ----------
-        line
+        pipeline
             Has them.
         names
             Of the consumers that run.
         """
         every = self._settings.health.every
         kafka = ConsumerLag(self._settings, names)
-        lanes: list[CatalogueSession] = []
-
-        def icat() -> None:
-            if not lanes:
-                lanes.append(pipeline.catalogue.lane())
-            lanes[0].ping()
-
-        def logout() -> None:
-            for lane in lanes:
-                lane.close()
 
         def measure() -> None:
             self._depths = kafka.measure()
 
-        def journal() -> None:
-            # Its tables are made before any loop is.
-            (pipeline.journal.probe if self._loops else pipeline.journal.ping)()
-
         self._checks = [
             Check("kafka", measure, every, kafka.close),
-            Check("icat", icat, every, logout),
-            Check("journal", journal, every),
             Check("disk", self._look_at_disks, every),
+            *(
+                Check(name, system.ping, every, pipeline.catalogue.leave)
+                for name, system in pipeline.systems.items()
+            ),
         ]
-        if self._settings.ids.url is not None:
-            self._checks.append(Check("ids", pipeline.storage.ping, every))
         for check in self._checks:
             check.start()
 

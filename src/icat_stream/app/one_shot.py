@@ -10,7 +10,6 @@ import stamina
 from opentelemetry import trace
 
 from icat_stream.config import ConfigError, Problem, Settings, load
-from icat_stream.handlers import ByHand
 from icat_stream.ingest import RunningConsumer
 from icat_stream.journal import ONE_SHOT, JournalRow, RowKey
 from icat_stream.records import (
@@ -156,9 +155,7 @@ def _record(named: RunningConsumer, file: Path | None, message: Path | None) -> 
     # The path as it was typed: links are the reader's to judge.
     path = None if file is None else os.path.abspath(file)
     handler = named.consumer.handler
-    if isinstance(handler, ByHand):
-        value = handler.compose(path, given)
-    elif given is None or path is not None:
+    if path is not None and not handler.takes_files:
         raise ConfigError(
             [
                 Problem(
@@ -168,8 +165,7 @@ def _record(named: RunningConsumer, file: Path | None, message: Path | None) -> 
                 )
             ]
         )
-    else:
-        value = given
+    value = handler.compose(path, given)
     now = time.time_ns()
     at = Coordinates(ONE_SHOT, 0, now)
     return Record(

@@ -10,8 +10,8 @@ from typing import Self
 from icat_stream.catalogue import Catalogue
 from icat_stream.config import ConfigError, ConsumerSettings, Problem, Settings
 from icat_stream.handlers import HandlerContext
-from icat_stream.ids import Storage
-from icat_stream.ingest import IngestConsumer, RunningConsumer
+from icat_stream.ids import Ids
+from icat_stream.ingest import IngestConsumer, RunningConsumer, System
 from icat_stream.journal import Journal, journal_exists
 from icat_stream.nexus import Limits, NexusReader
 from icat_stream.records import (
@@ -70,7 +70,14 @@ class Pipeline:
             sample_of_job=self._sample_of_job,
         )
         self._closing.callback(self.catalogue.close)
-        self.storage = Storage(settings.ids)
+        self.ids = Ids(settings.ids)
+        self.systems: dict[str, System] = {
+            "icat": self.catalogue,
+            "files": self.files,
+            "journal": self.journal,
+        }
+        if settings.ids.url is not None:
+            self.systems["ids"] = self.ids
 
     def consumers(self, only: Sequence[str] | None = None) -> list[RunningConsumer]:
         """Make the enabled consumers, or those that are named.
@@ -162,8 +169,9 @@ class Pipeline:
         return IngestConsumer(
             handler=handler,
             catalogue=self.catalogue,
-            storage=self.storage,
+            ids=self.ids,
             files=self.files,
+            systems=self.systems,
             journal=self.journal,
             facility=self._settings.facility,
             dry_run=self._dry_run,

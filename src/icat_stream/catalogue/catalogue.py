@@ -8,7 +8,7 @@ from icat_stream.icat.faults import FacilityMissing
 from icat_stream.icat.query import quote, select
 from icat_stream.icat.schema import Schema, discover
 from icat_stream.icat.session import Session
-from icat_stream.icat.spans import span
+from icat_stream.telemetry import quiet_span
 
 from .catalogue_session import CatalogueSession
 from .memory import Memory
@@ -19,7 +19,7 @@ _WITH_INCLUDED = 4
 
 
 class Catalogue:
-    """What the lanes of a process share: schema, cached reference data; thread-safe.
+    """What the threads of a process share: schema, reference data; thread-safe.
 
     Parameters
     ----------
@@ -45,6 +45,7 @@ class Catalogue:
         self._policies = policies
         self._sample_of_job = sample_of_job
         self._lock = threading.Lock()
+        self._threads = threading.local()
         self._memory = Memory()
         self._schema: Schema | None = None
         self._references: ReferenceCache | None = None
@@ -65,8 +66,38 @@ class Catalogue:
         """
         self._opened()
 
-    def lane(self) -> CatalogueSession:
-        """Return access for one thread; opens the catalogue if need be.
+    def session(self) -> CatalogueSession:
+        """Return the session of the thread that calls, until it calls :meth:`leave`.
+
+        Raises
+        ------
+        SystemUnavailable, LoginRefused, FacilityMissing
+            As :meth:`open`.
+        """
+        session: CatalogueSession | None = getattr(self._threads, "session", None)
+        if session is None:
+            session = self._threads.session = self.new_session()
+        return session
+
+    def leave(self) -> None:
+        """Log out the session of the thread that calls, if it has one."""
+        session: CatalogueSession | None = getattr(self._threads, "session", None)
+        if session is not None:
+            self._threads.session = None
+            session.close()
+
+    def ping(self) -> None:
+        """See that ICAT and its database answer, with the session of this thread.
+
+        Raises
+        ------
+        SystemUnavailable
+            They do not.
+        """
+        self.session().ping()
+
+    def new_session(self) -> CatalogueSession:
+        """Return a further session, for one thread at a time; its owner closes it.
 
         Raises
         ------
@@ -86,7 +117,7 @@ class Catalogue:
         )
 
     def close(self) -> None:
-        """Forget what was looked up; lanes are closed by those who have them."""
+        """Forget what was looked up; sessions are closed by those who have them."""
         with self._lock:
             if self._references is not None:
                 self._references.forget()
@@ -94,7 +125,7 @@ class Catalogue:
     def _opened(self) -> tuple[Schema, ReferenceCache]:
         with self._lock:
             if self._schema is None or self._references is None:
-                with span("icat.open"):
+                with quiet_span("icat.open"):
                     session = Session(self._settings)
                     try:
                         number = self._find_facility(session)

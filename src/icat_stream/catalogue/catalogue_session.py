@@ -1,4 +1,4 @@
-"""One lane's access to the catalogue."""
+"""One thread's access to the catalogue."""
 
 import re
 from collections.abc import (
@@ -16,7 +16,6 @@ from icat_stream.config import PolicySettings
 from icat_stream.icat.query import in_lists, quote, searchable, select
 from icat_stream.icat.schema import Schema
 from icat_stream.icat.session import Session, entities
-from icat_stream.icat.spans import span
 from icat_stream.records import (
     STUB_TITLE,
     DatafileEntry,
@@ -31,6 +30,7 @@ from icat_stream.records import (
     Rejection,
     User,
 )
+from icat_stream.telemetry import quiet_span
 
 from . import held_datasets
 from .applied import Applied, AppliedDataset, AppliedSnapshot, FileStore
@@ -55,7 +55,7 @@ _WITH_UNITS = re.compile(r"(.*) \[(.*)\]", re.DOTALL)
 class CatalogueSession:
     """Look-ups and writes on a connection and a session of its own.
 
-    Made by :meth:`Catalogue.lane`; used by one thread at a time.
+    Made by :meth:`Catalogue.new_session`; used by one thread at a time.
     """
 
     def __init__(
@@ -195,21 +195,21 @@ class CatalogueSession:
         """
         found: list[Any] = []
         store = _NoStore() if uploads else None
-        with span("icat.diff"):
+        with quiet_span("icat.diff"):
             for snapshot in self._snapshots(plan):
                 found.extend(self._snapshot_application().diff(snapshot))
             for application, dataset in self._applications(plan, store):
                 found.extend(application.diff(dataset).changes)
         return Diff(changes=tuple(found))
 
-    def apply(self, plan: Plan, store: FileStore | None = None) -> Applied:
+    def apply(self, plan: Plan, files: FileStore | None = None) -> Applied:
         """Bring the catalogue to a plan; a second time changes nothing.
 
         Parameters
         ----------
         plan
             Of this facility.
-        store
+        files
             Takes the files in; ``None`` where they stay where they are.
 
         Raises
@@ -227,13 +227,13 @@ class CatalogueSession:
         snapshots: list[AppliedSnapshot] = []
         written: list[str] = []
         notes: list[str] = []
-        with span("icat.apply"):
+        with quiet_span("icat.apply"):
             for snapshot in self._snapshots(plan):
                 one = self._snapshot_application()
                 snapshots.append(one.apply(snapshot))
                 written += one.tree.written
                 notes += one.notes
-            for application, dataset in self._applications(plan, store):
+            for application, dataset in self._applications(plan, files):
                 # After a failure the next one looks first.
                 self._expects_new = False
                 done.append(application.apply(dataset))
@@ -303,7 +303,7 @@ class CatalogueSession:
         return found
 
     def inventory(self) -> Inventory:
-        """Return what lists much of the catalogue, on this lane's session."""
+        """Return what lists much of the catalogue, on this session."""
         return Inventory(self._session, self._facility)
 
     def ping(self) -> None:

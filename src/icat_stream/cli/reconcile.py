@@ -122,9 +122,9 @@ def _compare(
         work = Reconciliation(
             settings,
             wanted,
-            session=pipeline.catalogue.lane(),
+            session=pipeline.catalogue.new_session(),
             files=pipeline.files,
-            ids=pipeline.storage,
+            ids=pipeline.ids,
             journal=pipeline.journal,
             folder=missing.parent,
             progress=progress,

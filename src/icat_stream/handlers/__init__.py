@@ -3,10 +3,11 @@
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-from .handler import ByHand, Handler, HandlerContext
+from .handler import Handler, HandlerContext, PlainHandler, PlainHandlers
 
 if TYPE_CHECKING:
     from .datasets import Datasets
+    from .field_map_handler import FieldMapHandler
     from .file_written import FileWritten
     from .investigations import Investigations
     from .operations import OperationsHandler
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
 # Imported when first used: a start pays for the handlers of its configuration only.
 _LAZY = {
     "Datasets": ".datasets",
+    "FieldMapHandler": ".field_map_handler",
     "FileWritten": ".file_written",
     "Investigations": ".investigations",
     "Locations": ".paths",
@@ -27,14 +29,16 @@ _LAZY = {
 }
 
 __all__ = [
-    "ByHand",
     "Datasets",
+    "FieldMapHandler",
     "FileWritten",
     "Handler",
     "HandlerContext",
     "Investigations",
     "Locations",
     "OperationsHandler",
+    "PlainHandler",
+    "PlainHandlers",
     "Users",
     "map_path",
     "read_options",

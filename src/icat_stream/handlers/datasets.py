@@ -1,11 +1,11 @@
 """Messages about datasets, in JSON or XML, become datasets."""
 
 from collections.abc import Mapping
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 from pydantic import Field, field_validator
 
-from icat_stream.config import FormatSettings, Settings
+from icat_stream.config import FormatSettings
 from icat_stream.config.value_types import template_fields
 from icat_stream.messages import (
     DatafileList,
@@ -13,21 +13,14 @@ from icat_stream.messages import (
     MetadataUpdate,
     Reschedule,
 )
-from icat_stream.records import Lookups, Outcome, Plan, Record, Rejection
+from icat_stream.records import Lookups, Outcome, Plan, Rejection
 
 from .dataset_changes import Changes
 from .dataset_files import BASE_FIELDS, DatasetFiles
 from .dataset_plan import DatasetPlan
-from .field_map_handler import MappedMessage, key_of, read
+from .field_map_handler import FieldMapHandler, MappedMessage
 from .handler import HandlerContext
-from .options import FieldMapOptions, read_options
-
-KINDS: Mapping[str, type] = {
-    "dataset": DatasetMessage,
-    "metadata_update": MetadataUpdate,
-    "datafile_list": DatafileList,
-    "reschedule": Reschedule,
-}
+from .options import FieldMapOptions
 
 
 class DatasetOptions(FieldMapOptions):
@@ -88,26 +81,25 @@ class DatasetOptions(FieldMapOptions):
         return base
 
 
-class Datasets:
+class Datasets(FieldMapHandler[DatasetOptions]):
     """Handler of messages about datasets.
 
     A new dataset, a parameter for datasets that are there, further files of one, new
     dates of an investigation.
-
-    Parameters
-    ----------
-    context
-        Settings, options and the way to the files.
-
-    Raises
-    ------
-    icat_stream.config.ConfigError
-        The options or the field maps are wrong; all problems are named.
     """
 
+    Options = DatasetOptions
+    kinds: ClassVar[Mapping[str, type]] = {
+        "dataset": DatasetMessage,
+        "metadata_update": MetadataUpdate,
+        "datafile_list": DatafileList,
+        "reschedule": Reschedule,
+    }
+    key_fields = ("investigation", "investigation_id")
+
     def __init__(self, context: HandlerContext) -> None:
-        options = read_options(DatasetOptions, context.options)
-        self._maps = options.field_maps(KINDS, context.settings)
+        super().__init__(context)
+        options = self._options
         files = DatasetFiles(
             context.files,
             context.settings,
@@ -120,22 +112,13 @@ class Datasets:
         self._datasets = DatasetPlan(context.settings, options, files)
         self._changes = Changes(context.settings, files)
 
-    @classmethod
-    def check(cls, settings: Settings, options: Mapping[str, Any]) -> None:
-        """Raise ``ConfigError`` with what is wrong with the options."""
-        read_options(DatasetOptions, options).field_maps(KINDS, settings)
-
-    def key(self, record: Record) -> str:
-        """Return the investigation: its messages go in in their order."""
-        return key_of(self._maps, record, "investigation", "investigation_id")
-
-    def decode(self, record: Record) -> MappedMessage | Outcome:
-        """Return the message in a record."""
-        return read(self._maps, record, _about)
-
-    def redact(self, record: Record) -> bytes | None:
-        """Return the value without what the field maps name a secret."""
-        return self._maps.redact(record.value)
+    def about(self, message: Any) -> Mapping[str, Any]:
+        """Return investigation, dataset and location, as far as they are stated."""
+        return {
+            "investigation": message.investigation,
+            "dataset": message.name if isinstance(message, DatasetMessage) else None,
+            "location": getattr(message, "location", None),
+        }
 
     def plan(self, said: MappedMessage, lookups: Lookups) -> Plan | Outcome:
         """Return what the catalogue shall hold."""
@@ -150,11 +133,3 @@ class Datasets:
             case Reschedule() as message:
                 return self._changes.dates(message, lookups, notes)
         raise Rejection(f"a message of kind {said.message_type} is not for datasets")
-
-
-def _about(message: Any) -> Mapping[str, Any]:
-    return {
-        "investigation": message.investigation,
-        "dataset": message.name if isinstance(message, DatasetMessage) else None,
-        "location": getattr(message, "location", None),
-    }

@@ -1,11 +1,18 @@
-"""A message that a field map has read, as handlers and the journal want it."""
+"""Handlers of messages that field maps read."""
 
-from collections.abc import Callable, Mapping, Sequence
+from abc import abstractmethod
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar, Generic, TypeVar
 
-from icat_stream.messages import FieldMaps, Mapped
+from icat_stream.config import Settings
+from icat_stream.messages import Mapped
 from icat_stream.records import Outcome, OutcomeKind, Record
+
+from .handler import Handler, HandlerContext
+from .options import FieldMapOptions, read_options
+
+OptionsT = TypeVar("OptionsT", bound=FieldMapOptions)
 
 # Longer than any name in a catalogue: what is refused may be many megabytes.
 _LONGEST = 300
@@ -50,44 +57,77 @@ class MappedMessage:
         return [f"fields that are not read: {', '.join(self.mapped.extras)}"]
 
 
-def read(
-    maps: FieldMaps, record: Record, about: Callable[[Any], Mapping[str, Any]]
-) -> MappedMessage | Outcome:
-    """Return the message in a record, or the outcome of an event that no map takes.
+class FieldMapHandler(Handler, Generic[OptionsT]):
+    """A handler whose messages are read by the field maps that its options name.
 
     Parameters
     ----------
-    maps
-        Of the consumer.
-    record
-        With its value.
-    about
-        Returns what a message is about, by name; ``None`` is left out.
+    context
+        Settings, options and the way to the files.
 
     Raises
     ------
-    icat_stream.messages.Undecodable
-        With the first problems, by the fields as the document names them.
+    icat_stream.config.ConfigError
+        The options or the field maps are wrong; all problems are named.
     """
-    mapped = maps.read(record.value, record.headers)
-    if mapped.message is None:
-        return Outcome(
-            kind=OutcomeKind.IGNORED,
-            reason=f"event {mapped.event} is of no interest here",
-            message_type=mapped.map,
-            message_format=mapped.format,
-        )
-    objects = {
-        name: _short(value)
-        for name, value in about(mapped.message).items()
-        if value is not None
-    }
-    return MappedMessage(mapped=mapped, objects=objects)
 
+    Options: ClassVar[type[FieldMapOptions]]
+    kinds: ClassVar[Mapping[str, type]]
+    """The dataclasses that its field maps may fill, by name."""
 
-def key_of(maps: FieldMaps, record: Record, *names: str) -> str:
-    """Return an ordering key: the first of some fields, or the record's own place."""
-    return maps.peek(record.value, names, record.headers) or str(record.at)
+    key_fields: ClassVar[Sequence[str]]
+    """Fields of which the first that a message has is its ordering key."""
+
+    keyed_by_record: ClassVar[bool] = False
+    """Whether the record's own key, where it has one, comes before those fields."""
+
+    def __init__(self, context: HandlerContext) -> None:
+        options = read_options(self.Options, context.options)
+        self._options: OptionsT = options  # type: ignore[assignment]
+        self._maps = options.field_maps(self.kinds, context.settings)
+
+    @classmethod
+    def check(cls, settings: Settings, options: Mapping[str, Any]) -> None:
+        """Load options and field maps."""
+        read_options(cls.Options, options).field_maps(cls.kinds, settings)
+
+    @abstractmethod
+    def about(self, message: Any) -> Mapping[str, Any]:
+        """Return what a message is about, by name; ``None`` is left out."""
+
+    def key(self, record: Record) -> str:
+        """Return the first key there is, or the record's own place."""
+        if self.keyed_by_record and record.key is not None:
+            return record.key.decode("utf-8", "replace")
+        found = self._maps.peek(record.value, self.key_fields, record.headers)
+        return found or str(record.at)
+
+    def decode(self, record: Record) -> MappedMessage | Outcome:
+        """Return the message in a record, or the outcome of one that no map takes.
+
+        Raises
+        ------
+        icat_stream.messages.Undecodable
+            With the first problems, by the fields as the document names them.
+        """
+        mapped = self._maps.read(record.value, record.headers)
+        if mapped.message is None:
+            return Outcome(
+                kind=OutcomeKind.IGNORED,
+                reason=f"event {mapped.event} is of no interest here",
+                message_type=mapped.map,
+                message_format=mapped.format,
+            )
+        objects = {
+            name: _short(value)
+            for name, value in self.about(mapped.message).items()
+            if value is not None
+        }
+        return MappedMessage(mapped=mapped, objects=objects)
+
+    def redact(self, record: Record) -> bytes | None:
+        """Return the value without what the field maps name a secret."""
+        return self._maps.redact(record.value)
 
 
 def _short(value: Any) -> Any:

@@ -42,7 +42,7 @@ from icat_stream.records import (
 from icat_stream.schemas import Draft, MetadataSchema, load_schemas
 
 from .dataset_references import DatasetReferences
-from .handler import HandlerContext
+from .handler import Handler, HandlerContext
 from .paths import locate, map_path, plain, unmap_path
 from .run_start import sample_of
 
@@ -83,7 +83,7 @@ class Announcement:
         return _FORMAT
 
 
-class FileWritten:
+class FileWritten(Handler):
     """Handler of the file writer's topic.
 
     ``wrdn`` makes a dataset of the file, ``pl72`` makes the sample of the job known;
@@ -99,6 +99,8 @@ class FileWritten:
     icat_stream.schemas.SchemaError
         The metadata schemas are wrong; all problems are named.
     """
+
+    takes_files = True
 
     def __init__(self, context: HandlerContext) -> None:
         self._settings = context.settings

@@ -1,11 +1,12 @@
 """What a handler is; a facility's own is written against this page."""
 
-from collections.abc import Mapping
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any, Protocol, runtime_checkable
+from typing import Any, cast
 
 from icat_stream.config import Settings
-from icat_stream.records import FileReader, Lookups, Outcome, Plan, Record
+from icat_stream.records import FileReader, Lookups, Outcome, Plan, Record, Rejection
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -27,36 +28,45 @@ class HandlerContext:
     options: Mapping[str, Any] = field(default_factory=dict)
 
 
-class Handler(Protocol):
+class Handler(ABC):
     """Makes plans of the records of one message family.
 
-    A handler whose records may hold secrets has a further method,
-    ``redact(record) -> bytes | None``: the value without them, for retries and dead
-    letters, or ``None`` where that cannot be told; then only coordinates, size and
-    sha256 are kept.
-
-    One that takes options has a class method ``check(settings, options)``, which raises
-    :class:`~icat_stream.config.ConfigError` with what is wrong with them; fields of its
-    problems begin with ``options``.
-
-    One whose plans have users or investigations says so with an attribute
-    ``makes_snapshots = True``: its consumer never goes on without the journal.
-
-    One that only adds to what our events tell of, and would feed itself with its own,
-    says so with an attribute ``sends_events = False``.
-
-    A handler is made once, with a :class:`HandlerContext`, and used by several
-    threads at once.
+    Made once, with a :class:`HandlerContext`, and used by several threads at once.
     """
 
+    makes_snapshots: bool = False
+    """Whether its plans have users or investigations: newer ones win, which the
+    journal's database knows, so its consumer never goes on without that."""
+
+    sends_events: bool = True
+    """Whether what it brings into the catalogue is announced on the events topic; one
+    that follows our events, and only adds to what they tell of, would feed itself."""
+
+    takes_files: bool = False
+    """Whether :meth:`compose` makes a record of a file that a person names."""
+
+    def __init__(self, context: HandlerContext) -> None:  # noqa: B027
+        """Take what is needed of the context; one without options needs nothing."""
+
+    @classmethod  # noqa: B027
+    def check(cls, settings: Settings, options: Mapping[str, Any]) -> None:
+        """See whether the options can be used; they may be anything by default.
+
+        Raises
+        ------
+        icat_stream.config.ConfigError
+            With every problem; their fields begin with ``options``.
+        """
+
+    @abstractmethod
     def key(self, record: Record) -> str:
         """Return the ordering key: records of one key are handled in order.
 
         From the record alone, without I/O, and without raising: what cannot be
         decoded gets any key.
         """
-        ...
 
+    @abstractmethod
     def decode(self, record: Record) -> Any:
         """Return the message in a record, or an ``ignored`` outcome.
 
@@ -69,8 +79,8 @@ class Handler(Protocol):
         Rejection
             It cannot be decoded; the reason says where and why.
         """
-        ...
 
+    @abstractmethod
     def plan(self, message: Any, lookups: Lookups) -> Plan | Outcome:
         """Return what the catalogue shall hold, or an ``ignored`` outcome.
 
@@ -86,20 +96,22 @@ class Handler(Protocol):
         Failure
             One of the failures of :mod:`icat_stream.records`.
         """
-        ...
 
+    def redact(self, record: Record) -> bytes | None:
+        """Return the value without its secrets, for retries, dead letters, journal.
 
-@runtime_checkable
-class ByHand(Protocol):
-    """A handler that can be given a file, or something kept, by a person."""
+        ``None`` where that cannot be told: then only coordinates, size and sha256 are
+        kept.
+        """
+        return record.value
 
     def compose(self, file: str | None, message: bytes | None) -> bytes:
-        """Return the record's value that would have announced it.
+        """Return the record's value that would have announced a file.
 
         Parameters
         ----------
         file
-            Absolute path of the file.
+            Absolute path of the file; ``None`` where there is only a message.
         message
             A record's raw value, or what was kept beside a data file.
 
@@ -108,4 +120,67 @@ class ByHand(Protocol):
         Rejection
             Nothing can be made of it.
         """
-        ...
+        if message is None or file is not None:
+            raise Rejection("the handler takes messages only, no files")
+        return message
+
+
+class PlainHandler(Handler):
+    """Stands for a facility's own handler that is no subclass of :class:`Handler`.
+
+    Parameters
+    ----------
+    plain
+        Has ``key``, ``decode`` and ``plan``, and whatever else of a handler it wants.
+    """
+
+    def __init__(self, plain: Any) -> None:
+        self._plain = plain
+        self.makes_snapshots = getattr(plain, "makes_snapshots", False)
+        self.sends_events = getattr(plain, "sends_events", True)
+        self.takes_files = hasattr(plain, "compose")
+
+    def key(self, record: Record) -> str:
+        """Return its key."""
+        return str(self._plain.key(record))
+
+    def decode(self, record: Record) -> Any:
+        """Return its message."""
+        return self._plain.decode(record)
+
+    def plan(self, message: Any, lookups: Lookups) -> Plan | Outcome:
+        """Return its plan."""
+        found: Plan | Outcome = self._plain.plan(message, lookups)
+        return found
+
+    def redact(self, record: Record) -> bytes | None:
+        """Return what it leaves of the value, or all of it."""
+        own = getattr(self._plain, "redact", super().redact)
+        return cast(bytes | None, own(record))
+
+    def compose(self, file: str | None, message: bytes | None) -> bytes:
+        """Return what it makes of a file."""
+        own = getattr(self._plain, "compose", super().compose)
+        return cast(bytes, own(file, message))
+
+
+class PlainHandlers:
+    """Makes :class:`PlainHandler` objects of one class, or other callable.
+
+    Parameters
+    ----------
+    plain
+        Makes the facility's own handler of a context.
+    """
+
+    def __init__(self, plain: Callable[[HandlerContext], Any]) -> None:
+        self._plain = plain
+
+    def __call__(self, context: HandlerContext) -> Handler:
+        """Make one."""
+        return PlainHandler(self._plain(context))
+
+    def check(self, settings: Settings, options: Mapping[str, Any]) -> None:
+        """See whether the options can be used, if it says so."""
+        if check := getattr(self._plain, "check", None):
+            check(settings, options)

@@ -3,11 +3,10 @@
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from datetime import datetime
-from typing import Any, TypeVar
+from typing import Any, ClassVar, TypeVar
 
 from pydantic import Field
 
-from icat_stream.config import Settings
 from icat_stream.messages import (
     InvestigationMessage,
     StatedMember,
@@ -24,19 +23,17 @@ from icat_stream.records import (
     OutcomeKind,
     Parameter,
     Plan,
-    Record,
     Rejection,
     Sample,
     Shift,
 )
 
-from .field_map_handler import MappedMessage, key_of, read
+from .field_map_handler import FieldMapHandler, MappedMessage
 from .handler import HandlerContext
-from .options import FieldMapOptions, read_options
+from .options import FieldMapOptions
 from .stated_parameters import StatedParameters
 from .user_office_text import cut
 
-KINDS: Mapping[str, type] = {"investigation": InvestigationMessage}
 _TITLE, _SUMMARY = 255, 4000
 _T = TypeVar("_T")
 
@@ -76,47 +73,21 @@ class InvestigationOptions(FieldMapOptions):
     )
 
 
-class Investigations:
-    """Handler of snapshots of proposals.
+class Investigations(FieldMapHandler[InvestigationOptions]):
+    """Handler of snapshots of proposals."""
 
-    Parameters
-    ----------
-    context
-        Settings and options.
-
-    Raises
-    ------
-    icat_stream.config.ConfigError
-        The options or the field maps are wrong; all problems are named.
-    """
+    Options = InvestigationOptions
+    kinds: ClassVar[Mapping[str, type]] = {"investigation": InvestigationMessage}
+    key_fields = ("name",)
+    keyed_by_record = True
 
     makes_snapshots = True
 
     def __init__(self, context: HandlerContext) -> None:
-        self._options = read_options(InvestigationOptions, context.options)
-        self._maps = self._options.field_maps(KINDS, context.settings)
+        super().__init__(context)
         self._facility = context.settings.facility
         self._policies = context.settings.policies
         self._industrial = {t.casefold() for t in self._options.industrial_types}
-
-    @classmethod
-    def check(cls, settings: Settings, options: Mapping[str, Any]) -> None:
-        """Raise ``ConfigError`` with what is wrong with the options."""
-        read_options(InvestigationOptions, options).field_maps(KINDS, settings)
-
-    def key(self, record: Record) -> str:
-        """Return the proposal, as the record's key or the message names it."""
-        if record.key is not None:
-            return record.key.decode("utf-8", "replace")
-        return key_of(self._maps, record, "name")
-
-    def decode(self, record: Record) -> MappedMessage | Outcome:
-        """Return the message in a record."""
-        return read(self._maps, record, self._about)
-
-    def redact(self, record: Record) -> bytes | None:
-        """Return the value without what the field maps name a secret."""
-        return self._maps.redact(record.value)
 
     def plan(self, proposal: MappedMessage, lookups: Lookups) -> Plan | Outcome:
         """Return an investigation for each visit."""
@@ -139,7 +110,8 @@ class Investigations:
             notes=tuple(notes),
         )
 
-    def _about(self, message: InvestigationMessage) -> Mapping[str, Any]:
+    def about(self, message: InvestigationMessage) -> Mapping[str, Any]:
+        """Return the investigation."""
         visit_id = message.visit_id or self._options.visit_id
         return {"investigation": f"{message.name}/{visit_id}"}
 

@@ -1,21 +1,19 @@
 """Messages about people become users of the catalogue, one an account."""
 
 from collections.abc import Mapping
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 from pydantic import Field
 
-from icat_stream.config import Settings
 from icat_stream.config.settings import DISABLED_SUFFIX
 from icat_stream.messages import PersonMessage
-from icat_stream.records import Lookups, Outcome, Plan, Record, User
+from icat_stream.records import Lookups, Outcome, Plan, User
 
-from .field_map_handler import MappedMessage, key_of, read
+from .field_map_handler import FieldMapHandler, MappedMessage
 from .handler import HandlerContext
-from .options import FieldMapOptions, read_options
+from .options import FieldMapOptions
 from .user_office_text import cut, email, one_line, orcid
 
-KINDS: Mapping[str, type] = {"user": PersonMessage}
 _LIMIT = 255
 _MARK = " (disabled)"
 AffiliationPart = Literal["name", "unit", "department", "city", "country"]
@@ -42,46 +40,25 @@ class UserOptions(FieldMapOptions):
     )
 
 
-class Users:
-    """Handler of messages about people.
+class Users(FieldMapHandler[UserOptions]):
+    """Handler of messages about people."""
 
-    Parameters
-    ----------
-    context
-        Settings and options.
-
-    Raises
-    ------
-    icat_stream.config.ConfigError
-        The options or the field maps are wrong; all problems are named.
-    """
+    Options = UserOptions
+    kinds: ClassVar[Mapping[str, type]] = {"user": PersonMessage}
+    key_fields = ("usernames",)
+    keyed_by_record = True
 
     makes_snapshots = True
 
     def __init__(self, context: HandlerContext) -> None:
-        self._options = read_options(UserOptions, context.options)
-        self._maps = self._options.field_maps(KINDS, context.settings)
+        super().__init__(context)
         self._facility = context.settings.facility
         self._policies = context.settings.policies
 
-    @classmethod
-    def check(cls, settings: Settings, options: Mapping[str, Any]) -> None:
-        """Raise ``ConfigError`` with what is wrong with the options."""
-        read_options(UserOptions, options).field_maps(KINDS, settings)
-
-    def key(self, record: Record) -> str:
-        """Return the person, as the record's key or the message names them."""
-        if record.key is not None:
-            return record.key.decode("utf-8", "replace")
-        return key_of(self._maps, record, "usernames")
-
-    def decode(self, record: Record) -> MappedMessage | Outcome:
-        """Return the message in a record."""
-        return read(self._maps, record, _about)
-
-    def redact(self, record: Record) -> bytes | None:
-        """Return the value without what the field maps name a secret."""
-        return self._maps.redact(record.value)
+    def about(self, message: PersonMessage) -> Mapping[str, Any]:
+        """Return the accounts."""
+        names = message.usernames
+        return {"user": names[0] if len(names) == 1 else names}
 
     def plan(self, person: MappedMessage, lookups: Lookups) -> Plan | Outcome:
         """Return one user for each of the person's accounts."""
@@ -143,8 +120,3 @@ class Users:
             cleared=tuple(n for n in cleared if values[n] is None),
             **values,
         )
-
-
-def _about(message: PersonMessage) -> Mapping[str, Any]:
-    names = message.usernames
-    return {"user": names[0] if len(names) == 1 else names}

@@ -7,6 +7,8 @@ import ssl
 from dataclasses import dataclass
 from urllib.parse import urlsplit
 
+from icat_stream.telemetry import received, sent
+
 from .faults import ResultUnknown, unavailable
 
 _AGENT = "icat-stream"
@@ -37,6 +39,7 @@ class Connection:
         parts = urlsplit(url)
         host, port = parts.hostname or "", parts.port
         self._where = parts.netloc.rpartition("@")[2]
+        self._host, self._port = host, port
         self.prefix = parts.path.partition(_SOAP_PATH)[0].rstrip("/")
         self._http: http.client.HTTPConnection
         if parts.scheme == "https":
@@ -72,6 +75,7 @@ class Connection:
             It was sent, at least in part, and no complete answer came.
         """
         headers = {"User-Agent": _AGENT, "Accept": "*/*"}
+        headers |= sent(method, self._host, self._port)
         if content_type is not None:
             headers["Content-Type"] = content_type
         if content_type is not None and content_type.startswith("text/xml"):
@@ -81,6 +85,7 @@ class Connection:
             self._http.request(method, self.prefix + path, body, headers)
             self._acknowledge_at_once()
             response = self._http.getresponse()
+            received(response.status)
             return Answer(
                 response.status,
                 response.headers.get_content_type(),

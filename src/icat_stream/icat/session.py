@@ -8,16 +8,17 @@ from urllib.parse import urlencode
 
 from icat_stream.config import IcatSettings
 from icat_stream.records import LoginRefused, SystemUnavailable, TransientFailure
+from icat_stream.telemetry import client_span
 
 from . import soap
 from .connection import Answer, Connection
 from .faults import SYSTEM, IcatFault, ResultUnknown, failure_of, unavailable
 from .query import select
-from .spans import span
 
 _log = logging.getLogger(__name__)
 _FORM = "application/x-www-form-urlencoded"
 _T = TypeVar("_T")
+_ANY_FACILITY = select("Facility", what="o.id", then="LIMIT 0, 1")
 _DOWN = {404, 502, 503, 504}
 
 
@@ -66,7 +67,7 @@ class Session:
         SystemUnavailable, TransientFailure, Rejection
             It could not be answered.
         """
-        with span("icat.search", attributes={"icat.entity": entity}) as current:
+        with client_span("icat.search", attributes={"icat.entity": entity}) as current:
             try:
                 found = self._with_session(lambda: self._search(query))
             except IcatFault as fault:
@@ -85,9 +86,10 @@ class Session:
             It does not say.
         """
         try:
-            found = _json(
-                self._connection.request("GET", "/icat/properties", repeatable=True)
-            )
+            with client_span("icat.properties"):
+                found = _json(
+                    self._connection.request("GET", "/icat/properties", repeatable=True)
+                )
             return int(found["maxEntities"])
         except (IcatFault, ResultUnknown, KeyError, TypeError, ValueError) as error:
             raise unavailable(
@@ -154,9 +156,8 @@ class Session:
             They do not.
         """
         try:
-            self._with_session(
-                lambda: self._search(select("Facility", what="o.id", then="LIMIT 0, 1"))
-            )
+            with client_span("icat.ping"):
+                self._with_session(lambda: self._search(_ANY_FACILITY))
         except IcatFault as fault:
             raise unavailable(f"ICAT cannot search: {fault}") from fault
         except ResultUnknown as unknown:
@@ -177,7 +178,8 @@ class Session:
         """Log out and close; never raises."""
         if self._id is not None:
             try:
-                self._connection.request("DELETE", f"/icat/session/{self._id}")
+                with client_span("icat.logout"):
+                    self._connection.request("DELETE", f"/icat/session/{self._id}")
             except (ResultUnknown, SystemUnavailable) as error:
                 # The session ends by itself; a logout is a courtesy.
                 _log.debug("no logout: %s", error)
@@ -185,7 +187,7 @@ class Session:
         self._connection.close()
 
     def _write(self, call: str, arguments: str, entity: str, count: int) -> list[str]:
-        with span(
+        with client_span(
             f"icat.{call}", attributes={"icat.entity": entity, "icat.count": count}
         ):
             return self._with_session(lambda: self._soap(call, arguments))
@@ -229,7 +231,7 @@ class Session:
             "credentials": [{"username": settings.username}, {"password": password}],
         }
         body = urlencode({"json": json.dumps(login)}).encode()
-        with span("icat.login"):
+        with client_span("icat.login"):
             try:
                 answer = self._connection.request(
                     "POST", "/icat/session", body, _FORM, repeatable=True

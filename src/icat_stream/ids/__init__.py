@@ -1,7 +1,6 @@
-"""The data service (IDS) as its client: uploads, copies to the archive, status."""
+"""The client of a data service (IDS): uploads, copies to the archive, status."""
 
-from icat_stream.ids.catalogue_lane import CatalogueLane, CatalogueSession
-from icat_stream.ids.client import IdsClient
-from icat_stream.ids.storage import Storage
+from .client import IcatAccess, IdsClient
+from .ids import Ids
 
-__all__ = ["CatalogueLane", "CatalogueSession", "IdsClient", "Storage"]
+__all__ = ["IcatAccess", "Ids", "IdsClient"]

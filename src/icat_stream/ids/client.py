@@ -1,16 +1,15 @@
-"""One lane's access to the data service."""
+"""Uploads to the data service, copies to its archive, and status."""
 
 import logging
 import re
-from collections.abc import Callable, Sequence
-from contextlib import AbstractContextManager
+from collections.abc import Callable, Collection, Mapping, Sequence
 from datetime import datetime
+from typing import Any, Protocol
 
 import stamina
-from opentelemetry import trace
-from opentelemetry.trace import Span
 
 from icat_stream.records import Datafile, Failure, Rejection, TransientFailure
+from icat_stream.telemetry import client_span
 
 from .answers import (
     IdsAnswer,
@@ -21,12 +20,10 @@ from .answers import (
     failure_of,
     unavailable,
 )
-from .catalogue_lane import CatalogueSession
 from .connection import Connection
-from .upload_source import Source
+from .upload_source import UploadSource
 
 _log = logging.getLogger(__name__)
-_tracer = trace.get_tracer("icat_stream.ids")
 _ATTEMPTS = 3
 _WAIT = 0.2
 _CRC32 = re.compile(r"[0-9a-f]{1,8}", re.IGNORECASE)
@@ -37,16 +34,35 @@ class _Left(TransientFailure):
     """Something else than the file is in its place, until somebody deletes it."""
 
 
-class IdsClient:
-    """Uploads and requests, with the session of a catalogue's lane.
+class IcatAccess(Protocol):
+    """What the data service needs of ICAT: a session, and what is catalogued."""
 
-    Used by one thread at a time.
+    @property
+    def session_id(self) -> str:
+        """ICAT's session id: a secret."""
+        ...
+
+    def renew_session(self) -> None:
+        """Have the next :attr:`session_id` be a new one."""
+        ...
+
+    def datafile_rows(
+        self, dataset_id: int, names: Collection[str]
+    ) -> Mapping[str, Mapping[str, Any]]:
+        """Return those datafiles of a dataset that are catalogued, by name."""
+        ...
+
+
+class IdsClient:
+    """Uploads and requests with the ICAT session of one thread.
+
+    Made by :meth:`Ids.client`; used by one thread at a time.
     """
 
     def __init__(
         self,
         connection: Connection,
-        session: CatalogueSession,
+        session: IcatAccess,
         *,
         uploads: bool,
         two_level: Callable[[], bool],
@@ -74,8 +90,8 @@ class IdsClient:
             It could not be uploaded, or not yet.
         """
         with (
-            _span("ids.put", {"icat.count": 1}) as span,
-            Source(datafile) as source,
+            client_span("ids.put", {"icat.count": 1}) as span,
+            UploadSource(datafile) as source,
         ):
             span.set_attribute("ids.bytes", source.size)
             for attempt in stamina.retry_context(
@@ -106,11 +122,11 @@ class IdsClient:
         Failure
             It is another one, or is damaged.
         """
-        with _span("ids.verify"), Source(datafile) as source:
+        with client_span("ids.verify"), UploadSource(datafile) as source:
             if not self._stored(datafile, dataset_id, source):
                 raise TransientFailure(f"Datafile {datafile.name} went away")
 
-    def secure(self, dataset_ids: Sequence[int]) -> tuple[str, ...]:
+    def archive(self, dataset_ids: Sequence[int]) -> tuple[str, ...]:
         """Have registered datasets copied to the archive, where there is one.
 
         Asked for again it does no harm.  What was uploaded is copied anyway.
@@ -124,7 +140,7 @@ class IdsClient:
             return ()
         asked = []
         for number in dataset_ids:
-            with _span("ids.write"):
+            with client_span("ids.write"):
                 if self._write(number):
                     asked.append(f"archive copy of dataset {number} asked for")
         return tuple(asked)
@@ -132,7 +148,7 @@ class IdsClient:
     def status(self, dataset_ids: Sequence[int]) -> str:
         """Return ``ONLINE``, ``RESTORING`` or ``ARCHIVED``."""
         listed = ",".join(str(number) for number in dataset_ids)
-        with _span("ids.getStatus"):
+        with client_span("ids.getStatus"):
             answer = self._asked(
                 "getStatus",
                 lambda session: self._connection.get(
@@ -142,7 +158,7 @@ class IdsClient:
         return answer.body.decode("utf-8", "replace").strip()
 
     def _put(
-        self, datafile: Datafile, dataset_id: int, format_id: int, source: Source
+        self, datafile: Datafile, dataset_id: int, format_id: int, source: UploadSource
     ) -> None:
         parameters: dict[str, str | int] = {
             "name": datafile.name,
@@ -177,7 +193,9 @@ class IdsClient:
         found = answer.content
         self._verify(datafile, found.get("id"), found.get("checksum"), source)
 
-    def _stored(self, datafile: Datafile, dataset_id: int, source: Source) -> bool:
+    def _stored(
+        self, datafile: Datafile, dataset_id: int, source: UploadSource
+    ) -> bool:
         """Whether an earlier try, or another lane, brought the file in."""
         rows = self._session.datafile_rows(dataset_id, [datafile.name])
         row = rows.get(datafile.name)
@@ -199,7 +217,7 @@ class IdsClient:
         return True
 
     def _verify(
-        self, datafile: Datafile, number: object, crc32: object, source: Source
+        self, datafile: Datafile, number: object, crc32: object, source: UploadSource
     ) -> None:
         if crc32 == source.crc32:
             return
@@ -252,18 +270,6 @@ class IdsClient:
         if isinstance(failure, SessionGone):
             failure = TransientFailure(str(failure))
         raise failure
-
-
-def _span(
-    name: str, attributes: dict[str, str | int] | None = None
-) -> AbstractContextManager[Span]:
-    # A recorded exception brings its causes along, and with them bodies of answers.
-    return _tracer.start_as_current_span(
-        name,
-        attributes=attributes,
-        record_exception=False,
-        set_status_on_exception=True,
-    )
 
 
 def _worth_another_try(error: Exception) -> bool:

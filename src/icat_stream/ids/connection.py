@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from urllib.parse import urlencode, urlsplit
 
 from icat_stream.records import TransientFailure
+from icat_stream.telemetry import received, sent
 
 from .answers import IdsAnswer, unavailable
 
@@ -78,6 +79,7 @@ class Connection:
         headers: dict[str, str],
     ) -> IdsAnswer:
         connection = self._connect()
+        headers |= sent(method, self._parts.hostname or "", self._parts.port)
         path = f"{self._parts.path.rstrip('/')}/{call}"
         name = call.partition("?")[0]
         try:
@@ -87,6 +89,7 @@ class Connection:
                 # It may have answered, say "no rights", before all was sent.
                 pass
             response = connection.getresponse()
+            received(response.status)
             return IdsAnswer(response.status, response.read())
         except TimeoutError as error:
             raise TransientFailure(

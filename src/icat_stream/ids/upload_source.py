@@ -13,7 +13,7 @@ from icat_stream.records import Datafile, Rejection, TransientFailure
 _CHUNK = 1 << 20
 
 
-class Source:
+class UploadSource:
     """The file behind a planned datafile, as it was when it was looked at.
 
     Parameters

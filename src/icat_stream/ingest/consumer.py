@@ -1,14 +1,13 @@
-"""A consumer that joins a handler, the catalogue and the storage."""
+"""A consumer that joins a handler, the catalogue and the data service."""
 
-import threading
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, Protocol
 
 from icat_stream.catalogue import Applied, Catalogue, CatalogueSession
 from icat_stream.config import ConsumerSettings
 from icat_stream.handlers import Handler
-from icat_stream.ids import Storage
+from icat_stream.ids import Ids
 from icat_stream.journal import Journal
 from icat_stream.nexus import NexusReader
 from icat_stream.records import (
@@ -26,15 +25,66 @@ from .events import dataset_event, snapshot_event
 from .newest_wins import SUPERSEDED, NewestWins
 
 
+class System(Protocol):
+    """What records need and may be down."""
+
+    def ping(self) -> None:
+        """Return if it is up.
+
+        Raises
+        ------
+        SystemUnavailable
+            It is down.
+        """
+        ...
+
+
+def apply(plan: Plan, session: CatalogueSession, ids: Ids) -> Applied:
+    """Bring the catalogue to a plan, and its files to where they belong.
+
+    Files are uploaded or registered where they are; with an archive behind the main
+    storage a copy in it is asked for.
+
+    Parameters
+    ----------
+    plan
+        Of the facility.
+    session, ids
+        Of the thread that calls.
+
+    Returns
+    -------
+    :
+        The catalogue's answer, once all of that is done.
+
+    Raises
+    ------
+    Failure
+        It could not be done, or not yet.
+    """
+    client = ids.client(session)
+    applied = session.apply(plan, files=client if ids.uploads else None)
+    if client is None:
+        return applied
+    brought = [
+        dataset.id
+        for dataset, planned in zip(applied.datasets, plan.datasets, strict=True)
+        if planned.brings_files
+    ]
+    return applied.also(client.archive(brought))
+
+
 class IngestConsumer:
-    """Brings catalogue and storage to what a handler makes of the records.
+    """Brings catalogue and data service to what a handler makes of the records.
 
     Parameters
     ----------
     handler
         Makes plans.
-    catalogue, storage, files
-        Shared by all lanes; each lane has a session of its own.
+    catalogue, ids, files
+        Shared by all threads; each has a session of its own.
+    systems
+        By the name that :class:`~icat_stream.records.SystemUnavailable` gives them.
     journal
         Remembers the samples of jobs, and which snapshots are the newest.
     facility
@@ -50,8 +100,9 @@ class IngestConsumer:
         *,
         handler: Handler,
         catalogue: Catalogue,
-        storage: Storage,
+        ids: Ids,
         files: NexusReader,
+        systems: Mapping[str, System],
         journal: Journal,
         facility: str,
         dry_run: bool = False,
@@ -59,15 +110,15 @@ class IngestConsumer:
     ) -> None:
         self.handler = handler
         self._catalogue = catalogue
-        self._storage = storage
+        self._ids = ids
+        self._systems = systems
         self._files = files
         self._journal = journal
         self._facility = facility
         self._dry_run = dry_run
         self._show_plans = show_plans
         self._guard = NewestWins(journal.newest, facility)
-        self._guards = bool(getattr(handler, "makes_snapshots", False))
-        self._threads = threading.local()
+        self._guards = handler.makes_snapshots
 
     def key(self, record: Record) -> str:
         """Return the handler's ordering key."""
@@ -89,8 +140,7 @@ class IngestConsumer:
 
     def redact(self, record: Record) -> bytes | None:
         """Return the value without what the handler names a secret."""
-        redact = getattr(self.handler, "redact", None)
-        return record.value if redact is None else redact(record)
+        return self.handler.redact(record)
 
     @property
     def needs_journal(self) -> bool:
@@ -103,31 +153,16 @@ class IngestConsumer:
 
     def present(self, missing: Collection[str]) -> Collection[str]:
         """Return which of the missing things the catalogue has by now."""
-        return self._lane().present(missing)
+        return self._catalogue.session().present(missing)
 
     def probe(self, system: str) -> None:
         """Raise the failure while a system is still down."""
-        if system == "icat":
-            self._lane().ping()
-        elif system == "ids":
-            self._storage.ping()
-        elif system == "files":
-            self._files.probe()
-        elif system == "journal":
-            self._journal.probe()
+        if system in self._systems:
+            self._systems[system].ping()
 
     def leave_lane(self) -> None:
         """Log out the session of the thread that calls."""
-        lane: CatalogueSession | None = getattr(self._threads, "lane", None)
-        if lane is not None:
-            self._threads.lane = None
-            lane.close()
-
-    def _lane(self) -> CatalogueSession:
-        lane: CatalogueSession | None = getattr(self._threads, "lane", None)
-        if lane is None:
-            lane = self._threads.lane = self._catalogue.lane()
-        return lane
+        self._catalogue.leave()
 
     def _handle(self, record: Record) -> Outcome:
         steps: dict[str, float] = {}
@@ -149,21 +184,21 @@ class IngestConsumer:
         )
 
     def _bring(self, message: Any, record: Record, steps: dict[str, float]) -> Outcome:
-        lane = self._lane()
+        session = self._catalogue.session()
         with step("plan", steps):
-            plan = self.handler.plan(message, lane)
+            plan = self.handler.plan(message, session)
         if isinstance(plan, Outcome):
             return plan
         try:
             if self._dry_run:
                 with step("diff", steps):
-                    diff = lane.diff(plan, uploads=self._storage.uploads)
+                    diff = session.diff(plan, uploads=self._ids.uploads)
                 kind = OutcomeKind.UNCHANGED if diff.is_empty else OutcomeKind.INGESTED
                 return Outcome(kind=kind, plan=plan, diff=diff, steps=steps)
             with step("apply", steps):
                 if plan.users or plan.investigations:
-                    return self._guarded(plan, lane, record, steps)
-                applied = self._apply(plan, lane)
+                    return self._guarded(plan, session, record, steps)
+                applied = self._apply(plan, session)
         except Rejection as failure:
             raise explained(failure, plan.origins) from failure
         return self._outcome(plan, applied, record, steps)
@@ -171,7 +206,7 @@ class IngestConsumer:
     def _guarded(
         self,
         plan: Plan,
-        lane: CatalogueSession,
+        session: CatalogueSession,
         record: Record,
         steps: dict[str, float],
     ) -> Outcome:
@@ -179,7 +214,7 @@ class IngestConsumer:
             raise TypeError("a plan has users and investigations, or something else")
         # Before the claim, and so before any outcome that follows from it.
         self._guards = True
-        guarded = self._guard.bring(plan, record, lane.apply)
+        guarded = self._guard.bring(plan, record, session.apply)
         if not guarded.applied.snapshots:
             return Outcome(
                 kind=OutcomeKind.IGNORED,
@@ -195,14 +230,14 @@ class IngestConsumer:
         outcome = self._outcome(plan, guarded.applied, record, steps)
         return replace(outcome, objects=_objects(plan) | _ids(guarded.applied))
 
-    def _apply(self, plan: Plan, lane: CatalogueSession) -> Applied:
+    def _apply(self, plan: Plan, session: CatalogueSession) -> Applied:
         if plan.jobs:
             return self._remember(plan)
         if plan.stubs:
             self._guard.missing(stub.investigation for stub in plan.stubs)
         if plan.keep:
             plan = self._keep(plan)
-        return self._storage.apply(plan, lane)
+        return apply(plan, session, self._ids)
 
     def _remember(self, plan: Plan) -> Applied:
         written = []
@@ -235,14 +270,13 @@ class IngestConsumer:
         self, plan: Plan, applied: Applied, record: Record, steps: Mapping[str, float]
     ) -> Outcome:
         objects = dict(applied.objects)
-        sends_events = getattr(self.handler, "sends_events", True)
         if plan.datasets and plan.datasets[0].datafiles:
             objects["file"] = plan.datasets[0].datafiles[0].name
         return Outcome(
             kind=applied.kind,
             reason="; ".join((*plan.notes, *applied.notes)),
             events=()
-            if not sends_events
+            if not self.handler.sends_events
             else (
                 *(
                     snapshot_event(each, facility=self._facility, record=record)

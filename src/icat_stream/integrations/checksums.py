@@ -11,7 +11,13 @@ from pydantic import Field
 
 from icat_stream.config import ConfigError, Problem, Settings
 from icat_stream.config.settings import Section
-from icat_stream.handlers import HandlerContext, Locations, map_path, read_options
+from icat_stream.handlers import (
+    Handler,
+    HandlerContext,
+    Locations,
+    map_path,
+    read_options,
+)
 from icat_stream.messages import DocumentLimits, EventMessage, Undecodable, read_event
 from icat_stream.records import (
     Datafile,
@@ -42,7 +48,7 @@ class ChecksumOptions(Section):
     )
 
 
-class Checksums:
+class Checksums(Handler):
     """Handler of our own events: gives datafiles that have none a checksum.
 
     Parameters

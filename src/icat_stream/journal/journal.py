@@ -72,6 +72,7 @@ class Journal:
 
     def __init__(self, settings: JournalSettings) -> None:
         self._settings = settings
+        self._has_tables = False
         self._engines = Engines(settings)
         self._engine = self._engines.writing
         # Another process's late write is told from ours by this.
@@ -112,6 +113,7 @@ class Journal:
                 # CREATE TABLE IF NOT EXISTS races with itself there.
                 connection.execute(text(_LOCK))
             upgrade(connection)
+        self._has_tables = True
         self.upkeep()
 
     def upkeep(self) -> None:
@@ -169,9 +171,9 @@ class Journal:
             return is_current(connection)
 
     def ping(self) -> None:
-        """Return if the database answers."""
+        """Return if the database answers and, once its tables are made, takes rows."""
         with self._begin() as connection:
-            connection.execute(text("SELECT 1"))
+            connection.execute(_NOTHING if self._has_tables else text("SELECT 1"))
 
     def probe(self) -> None:
         """Return if the database would take rows; its tables have to be there."""

@@ -311,7 +311,7 @@ class NexusReader:
         )
         return int(answer["size"])
 
-    def probe(self) -> None:
+    def ping(self) -> None:
         """Raise ``SystemUnavailable`` unless the allowed folders can be looked at."""
         try:
             self._ask("the allowed folders", {"do": "probe"})

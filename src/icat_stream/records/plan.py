@@ -179,6 +179,11 @@ class Dataset:
         """The natural key as people read it."""
         return f"{self.investigation}/{self.name}"
 
+    @property
+    def brings_files(self) -> bool:
+        """Whether its files are new; what is only said of a dataset leaves them."""
+        return not self.partial or any(file.source for file in self.datafiles)
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class User:

@@ -9,8 +9,8 @@ from typing import Any
 
 from icat_stream.catalogue import CatalogueSession, Inventory, Scope
 from icat_stream.config import ConfigError, Problem, Settings
-from icat_stream.handlers import ByHand, Locations
-from icat_stream.ids import Storage
+from icat_stream.handlers import Locations
+from icat_stream.ids import Ids
 from icat_stream.ingest import RunningConsumer
 from icat_stream.journal import Journal, journal_exists
 from icat_stream.nexus import NexusReader
@@ -59,7 +59,7 @@ class Reconciliation:
         *,
         session: CatalogueSession,
         files: NexusReader,
-        ids: Storage,
+        ids: Ids,
         journal: Journal,
         folder: Path,
         progress: Progress,
@@ -312,7 +312,7 @@ def announce(settings: Settings, named: RunningConsumer, paths: Iterable[str]) -
         Kafka does not have them all.
     """
     handler = named.consumer.handler
-    if not isinstance(handler, ByHand):
+    if not handler.takes_files:
         raise Rejection(f"consumer {named.name}: its handler takes no files")
     compose = handler.compose
     return announce_again(settings, named.name, (compose(p, None) for p in paths))

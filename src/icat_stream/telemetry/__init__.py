@@ -1,5 +1,7 @@
 """Logs, traces, metrics, health: what an operator sees of the program at work."""
 
+from .client_spans import client_span, quiet_span, received, sent
+from .fault_points import fault_point
 from .health import Page, health_endpoint
 from .logs import configure_logging, current_record
 from .metrics import METRICS, Sample, export_metrics, render, sample
@@ -9,12 +11,17 @@ __all__ = [
     "METRICS",
     "Page",
     "Sample",
+    "client_span",
     "configure_logging",
     "configure_traces",
     "current_record",
     "export_metrics",
+    "fault_point",
     "health_endpoint",
+    "quiet_span",
+    "received",
     "render",
     "sample",
+    "sent",
     "step",
 ]

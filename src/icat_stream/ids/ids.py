@@ -1,18 +1,16 @@
-"""What the lanes of a process share about the data service."""
+"""The data service of one process."""
 
 import threading
 
 from icat_stream.config import IdsSettings
-from icat_stream.records import Plan
 
 from .answers import unavailable
-from .catalogue_lane import AppliedT, CatalogueLane, CatalogueSession
-from .client import IdsClient
+from .client import IcatAccess, IdsClient
 from .connection import Connection
 
 
-class Storage:
-    """The data service; thread-safe.
+class Ids:
+    """What the threads of a process share about the data service; thread-safe.
 
     Parameters
     ----------
@@ -34,46 +32,18 @@ class Storage:
         """Whether files are brought in by the data service."""
         return self._connection is not None and self._settings.mode == "put"
 
-    def apply(self, plan: Plan, lane: CatalogueLane[AppliedT]) -> AppliedT:
-        """Bring the catalogue to a plan, and the data to where they belong.
-
-        Files are uploaded (mode ``put``) or registered where they are; with an
-        archive behind the main storage a copy in it is asked for.
+    def client(self, session: IcatAccess) -> IdsClient | None:
+        """Return the client of the thread that calls, ``None`` without a service.
 
         Parameters
         ----------
-        plan
-            Of the facility.
-        lane
-            The catalogue's, of the thread that calls.
-
-        Returns
-        -------
-        AppliedT
-            The catalogue's answer, once all of that is done.
-
-        Raises
-        ------
-        Failure
-            It could not be done, or not yet.
+        session
+            Of that thread.
         """
         if self._connection is None:
-            return lane.apply(plan)
-        storage = IdsClient(
-            self._connection, lane, uploads=self.uploads, two_level=self.two_level
-        )
-        applied = lane.apply(plan, storage if self.uploads else None)
-        return applied.also(
-            storage.secure(
-                [
-                    number
-                    for number, dataset in zip(
-                        applied.dataset_ids, plan.datasets, strict=True
-                    )
-                    # What is only said of a dataset leaves its files as they are.
-                    if not dataset.partial or any(f.source for f in dataset.datafiles)
-                ]
-            )
+            return None
+        return IdsClient(
+            self._connection, session, uploads=self.uploads, two_level=self.two_level
         )
 
     def two_level(self) -> bool:
@@ -97,22 +67,12 @@ class Storage:
                 self._two_level = text == "true"
             return self._two_level
 
-    def is_online(self, lane: CatalogueSession, dataset_id: int) -> bool:
-        """Whether a dataset's files should be in main storage.
-
-        Parameters
-        ----------
-        lane
-            The catalogue's, of the thread that calls.
-        dataset_id
-            ICAT's.
-        """
-        if self._connection is None or not self.two_level():
+    def is_online(self, session: IcatAccess, dataset_id: int) -> bool:
+        """Whether a dataset's files should be in main storage."""
+        client = self.client(session)
+        if client is None or not self.two_level():
             return True
-        storage = IdsClient(
-            self._connection, lane, uploads=False, two_level=self.two_level
-        )
-        return storage.status([dataset_id]) == "ONLINE"
+        return client.status([dataset_id]) == "ONLINE"
 
     def ping(self) -> None:
         """See that the data service answers.
