@@ -82,6 +82,8 @@ def test_a_call_says_whom_it_asked_and_hands_the_trace_on(
         "http.response.status_code": 418,
     }
     context = span.get_span_context()
-    expected = f"00-{context.trace_id:032x}-{context.span_id:016x}-01"
+    expected = (
+        f"00-{context.trace_id:032x}-{context.span_id:016x}-{context.trace_flags:02x}"
+    )
     assert server.seen["traceparent"] == expected
     assert SESSION not in span.to_json()
