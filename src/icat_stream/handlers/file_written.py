@@ -225,7 +225,7 @@ class FileWritten:
         content: FileContent,
         lookups: Lookups,
     ) -> Plan:
-        notes: list[str] = []
+        notes = list(draft.notes)
         references = DatasetReferences(lookups, self._settings.policies, notes)
         visit = references.investigation(
             draft.investigation, draft.visit_id, draft.start

@@ -30,6 +30,7 @@ from .folders import look
 from .kept_message import keep
 from .limits import Limits
 from .safe_open import Held, Rules, hold, is_below
+from .values import Budget
 
 # Larger blocks are no faster; much smaller ones are slower.
 _BLOCK = 1024 * 1024
@@ -146,24 +147,35 @@ def _look_at_roots(rules: Rules) -> None:
 def _read(
     request: dict[str, Any], rules: Rules, limits: Limits, path_map: dict[str, str]
 ) -> dict[str, Any]:
-    asked, settled_when = request["asked"], request["settled_when"]
+    readings, settled_when = request["readings"], request["settled_when"]
+    found: list[content.Found] = []
     with hold(request["path"], rules) as held:
-        found = content.Found()
-        if asked or settled_when is not None:
+        if readings or settled_when is not None:
+            budget = Budget(limits)
             with held.readable(rules) as name, hdf5.opened(name, held, rules) as file:
-                found = content.read(
-                    file, held.path, asked, settled_when=settled_when, limits=limits
-                )
-        links = _links(found.targets, held, rules, path_map) if request["links"] else []
+                for number, reading in enumerate(readings or [{"asked": []}]):
+                    when = settled_when if number == 0 else None
+                    found.append(
+                        content.read(
+                            file, held.path, budget=budget, settled_when=when, **reading
+                        )
+                    )
+                    if not found[0].settled:
+                        break
+        targets = dict.fromkeys(target for one in found for target in one.targets)
+        links = _links(list(targets), held, rules, path_map) if request["links"] else []
         held.check_unchanged(rules)
-    if not found.settled:
+    if found and not found[0].settled:
         raise rules.not_ready(f"{held.path}: has no {settled_when} yet")
     return {
         "stat": _plain(held),
-        "entries": found.entries,
-        "values": found.values,
-        "asked": found.asked,
-        "refused": found.refused,
+        "readings": [
+            {
+                name: getattr(one, name)
+                for name in ("entries", "values", "asked", "refused", "notes")
+            }
+            for one in found
+        ],
         "links": links,
     }
 

@@ -17,7 +17,7 @@ class Limits:
     elements
         Of one array.
     members
-        Of one group, where names have to be listed.
+        Of all groups whose names have to be listed.
     values
         Found by one request, wildcards expanded.
     total_bytes
@@ -32,7 +32,7 @@ class Limits:
 
     string_bytes: int = 64 * 1024
     elements: int = 64 * 1024
-    members: int = 10_000
+    members: int = 100_000
     values: int = 10_000
     total_bytes: int = 16 * 1024**2
     chunk_bytes: int = 64 * 1024**2
