@@ -13,7 +13,7 @@ COUNTING := n=0; while read -r word name _; do \
 	if [ -t 1 ]; then printf '\r\033[K  %d: %s' $$n "$$name"; fi; done; \
 	if [ -t 1 ]; then printf '\r\033[K'; fi; echo "  $$n packages"
 
-.PHONY: help setup demo test python-icat bench soak fuzz lint clean
+.PHONY: help setup demo test python-icat bench soak fuzz lint release clean
 help:  ## say what there is
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
 
@@ -53,5 +53,8 @@ lint: $(STAMP)  ## ruff, mypy and the import contracts
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
+release: $(STAMP)  ## rehearse a release: build, check, install and try what would be published
+	@.ci/release
+
 clean:  ## remove what the other targets made
-	rm -rf $(VENV) .build
+	rm -rf $(VENV) .build dist
