@@ -361,6 +361,15 @@ class TestMetadataThatCannotBeRead:
         with pytest.raises(Rejection, match=f"required but absent: .* {why}"):
             evaluate(required, message=message)
 
+    def test_what_many_variables_lack_is_said_once(self, evaluate):
+        text = """
+            variables:
+              a: {message: metadata.a}
+              b: {message: metadata.b}
+            """
+        (note,) = evaluate(text, message=announced(metadata="no json")).notes
+        assert note.startswith("variables a, b: the message's metadata is no JSON")
+
     @pytest.mark.parametrize("metadata", [None, "", " ", "{}", '{"a": 1}'])
     def test_metadata_without_the_key_is_no_news(self, evaluate, metadata):
         assert evaluate(self.TEXT, message=announced(metadata=metadata)).notes == ()

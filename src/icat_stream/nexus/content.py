@@ -1,6 +1,6 @@
 """Reading the paths asked for, and nothing else, from an open file."""
 
-import re
+import os
 from collections.abc import Collection
 from dataclasses import dataclass, field
 from typing import Any
@@ -10,7 +10,8 @@ from h5py import h5d
 from icat_stream.records import Rejection
 
 from .hdf5 import HDF5_ERRORS
-from .tree import ENTRY, Tree, decoded
+from .other_files import OtherFiles
+from .tree import ENTRY, Tree
 from .values import (
     Budget,
     LeftOut,
@@ -22,9 +23,7 @@ from .values import (
     read_units,
     read_value,
 )
-
-_NUMBERED = re.compile(r"(?<!%)%\d*b")
-
+from .virtual import VirtualDataset, sources
 
 # Reasons that one note names.
 _REASONS = 3
@@ -72,6 +71,7 @@ def read(
     settled_when: str | None = None,
     encoding: str | None = None,
     order: str = "natural",
+    others: OtherFiles | None = None,
 ) -> Found:
     """Read what is at the paths asked for.
 
@@ -80,7 +80,7 @@ def read(
     file
         An open low-level file.
     path
-        Of the file, for errors.
+        Of the file.
     asked
         Paths inside it.
     budget
@@ -89,16 +89,18 @@ def read(
         A path that must be there for anything to be read.
     encoding, order
         See :class:`~icat_stream.records.FieldPath`.
+    others
+        Opens the files that it refers to; ``None`` leaves them alone.
     """
     found = Found()
     try:
-        tree = Tree(file, budget.limits, order)
+        tree = Tree(file, budget.limits, order, os.path.dirname(path), others)
         if settled_when is not None:
             place = tree.expand(settled_when)
             found.settled = place is not None and any(True for _ in tree.locate(place))
             if not found.settled:
                 return found
-        reading = _Reading(tree, budget, encoding, found)
+        reading = _Reading(tree, budget, encoding, others, found)
         for one in asked:
             reading.take(one)
         if any(one.lstrip("/").startswith(ENTRY) for one in asked):
@@ -116,18 +118,24 @@ class _Reading:
     ----------
     tree
         Leads to what is asked for.
-    budget, encoding
+    budget, encoding, others
         What may be read, and how.
     found
         Is filled.
     """
 
     def __init__(
-        self, tree: Tree, budget: Budget, encoding: str | None, found: Found
+        self,
+        tree: Tree,
+        budget: Budget,
+        encoding: str | None,
+        others: OtherFiles | None,
+        found: Found,
     ) -> None:
         self._tree = tree
         self._budget = budget
         self._encoding = encoding
+        self._others = others
         self._found = found
 
     def take(self, asked: str) -> None:
@@ -185,33 +193,28 @@ class _Reading:
             return None if value is None else (value, None)
         if not isinstance(item, h5d.DatasetID):
             raise NoValue("is a group, expected a value")
+        found: Any = item
         if not check_layout(item, budget.limits):
-            sources = _sources(item, budget)
-            self._found.targets += [(location, name) for name in sources]
+            found = self._virtual(item, location)
+        value = read_value(found, budget, encoding)
+        return None if value is None else (value, read_units(item, budget, encoding))
+
+    def _virtual(self, item: Any, location: str) -> VirtualDataset:
+        limits = self._budget.limits
+        home = self._tree.home(item)
+        names = sources(item, limits)
+        self._found.targets += [
+            (location, self._tree.target(name, home)) for name in names
+        ]
+        if self._others is None:
             raise LeftOut(
-                f"is a virtual dataset of {', '.join(sources[:_REASONS]) or 'nothing'}"
-                + (f" and {len(sources) - _REASONS} more" * (len(sources) > _REASONS))
+                f"is a virtual dataset of {', '.join(names[:_REASONS])}"
+                + (f" and {len(names) - _REASONS} more" * (len(names) > _REASONS))
                 + ", which is not read"
             )
-        value = read_value(item, budget, encoding)
-        return None if value is None else (value, read_units(item, budget, encoding))
+        return VirtualDataset(item, self._tree, self._others, limits)
 
 
 def _summary(reasons: list[str]) -> str:
     more = len(reasons) - _REASONS
     return "; ".join(reasons[:_REASONS]) + (f"; and {more} more" if more > 0 else "")
-
-
-def _sources(dataset: Any, budget: Budget) -> list[str]:
-    """Names of the other files that a virtual dataset is made of."""
-    properties = dataset.get_create_plist()
-    count = properties.get_virtual_count()
-    if count > budget.limits.members:
-        raise NoValue(
-            f"is made of {count:,} sources, expected at most {budget.limits.members:,}"
-        )
-    names = {properties.get_virtual_filename(number) for number in range(count)}
-    texts = {decoded(name) if isinstance(name, bytes) else name for name in names}
-    if any(_NUMBERED.search(text) for text in texts):
-        raise NoValue("names its sources by a pattern (%b), expected their names")
-    return sorted(texts - {"."})

@@ -26,6 +26,10 @@ class Limits:
         Of one chunk of a dataset, which HDF5 unpacks as a whole.
     soft_links
         Followed for one path.
+    sources
+        Pieces of one virtual dataset.
+    other_files
+        Opened besides, where links may be followed.
     memory
         Address space of a reading process above what it has when it is ready.
     """
@@ -37,4 +41,6 @@ class Limits:
     total_bytes: int = 16 * 1024**2
     chunk_bytes: int = 64 * 1024**2
     soft_links: int = 16
+    sources: int = 10_000
+    other_files: int = 64
     memory: int = 2 * 1024**3

@@ -173,8 +173,7 @@ class NexusReader:
                 "do": "read",
                 "path": self._checked(path),
                 "readings": [
-                    {"asked": asked, "encoding": way.encoding, "order": way.order}
-                    for way, asked in ways.items()
+                    {"asked": asked, **way._asdict()} for way, asked in ways.items()
                 ],
                 "settled_when": settled_when,
                 "links": links,
@@ -431,6 +430,7 @@ class _Way(NamedTuple):
 
     encoding: str | None = None
     order: Literal["natural", "creation"] = "natural"
+    follow: bool = False
 
     def keyed(self, found: dict[str, _T]) -> dict[AskedPath, _T]:
         """Return what was found by the paths as they were asked for."""
@@ -442,7 +442,7 @@ class _Way(NamedTuple):
 def _split(asked: AskedPath) -> tuple[str, _Way]:
     if isinstance(asked, str):
         return asked, _Way()
-    return asked.path, _Way(asked.encoding, asked.order)
+    return asked.path, _Way(asked.encoding, asked.order, asked.follow)
 
 
 class _Values(Mapping[AskedPath, FieldValue]):

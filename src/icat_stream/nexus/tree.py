@@ -1,10 +1,12 @@
 """Finding one's way in a file that is not to be trusted.
 
-Links are looked at before they are followed: soft ones a bounded number of times and
-inside the file, external ones never.  A group's names are listed only where there is
+Links are looked at before they are followed, a bounded number of times: soft ones
+inside the file, external ones only where that is wanted, into files held by the same
+rules.  A group's names are listed only where there is
 no other way: the root, for its entries, and wherever a path has a ``*``.
 """
 
+import os
 import re
 from collections.abc import Iterator
 from dataclasses import replace
@@ -14,7 +16,8 @@ from typing import Any
 from h5py import h5g, h5l, h5o
 
 from .limits import Limits
-from .values import Budget, NoValue, TooMuch, read_attribute
+from .other_files import Home, OtherFiles
+from .values import Budget, LeftOut, NoValue, TooMuch, read_attribute
 
 ENTRY = "{entry}"
 """What stands for the default entry, as the first component of a path."""
@@ -34,10 +37,23 @@ class Tree:
     order
         Of names: ``natural``, which is by their letters and the numbers in them, or
         ``creation``.
+    folder
+        Of the file.
+    others
+        Opens what external links lead to; ``None`` follows none.
     """
 
-    def __init__(self, file: Any, limits: Limits, order: str = "natural") -> None:
+    def __init__(
+        self,
+        file: Any,
+        limits: Limits,
+        order: str = "natural",
+        folder: str = "",
+        others: OtherFiles | None = None,
+    ) -> None:
         self._root = h5o.open(file, b"/")
+        self._main = Home(self._root, folder)
+        self._others = others
         self._limits = limits
         # What says which groups are entries is nothing that anybody asked for.
         self._budget = Budget(replace(limits, values=limits.members + 1))
@@ -50,6 +66,21 @@ class Tree:
         """Places of external links that were met, and the files they name."""
         self.left_out: list[str] = []
         """What was met on the way and not followed, until somebody clears it."""
+
+    def home(self, item: Any) -> Home:
+        """Return the file that an object is in."""
+        if self._others is None:
+            return self._main
+        return self._others.home(item, self._main)
+
+    def follow(self, root: Any, path: bytes, at: str) -> Any | None:
+        """Open what a path means in another file, on behalf of what is at `at`."""
+        self._hops = 0
+        return self._walk(root, path, at)
+
+    def target(self, name: str, home: Home) -> str:
+        """Return the name of another file as the main one would have it."""
+        return name if home is self._main else os.path.join(home.folder, name)
 
     @cached_property
     def entries(self) -> tuple[str, ...]:
@@ -143,22 +174,43 @@ class Tree:
             return h5o.open(group, name)
         if kind == h5l.TYPE_EXTERNAL:
             file, inside = links.get_val(name)
-            self.external.append((at, decoded(file)))
-            self.left_out.append(
-                f"{at} is an external link to {decoded(inside)} in {decoded(file)},"
-                " which is not followed"
-            )
-            return None
+            return self._elsewhere(group, decoded(file), inside, at)
         if kind != h5l.TYPE_SOFT:
             raise NoValue(f"{at} is a link of a kind that only its writer knows")
+        target = links.get_val(name)
+        start = self.home(group).root if target.startswith(b"/") else group
+        found = self._walk(start, target, at)
+        if found is None:
+            self.left_out.append(
+                f"{at} is a soft link to {decoded(target)}, which leads to nothing"
+            )
+        return found
+
+    def _elsewhere(self, group: Any, file: str, inside: bytes, at: str) -> Any | None:
+        """Open what an external link means."""
+        home = self.home(group)
+        self.external.append((at, self.target(file, home)))
+        link = f"{at} is an external link to {decoded(inside)} in {file}"
+        if self._others is None:
+            self.left_out.append(f"{link}, which is not followed")
+            return None
+        try:
+            found = self._walk(self._others.open(file, home.folder).root, inside, at)
+        except LeftOut as reason:
+            self.left_out.append(f"{link}, {reason.why}")
+            return None
+        if found is None:
+            self.left_out.append(f"{link}, which leads to nothing")
+        return found
+
+    def _walk(self, found: Any, target: bytes, at: str) -> Any | None:
+        """Follow the steps of a link's target."""
         self._hops += 1
         if self._hops > self._limits.soft_links:
             raise NoValue(
-                f"{at} leads over more than {self._limits.soft_links} soft links,"
+                f"{at} leads over more than {self._limits.soft_links} links,"
                 " probably in a circle"
             )
-        target = links.get_val(name)
-        found = self._root if target.startswith(b"/") else group
         for step in target.split(b"/"):
             if step in (b"", b"."):
                 continue
@@ -167,10 +219,6 @@ class Tree:
             )
             if found is None:
                 break
-        if found is None:
-            self.left_out.append(
-                f"{at} is a soft link to {decoded(target)}, which leads to nothing"
-            )
         return found
 
     @cached_property
@@ -203,6 +251,8 @@ class Tree:
 
     def _without_default(self, entries: list[str]) -> tuple[str, ...]:
         """Return the entries unless one in another file may come before them."""
+        if self._others is not None:
+            return tuple(entries)
         names = self._members("")
         first = names.index(entries[0]) if entries else len(names)
         links = [name for name in names[:first] if self._leads_away(name)]
@@ -228,9 +278,14 @@ class Tree:
         return name
 
     def _is_entry(self, name: str) -> bool:
-        if self._root.links.get_info(encoded(name)).type != h5l.TYPE_HARD:
+        kind = self._root.links.get_info(encoded(name)).type
+        if kind == h5l.TYPE_EXTERNAL and self._others is not None:
+            self._hops = 0
+            member = self._open(self._root, encoded(name), f"/{name}")
+        elif kind == h5l.TYPE_HARD:
+            member = h5o.open(self._root, encoded(name))
+        else:
             return False
-        member = h5o.open(self._root, encoded(name))
         if not isinstance(member, h5g.GroupID) or not self._is_entry_group(member):
             return False
         self._groups[f"/{name}"] = member

@@ -115,7 +115,7 @@ def read_value(found: Any, budget: Budget, encoding: str | None = None) -> Value
     Parameters
     ----------
     found
-        A low-level dataset or attribute.
+        A low-level dataset or attribute, or what is read like one.
     budget
         What may be read.
     encoding

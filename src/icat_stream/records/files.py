@@ -39,11 +39,15 @@ class FieldPath:
     order
         Which entry is the first one, and in which order a ``*`` gives its matches:
         by name (``d_2`` before ``d_10``), or as they were made.
+    follow
+        Whether external links and virtual datasets lead into other files of the
+        allowed folders.
     """
 
     path: str
     encoding: str | None = None
     order: Literal["natural", "creation"] = "natural"
+    follow: bool = False
 
 
 AskedPath = str | FieldPath

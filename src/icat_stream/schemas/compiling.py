@@ -103,9 +103,13 @@ class _Compiler:
     def _asked(self, path: str) -> AskedPath:
         """Return a path with the way in which this schema reads it."""
         model = self._model
-        if model.encoding is None and model.member_order == "natural":
-            return path
-        return FieldPath(path=path, encoding=model.encoding, order=model.member_order)
+        way = FieldPath(
+            path=path,
+            encoding=model.encoding,
+            order=model.member_order,
+            follow=model.follow_links,
+        )
+        return path if way == FieldPath(path=path) else way
 
     def _check_unknown_units(self) -> None:
         """Take an unknown unit only if a parameter of that very unit expects it."""

@@ -273,6 +273,7 @@ class SchemaModel(Part):
     timezone: Annotated[str, AfterValidator(_zone)] = "UTC"
     encoding: Annotated[str, AfterValidator(_encoding)] | None = None
     member_order: Literal["natural", "creation"] = "natural"
+    follow_links: bool = False
     settled_when: NexusPath | None = None
     variables: dict[Annotated[str, Field(pattern=r"^[A-Za-z]\w*$")], VariableModel] = (
         Field(default_factory=dict)

@@ -159,7 +159,7 @@ class MetadataSchema:
             include_external_links=rule.include_external_links,
             sources=self._sources(values),
             parameters=tuple(parameters),
-            notes=tuple(dict.fromkeys(inputs.notes)),
+            notes=inputs.all_notes(),
         )
 
     def _sources(self, values: Mapping[str, Value]) -> dict[str, str]:
@@ -248,7 +248,7 @@ class MetadataSchema:
             )
         if unit is None or unit == rule.units:
             if (said := rounding(value)) is not None:
-                inputs.notes.append(f"{where}: {said}")
+                inputs.note(f"{where}: {said}", number.variable)
             return float(value)
         try:
             change = conversion(unit, rule.units)

@@ -53,13 +53,25 @@ class Inputs:
     values
         The variables so far.
     notes
-        Get what is worth knowing of a dataset that is made all the same.
+        What is worth knowing of a dataset that is made all the same, each with the
+        variables that it is about.
     """
 
     message: Announcement | None
     content: FileContent
     values: dict[str, Value]
-    notes: list[str] = field(default_factory=list)
+    notes: dict[str, list[str]] = field(default_factory=dict)
+
+    def note(self, text: str, variable: str) -> None:
+        """Take down what is worth knowing of a variable."""
+        self.notes.setdefault(text, []).append(variable)
+
+    def all_notes(self) -> tuple[str, ...]:
+        """Return the notes for people: what many variables share, only once."""
+        return tuple(
+            f"variable{'s' * (len(names) > 1)} {', '.join(names)}: {text}"
+            for text, names in self.notes.items()
+        )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -199,7 +211,7 @@ class Variable:
                     break
                 value = function(value)
         if found.note:
-            inputs.notes.append(f"variable {self.name}: {found.note}")
+            inputs.note(found.note, self.name)
         if value is None or value == "" or (self.kind.many and says_nothing(value)):
             if self.required:
                 raise Mismatch(self._absence(found))
@@ -250,9 +262,10 @@ class Variable:
         if self.gathers is None or not isinstance(value, tuple):
             return
         if gaps := value.count(None):
-            inputs.notes.append(
-                f"variable {self.name}: {gaps} of {len(value)} values say nothing"
-                f" (not a number, or blank); {self.gathers} is of the others"
+            inputs.note(
+                f"{gaps} of {len(value)} values say nothing (not a number, or blank);"
+                f" {self.gathers} is of the others",
+                self.name,
             )
 
     def _in_one_unit(self, found: Found, value: Any) -> tuple[Any, str | None]:
