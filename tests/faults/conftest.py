@@ -9,15 +9,6 @@ from pathlib import Path
 import pytest
 
 from faults.outside import BIN, Facility
-from faults.stalling import may_mount
-
-# Where nobody may mount anything there is no kernel to hang in; the report says so.
-collect_ignore = [] if may_mount() else ["test_stalled_mount.py"]
-
-
-def pytest_report_collectionfinish() -> list[str]:
-    """Say what cannot be tried here."""
-    return [f"LEFT OUT, for want of the right to mount: {n}" for n in collect_ignore]
 
 
 @pytest.fixture

@@ -2,7 +2,6 @@
 
 import os
 import signal
-import subprocess
 from functools import partial
 
 import pytest
@@ -10,7 +9,7 @@ from sqlalchemy import text
 
 from faults.outside import kill
 from faults.waiting import wait_until
-from plugins.postgres import superuser
+from plugins.postgres import start_patiently, superuser
 
 DOWN = "journal is unavailable"
 
@@ -20,19 +19,6 @@ def crash(server):
     pid = int((server.pgdata / "postmaster.pid").read_text().split()[0])
     os.kill(pid, signal.SIGQUIT)
     wait_until(lambda: not (server.pgdata / "postmaster.pid").exists(), "it is gone")
-
-
-def start_again(server):
-    """Start it; what it has to recover may take longer than one attempt waits."""
-
-    def has_started():
-        try:
-            server.ensure_postgres_running()
-        except (subprocess.SubprocessError, AssertionError):
-            return False
-        return True
-
-    wait_until(has_started, "PostgreSQL is back")
 
 
 @pytest.mark.kafka
@@ -76,7 +62,7 @@ def test_it_waits_for_the_journal_and_writes_each_row(
             if is_killed:
                 kill(daemon)
         finally:
-            start_again(postgres_server)
+            start_patiently(postgres_server.ensure_postgres_running)
         if is_killed:
             daemon = facility.start()
         wait_until(partial(is_beyond, all_done - 1), "it goes on by itself")

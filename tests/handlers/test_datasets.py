@@ -288,6 +288,14 @@ def test_the_investigation_by_its_id(plan, catalogue):
     assert caught.value.missing == ("investigation_id:43",)
 
 
+@pytest.mark.parametrize("value", [9007199254740993, "9007199254740993"])
+def test_a_whole_number_that_no_float_is_equal_to_is_noted(plan, value):
+    made = plan(parameters=[{"name": "exposure", "value": value}])
+    assert only(made).parameters[0].value == 9007199254740992
+    (note,) = made.notes
+    assert "exposure: 9007199254740993 becomes 9007199254740992" in note
+
+
 def test_a_sample_may_have_parameters(plan):
     sample = {
         "name": "NaCl 1",
@@ -399,6 +407,10 @@ def test_what_is_not_read_is_named(plan):
         ),
         (
             {"parameters": [{"name": "exposure", "value": "long"}]},
+            "parameters: exposure: its type is NUMERIC: expected a number",
+        ),
+        (
+            {"parameters": [{"name": "exposure", "value": "20250703_01"}]},
             "parameters: exposure: its type is NUMERIC: expected a number",
         ),
         (

@@ -10,7 +10,7 @@ from sqlalchemy import text
 from icat_stream.config import JournalSettings
 from icat_stream.journal import Journal, engines, postgres_copy
 from icat_stream.records import SystemUnavailable
-from plugins.postgres import do, superuser
+from plugins.postgres import do, start_patiently, superuser
 
 from .test_journal import row, stored
 
@@ -134,7 +134,7 @@ def test_a_server_that_is_stopped_and_started(empty_postgres, postgres_server):
         try:
             fails(journal, "connection")
         finally:
-            postgres_server.ensure_postgres_running()
+            start_patiently(postgres_server.ensure_postgres_running)
         journal.pending([row(2)])
         assert written(journal) == [1, 2]
 

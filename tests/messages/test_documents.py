@@ -63,6 +63,7 @@ def test_anything_is_read_or_undecodable(value, data):
         (b'{"a": NaN}', "NaN"),
         (b'{"a": -Infinity}', "-Infinity"),
         (b'{"a": 1e999}', "too large"),
+        (b'{"a": 1e-400}', "too near to zero"),
         (b'{"a": ' + b"9" * 5000 + b"}", "5000 digits"),
         (b'{"a": "\xff"}', "not UTF-8"),
         (b'{"a": "\\ud800"}', "surrogate"),

@@ -165,9 +165,9 @@ def test_soft_links_in_a_circle(reader: NexusReader, tmp_path: Path) -> None:
         file["group/v"] = 1
     for asked in ("/a", "/b/c", "/a@x", "/wide"):
         found = reader.read(sealed(path), [asked])
-        with pytest.raises(Rejection, match="more than 16 soft links"):
+        with pytest.raises(Rejection, match="more than 16 links"):
             found.values[asked]
-        with pytest.raises(Rejection, match="more than 16 soft links"):
+        with pytest.raises(Rejection, match="more than 16 links"):
             reader.read(sealed(path), [], settled_when=asked.partition("@")[0])
     deep = "/group" + "/loop" * 50 + "/v"
     assert reader.read(str(path), [deep]).values[deep].value == 1
@@ -245,8 +245,9 @@ def test_external_links_to_what_must_not_be_opened(
         (link,) = reader.read(sealed(path), [asked], links=True).links
         assert isinstance(link.failure, Rejection)
         assert re.search(what, str(link.failure))
-    with pytest.raises(Rejection, match="/raw keeps its values in another file"):
-        reader.read(sealed(path), ["/raw"]).values["/raw"]
+    found = reader.read(sealed(path), ["/raw"])
+    assert "/raw" not in found.values
+    assert "/raw keeps its values in another file" in found.notes["/raw"]
     (link,) = reader.read(sealed(path), ["/missing"], links=True).links
     assert isinstance(link.failure, NotReady)
     assert re.search(r"/missing refers to .*later\.h5: missing", str(link.failure))

@@ -2,6 +2,7 @@
 
 import importlib.util
 import math
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -13,13 +14,19 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from icat_stream.nexus import Limits, NexusReader
-from icat_stream.records import FieldValue, FileContent, Rejection
+from icat_stream.records import (
+    AskedPath,
+    FieldPath,
+    FieldValue,
+    FileContent,
+    Rejection,
+)
 
 Aged = Callable[[Path], str]
 
 
 def content(
-    reader: NexusReader, path: Path, values: dict[str, Any], *asked: str
+    reader: NexusReader, path: Path, values: dict[str, Any], *asked: AskedPath
 ) -> FileContent:
     with h5py.File(path, "w") as file:
         for name, value in values.items():
@@ -35,7 +42,6 @@ def content(
         (np.bytes_("plain"), "plain"),
         (np.array([b"one"]), "one"),
         (np.array([b"one", b"three"]), ("one", "three")),
-        (np.array([b"\xd6la"]), "Öla"),
         (["a", "ß"], ("a", "ß")),
         ("", ""),
         (np.float32(4.1), 4.1),
@@ -43,6 +49,9 @@ def content(
         (np.array([4.1, 0.3], ">f4"), (4.1, 0.3)),
         (np.array([1.5, 2.5], ">f8"), (1.5, 2.5)),
         (np.float16(0.1), 0.1),
+        (np.float32(123456792), 123456792.0),
+        (np.array([538039104, 0.1], "f4"), (538039104.0, 0.1)),
+        (np.float16(2050), 2050.0),
         (np.longdouble(0.25), 0.25),
         (np.array([[[7]]], "i2"), 7),
         (np.uint64(2**64 - 1), 2**64 - 1),
@@ -65,6 +74,84 @@ def test_nan_stays_nan(reader: NexusReader, tmp_path: Path) -> None:
     value = content(reader, tmp_path / "f.nxs", {"/v": math.nan}).values["/v"].value
     assert isinstance(value, float)
     assert math.isnan(value)
+
+
+@pytest.mark.parametrize(
+    ("written", "encoding", "read"),
+    [
+        (b"5 \x80 \x96 test", "cp1252", "5 € \N{EN DASH} test"),
+        (b"\xd6la", "latin-1", "Öla"),
+        ("試料".encode("shift_jis"), "shift_jis", "試料"),
+        ("läuft".encode(), "cp1252", "läuft"),
+    ],
+)
+def test_text_that_is_not_utf_8_needs_its_encoding(
+    reader: NexusReader, tmp_path: Path, written: bytes, encoding: str, read: str
+) -> None:
+    asked = FieldPath(path="/v", encoding=encoding)
+    content(reader, tmp_path / "f.nxs", {"/v": np.bytes_(written)})
+    found = reader.read(str(tmp_path / "f.nxs"), ["/v", asked])
+    assert found.values[asked].value == read
+    if read == "läuft":
+        assert found.values["/v"].value == read
+    else:
+        assert "/v" not in found.values
+        assert "/v holds text that is not UTF-8" in found.notes["/v"]
+
+
+@pytest.mark.parametrize(
+    ("written", "encoding", "why"),
+    [
+        (b"5 \x80", "latin-1", r"control character \(U\+0080\).*cp1252"),
+        (b"\x81 m", "cp1252", "neither UTF-8 nor cp1252 .*byte 0x81"),
+    ],
+)
+def test_text_that_is_not_in_that_encoding_either(
+    reader: NexusReader, tmp_path: Path, written: bytes, encoding: str, why: str
+) -> None:
+    asked = FieldPath(path="/v", encoding=encoding)
+    found = content(reader, tmp_path / "f.nxs", {"/v": np.bytes_(written)}, asked)
+    assert asked not in found.values
+    assert re.search(why, found.notes[asked])
+
+
+@settings(
+    max_examples=30,
+    deadline=None,
+    suppress_health_check=[HealthCheck.function_scoped_fixture],
+)
+@given(
+    st.sampled_from(["cp1252", "shift_jis", "koi8_r", "gb18030"]).flatmap(
+        lambda name: st.tuples(
+            st.just(name),
+            st.text(
+                st.characters(
+                    codec=name, exclude_categories=["Cc", "Cs"], exclude_characters="¥‾"
+                ),
+                min_size=1,
+                max_size=20,
+            ),
+        )
+    )
+)
+def test_any_text_is_what_was_written_or_left_out(
+    reader: NexusReader, tmp_path: Path, case: tuple[str, str]
+) -> None:
+    encoding, text = case
+    written = text.encode(encoding)
+    path = tmp_path / "f.nxs"
+    path.unlink(missing_ok=True)
+    with h5py.File(path, "w") as file:
+        file.create_dataset("v", data=written, dtype=h5py.string_dtype())
+    path.chmod(0o444)
+    asked = FieldPath(path="/v", encoding=encoding)
+    found = reader.read(str(path), ["/v", asked])
+    try:
+        # What happens to be UTF-8 as well is taken for it, as most files are.
+        assert found.values[asked].value == written.decode("utf-8")
+    except UnicodeDecodeError:
+        assert found.values[asked].value == text
+        assert "/v" not in found.values
 
 
 def test_enumeration_gives_names(reader: NexusReader, tmp_path: Path) -> None:
@@ -241,6 +328,93 @@ def test_default_that_is_no_entry_is_passed_over(
     assert reader.read(str(path), ["{entry}/title"]).entries == ("raw_data_1",)
 
 
+@pytest.mark.parametrize(
+    ("target", "entries", "title"),
+    [
+        (h5py.SoftLink("/entry_3"), ("entry_3", "entry_2", "entry_10"), "t3"),
+        (h5py.SoftLink("/deep/scan"), ("d", "entry_2", "entry_3", "entry_10"), "t"),
+    ],
+)
+def test_default_that_is_a_link(
+    reader: NexusReader, tmp_path: Path, target: Any, entries: Any, title: str
+) -> None:
+    found = reader.read(str(several_scans(tmp_path, target)), ["{entry}/title"])
+    assert found.entries == entries
+    assert found.values["{entry}/title"].value == title
+    assert found.notes == {}
+
+
+@pytest.mark.parametrize(
+    ("target", "why"),
+    [
+        (h5py.ExternalLink("other.h5", "/x"), "/d is an external link to /x in other"),
+        (h5py.SoftLink("/gone"), "/d is a soft link to /gone, which leads to nothing"),
+    ],
+)
+def test_default_that_leads_nowhere_is_no_other_scan(
+    reader: NexusReader, tmp_path: Path, target: Any, why: str
+) -> None:
+    found = reader.read(str(several_scans(tmp_path, target)), ["{entry}/title"])
+    assert found.values == {}
+    assert f"@default names 'd': {why}" in found.notes["{entry}/title"]
+
+
+def test_default_that_names_nothing_is_told(
+    reader: NexusReader, tmp_path: Path
+) -> None:
+    found = reader.read(str(several_scans(tmp_path, None)), ["{entry}/title"])
+    assert found.values["{entry}/title"].value == "t2"
+    assert re.search(
+        "@default names 'd', which is no NXentry: entry_2 is the first of 3",
+        found.notes["{entry}/title"],
+    )
+
+
+def several_scans(folder: Path, target: Any) -> Path:
+    """Make a file of three entries, and with a link as the default one."""
+    path = folder / "f.nxs"
+    with h5py.File(path, "w") as file:
+        for name, title in (
+            ("entry_10", "t10"),
+            ("entry_2", "t2"),
+            ("entry_3", "t3"),
+            ("deep/scan", "t"),
+        ):
+            file.create_group(name).attrs["NX_class"] = "NXentry"
+            file[name]["title"] = title
+        file.attrs["default"] = "d"
+        if target is not None:
+            file["d"] = target
+    path.chmod(0o444)
+    return path
+
+
+def test_names_in_their_natural_order_or_as_they_were_made(
+    reader: NexusReader, tmp_path: Path
+) -> None:
+    path = tmp_path / "f.nxs"
+    with h5py.File(path, "w", track_order=True) as file:
+        for name in ("10.1", "2.1", "1.10", "1.9"):
+            file.create_group(name, track_order=True).attrs["NX_class"] = "NXentry"
+        for name in ("d_10", "d_2", "c", "d_1"):
+            file["10.1"][name] = name
+        file.create_group("plain")
+        file["plain/a"] = 1
+    path.chmod(0o444)
+    made = [
+        FieldPath(path=asked, order="creation") for asked in ("/10.1/*", "/plain/*")
+    ]
+    found = reader.read(str(path), ["/10.1/*", "{entry}@NX_class"])
+    assert found.values["/10.1/*"].value == ("c", "d_1", "d_2", "d_10")
+    assert found.entries == ("1.9", "1.10", "2.1", "10.1")
+    values = reader.read(str(path), made).values
+    assert values[made[0]].value == ("d_10", "d_2", "c", "d_1")
+    with pytest.raises(Rejection, match="/plain does not say in which order"):
+        values[made[1]]
+    entry = FieldPath(path="{entry}@NX_class", order="creation")
+    assert reader.read(str(path), [entry]).entries[0] == "10.1"
+
+
 def test_without_an_entry_nothing_is_found_in_it(
     reader: NexusReader, tmp_path: Path
 ) -> None:
@@ -272,6 +446,48 @@ def test_wildcards(reader: NexusReader, tmp_path: Path) -> None:
         "/e/logs/b": FieldValue(value=2.0),
         "/e/logs/*": FieldValue(value=(1.0, 2.0)),
     }
+    assert found.notes == {
+        "/e/logs/*": "/e/logs/group is a group, expected a value; "
+        "/e/logs/image has 2 dimensions (2 x 2), expected at most one"
+    }
+
+
+def test_units_that_differ_under_a_wildcard(
+    reader: NexusReader, tmp_path: Path
+) -> None:
+    path = tmp_path / "f.nxs"
+    with h5py.File(path, "w") as file:
+        for name, units in (("a_1", "m"), ("a_2", "mm"), ("b_1", "K"), ("b_2", "K")):
+            file[f"e/{name}"] = 1.0
+            file[f"e/{name}"].attrs["units"] = units
+    path.chmod(0o444)
+    values = reader.read(str(path), ["/e/a_*", "/e/b_*"]).values
+    assert values["/e/b_*"] == FieldValue(value=(1.0, 1.0), units="K")
+    assert values["/e/a_*"] == FieldValue(
+        value=(1.0, 1.0),
+        parts=(
+            ("/e/a_1", FieldValue(value=1.0, units="m")),
+            ("/e/a_2", FieldValue(value=1.0, units="mm")),
+        ),
+    )
+
+
+def test_a_name_with_an_at_sign(reader: NexusReader, tmp_path: Path) -> None:
+    written = {"/e/d@x": 1.0, "/e/d": 2.0}
+    found = content(reader, tmp_path / "f.nxs", written, "/e/d@x", "/e/d")
+    assert found.values["/e/d@x"].value == 1.0
+
+
+def test_thousands_of_names_in_the_root(reader: NexusReader, tmp_path: Path) -> None:
+    path = tmp_path / "f.nxs"
+    with h5py.File(path, "w") as file:
+        for number in range(12_000):
+            file.create_group(f"scan_{number}")
+        file.create_group("entry").attrs["NX_class"] = "NXentry"
+        file["entry/v"] = 5.0
+    path.chmod(0o444)
+    found = reader.read(str(path), ["/entry/v", "{entry}/v"])
+    assert found.values["/entry/v"].value == found.values["{entry}/v"].value == 5.0
 
 
 def test_wildcard_over_a_branch_that_is_no_value(
@@ -303,7 +519,7 @@ def test_limits_hold_for_a_whole_request(tmp_path: Path) -> None:
     for limits, what in (
         (Limits(values=10), "over 10 values"),
         (Limits(total_bytes=1000), "over 1,000 bytes"),
-        (Limits(members=10), "makes 21 names to look through"),
+        (Limits(members=10), "makes 20 names to look through"),
     ):
         with NexusReader([tmp_path], limits=limits, workers=1) as reader:
             assert reader.read(str(path), ["/g/v1"]).values

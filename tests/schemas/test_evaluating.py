@@ -1,15 +1,24 @@
 """What a schema makes of a message and a file."""
 
+import math
 from dataclasses import replace
 from datetime import UTC, datetime
+from fractions import Fraction
 
 import h5py
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 from icat_stream.nexus import NexusReader
-from icat_stream.records import Rejection, ValueType
+from icat_stream.records import FieldValue, Rejection, ValueType
 
 from .conftest import WHEN, announced, content
+
+SELECTED = """
+        selector: {always: true}
+        dataset: {investigation: p, name: n}
+        """
 
 
 def variable(text: str) -> str:
@@ -132,6 +141,251 @@ class TestSources:
         text = variable("{nexus: /entry/x, type: integer, default: 3}")
         assert evaluate(text).description == "3"
         assert evaluate(text, {"/entry/x": 4}).description == "4"
+
+
+class TestTheFirstOfSeveralPathsThatSaysSomething:
+    TEXT = parameter(
+        "{nexus: [/e/v, /e/w, /e/v/value], type: float, unit: K}", "units: K"
+    )
+
+    @pytest.mark.parametrize("nothing", [math.nan, "", " ", "NaN", (), (1.0, 2.0)])
+    def test_what_says_nothing_or_has_another_shape_is_passed_over(
+        self, evaluate, nothing
+    ):
+        (made,) = evaluate(self.TEXT, {"/e/v": nothing, "/e/w": 300.0}).parameters
+        assert made.value == 300.0
+        assert made.source == "/e/w (variable x)"
+
+    def test_several_values_with_no_other_path_are_an_error(self, evaluate):
+        with pytest.raises(Rejection, match="expected one float, found 2 values"):
+            evaluate(self.TEXT, {"/e/v": (1.0, 2.0)})
+
+    def test_a_value_of_another_type_is_an_error_at_once(self, evaluate):
+        with pytest.raises(Rejection, match="expected float, found 'six'"):
+            evaluate(self.TEXT, {"/e/v": "six", "/e/w": 300.0})
+
+    @pytest.mark.enable_socket
+    def test_a_group_is_passed_over(self, schemas, tmp_path):
+        path = tmp_path / "f.nxs"
+        with h5py.File(path, "w") as file:
+            file["e/v/value"] = 300.0
+        path.chmod(0o444)
+        (schema,) = schemas(self.TEXT + SELECTED).schemas
+        with NexusReader([tmp_path], workers=1) as reader:
+            found = reader.read(str(path), schema.paths)
+        (made,) = schema.evaluate(None, found, record_time=WHEN).parameters
+        assert made.value == 300.0
+
+
+class TestListsWithGaps:
+    def test_every_item_keeps_its_place(self, evaluate):
+        text = "{nexus: /e/x, type: 'float[]', operators: [%s]}"
+        values = {"/e/x": (math.nan, 2.0, 3.0)}
+        for operators, expected in (
+            ("{getitem: 1}", "2.0"),
+            ("last", "3.0"),
+            ("first", None),
+            ("count", "3"),
+            ("join", "NaN 2.0 3.0"),
+        ):
+            draft = evaluate(variable(text % operators), values)
+            assert draft.description == expected
+            assert draft.notes == ()
+
+    @pytest.mark.parametrize(
+        ("operator", "expected"),
+        [("sum", "5.0"), ("mean", "2.5"), ("min", "2.0"), ("max", "3.0")],
+    )
+    def test_one_value_of_those_there_are_with_a_note(
+        self, evaluate, operator, expected
+    ):
+        text = f"{{nexus: /e/x, type: 'float[]', operators: [{operator}]}}"
+        draft = evaluate(variable(text), {"/e/x": (math.nan, 2.0, 3.0)})
+        assert draft.description == expected
+        assert draft.notes == (
+            "variable x: 1 of 3 values say nothing (not a number, or blank);"
+            f" {operator} is of the others",
+        )
+
+    def test_what_an_operator_makes_nothing_of_keeps_its_place(self, evaluate):
+        text = "{nexus: /e/x, type: 'string[]', operators: [{extract: '[0-9]+'}, %s]}"
+        values = {"/e/x": ("a", "b7")}
+        assert evaluate(variable(text % "last"), values).description == "7"
+        assert evaluate(variable(text % "first"), values).description is None
+
+    def test_a_list_of_nothing_is_no_value(self, evaluate):
+        text = "{nexus: [/e/x, /e/y], type: 'float[]', operators: [mean], default: -1}"
+        nothing = (math.nan, math.nan)
+        assert evaluate(variable(text), {"/e/x": nothing}).description == "-1.0"
+        values = {"/e/x": nothing, "/e/y": (4.0,)}
+        assert evaluate(variable(text), values).description == "4.0"
+        with pytest.raises(Rejection, match=r"is required but .* no value in \[nan"):
+            evaluate(
+                variable("{nexus: /e/x, type: 'float[]', required: true}"),
+                {"/e/x": nothing},
+            )
+
+
+def places(*parts: tuple[float, str | None]) -> dict[str, FieldValue]:
+    """Give what a reader finds at /e/d_* where units differ."""
+    return {
+        "/e/d_*": FieldValue(
+            value=tuple(value for value, _ in parts),
+            parts=tuple(
+                (f"/e/d_{number}", FieldValue(value=value, units=units))
+                for number, (value, units) in enumerate(parts, 1)
+            ),
+        )
+    }
+
+
+class TestUnitsThatDifferUnderAWildcard:
+    def made(self, evaluate, variable, *parts):
+        found = evaluate(
+            parameter(f"{{nexus: /e/d_*, {variable}}}", "units: m"), places(*parts)
+        )
+        (parameter_made,) = found.parameters
+        return parameter_made.value
+
+    @pytest.mark.parametrize("unit", ["", "unit: m, ", "unit: mm, ", "unit: inch, "])
+    def test_each_is_converted(self, evaluate, unit):
+        variable = unit + "type: 'float[]', operators: [sum]"
+        for parts in (
+            [(2.0, "m"), (500.0, "mm")],
+            [(2000.0, "mm"), (500.0, "millimetre")],
+            [(200.0, "cm"), (500.0, "mm")],
+        ):
+            made = self.made(evaluate, variable, *parts)
+            assert made == pytest.approx(2.5, rel=1e-14)
+
+    def test_each_of_whole_numbers(self, evaluate):
+        variable = "unit: mm, type: 'integer[]', operators: [sum]"
+        assert self.made(evaluate, variable, (2, "m"), (500, "mm")) == 2.5
+        with pytest.raises(Rejection, match="2 um is no integer in mm"):
+            self.made(evaluate, variable, (2, "m"), (2, "um"))
+
+    def test_what_cannot_be_converted_names_the_place(self, evaluate):
+        parts = (2.0, "m"), (3.0, "K")
+        with pytest.raises(
+            Rejection, match="/e/d_2 is in 'K', expected 'm' as at /e/d_1"
+        ):
+            self.made(evaluate, "type: 'float[]', operators: [max]", *parts)
+        with pytest.raises(Rejection, match="/e/d_2 is in 'K', expected 'mm'"):
+            self.made(evaluate, "unit: mm, type: 'float[]', operators: [max]", *parts)
+
+    def test_one_without_a_unit_has_the_one_that_all_others_have(self, evaluate):
+        variable = "unit: m, type: 'float[]', operators: [max]"
+        assert self.made(evaluate, variable, (2.0, "m"), (5.0, None)) == 5.0
+        assert self.made(evaluate, variable, (2.0, "metre"), (5.0, None)) == 5.0
+        with pytest.raises(
+            Rejection, match="/e/d_2 names no unit, and /e/d_1 is in 'mm'"
+        ):
+            self.made(evaluate, variable, (2.0, "mm"), (5.0, None))
+
+    def test_units_that_are_known_to_be_wrong(self, evaluate):
+        variable = "unit: m, ignore_file_unit: true, type: 'float[]', operators: [max]"
+        assert self.made(evaluate, variable, (2.0, "mm"), (5.0, "K")) == 5.0
+
+    def test_to_count_them_takes_no_unit(self, evaluate):
+        text = variable("{nexus: /e/d_*, type: 'float[]', operators: [count]}")
+        found = evaluate(text, places((2.0, "mm"), (5.0, "K"), (1.0, None)))
+        assert found.description == "3"
+
+    @settings(
+        max_examples=50,
+        deadline=None,
+        suppress_health_check=[HealthCheck.function_scoped_fixture],
+    )
+    @given(
+        st.lists(
+            st.tuples(
+                st.floats(-1e6, 1e6),
+                st.sampled_from([("m", "1"), ("mm", "0.001"), ("um", "1e-6")]),
+            ),
+            min_size=2,
+            max_size=5,
+        )
+    )
+    def test_any_mixture_gives_the_greatest(self, evaluate, mixture):
+        parts = [(value, unit) for value, (unit, _) in mixture]
+        expected = max(float(Fraction(repr(v)) * Fraction(f)) for v, (_, f) in mixture)
+        variable = "unit: m, type: 'float[]', operators: [max]"
+        try:
+            assert self.made(evaluate, variable, *parts) == expected
+        except Rejection as rejection:
+            assert "too small" in rejection.reason  # noqa: PT017 - 5e-324 um
+
+
+class TestTimes:
+    TEXT = """
+        variables:
+          start: {nexus: /e/start, type: datetime}
+          end: {nexus: /e/end, type: datetime}
+        dataset: {investigation: p, name: n, start: <start>, end: <end>}
+        """
+
+    def test_an_end_before_its_start_is_refused(self, evaluate):
+        times = {"/e/start": "2026-01-02T10:00:00Z", "/e/end": "2026-01-02T09:59:59Z"}
+        with pytest.raises(
+            Rejection, match=r"dataset.end \(/e/end .* is before the start .*/e/start"
+        ):
+            evaluate(self.TEXT, times)
+
+    def test_an_end_at_its_start_is_none_before_it(self, evaluate):
+        times = {
+            "/e/start": "2026-01-02T10:00:00Z",
+            "/e/end": "2026-01-02T12:00:00+02:00",
+        }
+        draft = evaluate(self.TEXT, times)
+        assert draft.start == draft.end
+
+
+class TestMetadataThatCannotBeRead:
+    TEXT = variable("{message: metadata.a.b}")
+
+    @pytest.mark.parametrize(
+        ("metadata", "why"),
+        [
+            ("no json", "is no JSON"),
+            ("[1]", "is no JSON object"),
+            ("1", "is no JSON obj"),
+        ],
+    )
+    def test_there_is_a_note_or_a_reason(self, evaluate, metadata, why):
+        message = announced(metadata=metadata)
+        draft = evaluate(self.TEXT, message=message)
+        assert draft.description is None
+        (note,) = draft.notes
+        assert f"variable x: the message's metadata {why}" in note
+        required = self.TEXT.replace("a.b}", "a.b, required: true}")
+        with pytest.raises(Rejection, match=f"required but absent: .* {why}"):
+            evaluate(required, message=message)
+
+    def test_what_many_variables_lack_is_said_once(self, evaluate):
+        text = """
+            variables:
+              a: {message: metadata.a}
+              b: {message: metadata.b}
+            """
+        (note,) = evaluate(text, message=announced(metadata="no json")).notes
+        assert note.startswith("variables a, b: the message's metadata is no JSON")
+
+    @pytest.mark.parametrize("metadata", [None, "", " ", "{}", '{"a": 1}'])
+    def test_metadata_without_the_key_is_no_news(self, evaluate, metadata):
+        assert evaluate(self.TEXT, message=announced(metadata=metadata)).notes == ()
+
+
+def test_a_whole_number_that_no_float_is_equal_to_is_noted(evaluate):
+    text = parameter("{nexus: /e/v, type: integer}", "value_type: %s")
+    values = {"/e/v": 2**53 + 1}
+    draft = evaluate(text % "NUMERIC", values)
+    assert draft.parameters[0].value == 2**53
+    (note,) = draft.notes
+    assert "9007199254740993 becomes 9007199254740992" in note
+    draft = evaluate(text % "STRING", values)
+    assert (draft.parameters[0].value, draft.notes) == ("9007199254740993", ())
+    draft = evaluate(text % "NUMERIC", {"/e/v": 2**53 + 2})
+    assert draft.notes == ()
 
 
 class TestOperators:

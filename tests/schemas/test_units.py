@@ -1,6 +1,7 @@
 """Units as files and catalogues spell them."""
 
 import math
+from fractions import Fraction
 
 import pytest
 from hypothesis import given
@@ -92,9 +93,56 @@ def test_a_difference_has_none(spelling):
     assert convert(25.0, spelling, "K") == 25.0
 
 
-def test_arithmetic_leaves_no_digits_behind():
-    assert convert(6.0, "angstrom", "nm") == 0.6
-    assert convert(1.1, "mm", "m") == 0.0011
+@pytest.mark.parametrize(
+    ("value", "from_unit", "to_unit", "expected"),
+    [
+        (6.0, "angstrom", "nm", 0.6),
+        (1.1, "mm", "m", 0.0011),
+        (4.35, "m", "cm", 435.0),
+        (4.35, "metre", "centimetre", 435.0),
+        (0.12345678901234566, "m", "mm", 123.45678901234566),
+        (1525159320123456789, "ns", "s", 1525159320.1234567),
+        (1525159320123456789, "nanosecond", "s", 1525159320.1234567),
+        (180.0, "deg", "rad", math.pi),
+        (180.0, "degrees", "radian", math.pi),
+        (300.0, "K", "degC", 26.85),
+        (212.0, "degF", "degC", 100.0),
+    ],
+)
+def test_a_conversion_is_right_to_the_last_digit(value, from_unit, to_unit, expected):
+    assert convert(value, from_unit, to_unit) == expected
+
+
+# Exact factors to SI, from the definitions.
+FACTORS = {
+    **{
+        "m": "1",
+        "mm": "0.001",
+        "um": "0.000001",
+        "angstrom": "1e-10",
+        "inch": "0.0254",
+    },
+}
+
+
+@given(
+    st.integers(-(10**20), 10**20) | st.floats(-1e15, 1e15),
+    st.sampled_from(sorted(FACTORS)),
+    st.sampled_from(sorted(FACTORS)),
+)
+def test_a_converted_value_is_the_nearest_float(value, from_unit, to_unit):
+    exact = Fraction(value if isinstance(value, int) else repr(value))
+    expected = exact * Fraction(FACTORS[from_unit]) / Fraction(FACTORS[to_unit])
+    if float(expected) != 0 or value == 0:
+        assert float(convert(value, from_unit, to_unit)) == float(expected)
+
+
+@given(st.integers(-(10**30), 10**30))
+def test_whole_numbers_stay_what_they_are(value):
+    there = conversion("mm", "um").integer(value)
+    assert there == value * 1000
+    assert conversion("um", "mm").integer(there) == value
+    assert conversion("um", "mm").integer(there + 1) is None
 
 
 @pytest.mark.parametrize(
@@ -168,9 +216,27 @@ def test_equal_texts_need_not_be_known():
     assert convert(7.0, "frobs", "frobs") == 7.0
 
 
-def test_too_large_for_a_number():
+def test_too_large_or_too_small_for_a_number():
     with pytest.raises(UnitError, match="too large"):
         convert(1e300, "Gm", "pm")
+    with pytest.raises(UnitError, match="too small"):
+        convert(5e-324, "m", "km")
+
+
+def test_a_logarithmic_unit_has_no_factor():
+    with pytest.raises(UnitError, match="logarithmic unit has no factor"):
+        convert(3.0, "dB", "")
+    assert convert(3.0, "dB", "dB") == 3.0
+
+
+@pytest.mark.parametrize(
+    "unit", ["Ym^99", "Eg²9m*g ", "((Ym^99)^99)^99", "Ym^99 Ym^99 Ym^99", "mm^-99"]
+)
+def test_whatever_a_unit_does_to_the_arithmetic_is_a_unit_error(unit):
+    for other in ("m", "g", "", "ym^99"):
+        for way in ((unit, other), (other, unit)):
+            with pytest.raises(UnitError):
+                convert(1.0, *way)
 
 
 @given(st.text(alphabet="mKs°%Å/*^.()- 1290\t\0µe", max_size=25))
@@ -180,6 +246,23 @@ def test_any_text_is_a_unit_or_refused(text):
     else:
         with pytest.raises(UnitError):
             convert(1.0, text, "m")
+
+
+@given(
+    st.lists(
+        st.sampled_from(
+            ["Ym", "g", "mm", "²", "9", "^", "-", "*", "/", "(", ")", " ", "dB", "degC"]
+        ),
+        max_size=12,
+    ).map("".join),
+    st.sampled_from(["m", "", "g", "1/s", "degC"]),
+)
+def test_any_unit_is_converted_or_refused(text, other):
+    try:
+        number = convert(3.5, text, other)
+    except UnitError:
+        return
+    assert math.isfinite(number)
 
 
 @pytest.mark.parametrize("unit", COMMON)

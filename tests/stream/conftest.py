@@ -19,6 +19,7 @@ from icat_stream.journal import Journal
 from icat_stream.records import Outcome, Record
 from icat_stream.sandbox.kafka import JavaBroker
 from icat_stream.stream import Loop, RunResult
+from plugins.kafka import SharedBroker
 
 sys.path.insert(0, str(Path(__file__).parent))
 import scripted
@@ -28,7 +29,9 @@ PATIENCE = 180.0
 
 
 class Stage:
-    def __init__(self, broker: JavaBroker, prefix: str, folder: Path) -> None:
+    def __init__(
+        self, broker: JavaBroker | SharedBroker, prefix: str, folder: Path
+    ) -> None:
         self.broker = broker
         self.prefix = prefix
         self.folder = folder
@@ -280,8 +283,18 @@ class Stage:
 
 @pytest.fixture
 def stage(
-    kafka_broker: JavaBroker, topic_prefix: str, tmp_path: Path
+    kafka_broker: SharedBroker, topic_prefix: str, tmp_path: Path
 ) -> Iterator[Stage]:
     stage = Stage(kafka_broker, topic_prefix, tmp_path)
+    yield stage
+    stage.close()
+
+
+@pytest.fixture
+def lone_stage(
+    own_broker: JavaBroker, topic_prefix: str, tmp_path: Path
+) -> Iterator[Stage]:
+    """A stage whose broker is nobody else's."""
+    stage = Stage(own_broker, topic_prefix, tmp_path)
     yield stage
     stage.close()

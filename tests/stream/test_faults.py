@@ -18,14 +18,15 @@ def numbers(stage):
 
 
 @pytest.mark.slow
-def test_a_broker_that_is_killed_and_comes_back_costs_nothing(stage):
+def test_a_broker_that_is_killed_and_comes_back_costs_nothing(lone_stage):
+    stage, broker = lone_stage, lone_stage.broker
     stage.create(partitions=2)
     stage.switch("slow", "0.01")
     stage.send(*(message(n, f"k{n}") for n in range(150)))
     loop = stage.start()
     stage.wait(lambda: len(stage.outcomes) > 20)
-    stage.broker.kill()
-    stage.broker.start()
+    broker.kill()
+    broker.start()
     stage.send(*(message(n, f"k{n}") for n in range(150, 300)))
     # Not by the outcomes told: a commit that went through while the partitions were
     # lost is told by nobody.
@@ -35,18 +36,19 @@ def test_a_broker_that_is_killed_and_comes_back_costs_nothing(stage):
     assert {row["state"] for row in stage.rows()} == {"committed"}
 
 
-def test_a_stop_is_bounded_while_the_broker_does_not_answer(stage):
+def test_a_stop_is_bounded_while_the_broker_does_not_answer(lone_stage):
+    stage, broker = lone_stage, lone_stage.broker
     stage.create(partitions=1)
     stage.send(message(1))
     process = stage.spawn(limits={"stop": "1s"})
     stage.wait(lambda: stage.events() == ["1"])
     stage.send(message(2))
-    stage.broker.freeze()
+    broker.freeze()
     try:
         process.send_signal(signal.SIGTERM)
         code, _ = stage.ended(process)
     finally:
-        stage.broker.thaw()
+        broker.thaw()
     assert code == 0
     # What was not committed comes again.
     assert stage.run().exit_code == 0

@@ -5,7 +5,7 @@ from contextlib import closing
 import pytest
 from sqlalchemy import text
 
-from plugins.postgres import do, superuser
+from plugins.postgres import do, start_patiently, superuser
 
 pytestmark = [pytest.mark.kafka, pytest.mark.postgres]
 
@@ -54,7 +54,7 @@ def test_every_record_has_its_row_after_ended_connections_and_a_restart(
         stage.send(message(200))
         stage.wait(lambda: loop.status().down)
     finally:
-        postgres_server.ensure_postgres_running()
+        start_patiently(postgres_server.ensure_postgres_running)
     stage.wait(lambda: sum(stage.committed().values()) == 201)
     assert stage.stop(loop).exit_code == 0
     assert sorted(map(int, stage.events())) == list(range(201))

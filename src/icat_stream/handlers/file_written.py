@@ -227,7 +227,7 @@ class FileWritten(Handler):
         content: FileContent,
         lookups: Lookups,
     ) -> Plan:
-        notes: list[str] = []
+        notes = list(draft.notes)
         references = DatasetReferences(lookups, self._settings.policies, notes)
         visit = references.investigation(
             draft.investigation, draft.visit_id, draft.start

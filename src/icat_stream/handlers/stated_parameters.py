@@ -13,6 +13,7 @@ from icat_stream.records import (
     Rejection,
     ValueType,
     parameter_label,
+    rounding,
 )
 from icat_stream.schemas.units import UnitError, conversion
 
@@ -92,11 +93,8 @@ class StatedParameters:
         else:
             fitting = list(entries)
         if fitting:
-            return Parameter(
-                name=said.name,
-                units=fitting[0].units,
-                value=_value(at, said, fitting[0].value_type),
-            )
+            entry = fitting[0]
+            return self._made(at, said, entry.units, entry.value_type)
         return _converted(at, said, entries) or self._unknown(at, said, entries)
 
     def _unknown(
@@ -112,7 +110,15 @@ class StatedParameters:
         # The catalogue names all that are missing at once, or makes them.
         is_text = isinstance(said.value, bool | str)
         kind = ValueType.STRING if is_text else ValueType.NUMERIC
-        return Parameter(name=said.name, units=units, value=_value(at, said, kind))
+        return self._made(at, said, units, kind)
+
+    def _made(
+        self, at: str, said: StatedParameter, units: str, kind: ValueType
+    ) -> Parameter:
+        value = _value(at, said, kind)
+        if kind is ValueType.NUMERIC and (note := rounding(said.value or 0)):
+            self.notes.append(f"{at}: {note}")
+        return Parameter(name=said.name, units=units, value=value)
 
 
 def _converted(

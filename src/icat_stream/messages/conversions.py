@@ -6,12 +6,15 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime, tzinfo
 from typing import Any
 
+from icat_stream.records import number_of
+
 Scalar = str | int | float | bool
 
 _TIME = re.compile(
     r"(\d{4}-\d{2}-\d{2})"
     r"(?:[T_ ](\d{2}:\d{2}(?::\d{2})?)(?:[.,](\d+))?"
-    r"\s?(Z|z|[+-]\d{2}(?::?\d{2})?)?)?"
+    r"\s?(Z|z|[+-]\d{2}(?::?\d{2})?)?)?",
+    re.ASCII,
 )
 # What neither XML nor a catalogue can hold.
 _FORBIDDEN = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\ud800-\udfff\ufffe\uffff]")
@@ -105,10 +108,10 @@ def _integer(how: Conversion, value: Any) -> int:
 
 def _float(how: Conversion, value: Any) -> float:
     try:
-        number = float(value)
-    except (ValueError, OverflowError):
-        raise Unfit("expected a number") from None
-    if isinstance(value, bool) or not math.isfinite(number):
+        number = number_of(value) if isinstance(value, str) else float(value)
+    except (TypeError, OverflowError):
+        number = None
+    if number is None or isinstance(value, bool) or not math.isfinite(number):
         raise Unfit("expected a number")
     return number
 

@@ -13,6 +13,8 @@ from xml.parsers import expat
 
 import xmltodict
 
+from icat_stream.records import number_of
+
 from .flatbuffer_reader import Undecodable
 
 _BOMS = (b"\xef\xbb\xbf", b"\xfe\xff", b"\xff\xfe")
@@ -170,9 +172,11 @@ def _constant(text: str) -> Any:
 
 
 def _number(text: str) -> float:
-    number = float(text)
-    if number in (float("inf"), float("-inf")):
-        raise Undecodable(f"JSON: {text[:_LONGEST]} is too large for a number")
+    number = number_of(text)
+    if number is None:
+        raise Undecodable(
+            f"JSON: {text[:_LONGEST]} is too large for a number, or too near to zero"
+        )
     return number
 
 

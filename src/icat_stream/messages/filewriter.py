@@ -52,6 +52,11 @@ class FinishedWriting:
         """
         return _lenient_object(self.metadata)
 
+    @property
+    def unread(self) -> str | None:
+        """Why there are no hints although there is metadata."""
+        return _unread(self.metadata)
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RunStart:
@@ -98,6 +103,11 @@ class RunStart:
     def hints(self) -> Mapping[str, Any]:
         """The metadata as an object; empty where it is none."""
         return _lenient_object(self.metadata)
+
+    @property
+    def unread(self) -> str | None:
+        """Why there are no hints although there is metadata."""
+        return _unread(self.metadata)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -352,3 +362,15 @@ def _lenient_object(text: str | None) -> Mapping[str, Any]:
     except (ValueError, RecursionError):
         return _NOTHING
     return MappingProxyType(parsed) if isinstance(parsed, dict) else _NOTHING
+
+
+def _unread(text: str | None) -> str | None:
+    if not text or not text.strip():
+        return None
+    try:
+        parsed = json.loads(text)
+    except (ValueError, RecursionError) as error:
+        return f"the message's metadata is no JSON ({error})"
+    if isinstance(parsed, dict):
+        return None
+    return "the message's metadata is no JSON object"

@@ -12,6 +12,7 @@ import sys
 import time
 import traceback
 from collections.abc import Callable
+from contextlib import ExitStack
 from typing import Any
 
 import xxhash
@@ -29,7 +30,9 @@ from .folder_page import listing
 from .folders import look
 from .kept_message import keep
 from .limits import Limits
-from .safe_open import Held, Rules, hold, is_below
+from .other_files import OtherFiles, Targets
+from .safe_open import Held, Rules, hold
+from .values import Budget
 
 # Larger blocks are no faster; much smaller ones are slower.
 _BLOCK = 1024 * 1024
@@ -146,26 +149,57 @@ def _look_at_roots(rules: Rules) -> None:
 def _read(
     request: dict[str, Any], rules: Rules, limits: Limits, path_map: dict[str, str]
 ) -> dict[str, Any]:
-    asked, settled_when = request["asked"], request["settled_when"]
+    readings, settled_when = request["readings"], request["settled_when"]
+    targets = Targets(rules, path_map)
+    found: list[content.Found] = []
     with hold(request["path"], rules) as held:
-        found = content.Found()
-        if asked or settled_when is not None:
+        if readings or settled_when is not None:
             with held.readable(rules) as name, hdf5.opened(name, held, rules) as file:
-                found = content.read(
-                    file, held.path, asked, settled_when=settled_when, limits=limits
-                )
-        links = _links(found.targets, held, rules, path_map) if request["links"] else []
+                found = _found(file, held, request, limits, targets)
+        named = dict.fromkeys(target for one in found for target in one.targets)
+        links = _links(list(named), held, targets) if request["links"] else []
         held.check_unchanged(rules)
-    if not found.settled:
+    if found and not found[0].settled:
         raise rules.not_ready(f"{held.path}: has no {settled_when} yet")
     return {
         "stat": _plain(held),
-        "entries": found.entries,
-        "values": found.values,
-        "asked": found.asked,
-        "refused": found.refused,
+        "readings": [
+            {
+                name: getattr(one, name)
+                for name in ("entries", "values", "asked", "refused", "notes")
+            }
+            for one in found
+        ],
         "links": links,
     }
+
+
+def _found(
+    file: Any, held: Held, request: dict[str, Any], limits: Limits, targets: Targets
+) -> list[content.Found]:
+    """Read a file in each of the ways that are asked for."""
+    found: list[content.Found] = []
+    budget = Budget(limits)
+    when = request["settled_when"]
+    with ExitStack() as stack:
+        others = OtherFiles(targets, limits.other_files, stack)
+        for reading in request["readings"] or [{"asked": [], "follow": False}]:
+            follow = reading.pop("follow")
+            found.append(
+                content.read(
+                    file,
+                    held.path,
+                    budget=budget,
+                    settled_when=when,
+                    others=others if follow else None,
+                    **reading,
+                )
+            )
+            if not found[0].settled:
+                break
+            when = None
+        others.check_unchanged()
+    return found
 
 
 def _checksum(request: dict[str, Any], rules: Rules, answers: int) -> str:
@@ -196,25 +230,17 @@ def _checksum(request: dict[str, Any], rules: Rules, answers: int) -> str:
 
 
 def _links(
-    targets: list[tuple[str, str]], held: Held, rules: Rules, path_map: dict[str, str]
+    named: list[tuple[str, str]], held: Held, targets: Targets
 ) -> list[dict[str, Any]]:
     """Look at the files that the file at hand refers to, never into them.
 
     What is wrong with one matters only to those who want it.
     """
-    roots = [*rules.roots, *rules.real_roots()]
     folder = os.path.dirname(held.path)
     links = []
-    for at, target in targets:
-        path = os.path.normpath(os.path.join(folder, _mapped(target, path_map)))
+    for at, name in named:
         try:
-            # Even to resolve a path can hang, as on a dead mount elsewhere.
-            if not any(is_below(path, root) for root in roots):
-                raise Rejection(
-                    f"{path}, outside the allowed folders ({', '.join(rules.roots)});"
-                    " it was not looked at"
-                )
-            with hold(path, rules) as other:
+            with hold(targets.path(name, folder), targets.rules) as other:
                 links.append({"at": at, "stat": _plain(other)})
         except Failure as failure:
             failed = _failed(failure)
@@ -223,15 +249,6 @@ def _links(
                 failed["retry_in"] = failure.retry_in
             links.append({"at": at, **failed})
     return links
-
-
-def _mapped(path: str, path_map: dict[str, str]) -> str:
-    """Translate an absolute path of the writer's host to this one's."""
-    prefixes = [prefix for prefix in path_map if is_below(path, prefix)]
-    if not prefixes:
-        return path
-    prefix = max(prefixes, key=len)
-    return os.path.join(path_map[prefix], path[len(prefix) :].lstrip("/"))
 
 
 def _plain(held: Held) -> dict[str, Any]:

@@ -38,6 +38,17 @@ def opened(name: str, held: Held, rules: Rules) -> Iterator[Any]:
     rules
         For ``NotReady``.
     """
+    file = open_file(name, held, rules)
+    try:
+        yield file
+    except HDF5_ERRORS as error:
+        raise classify(error, held, rules) from error
+    finally:
+        file.close()
+
+
+def open_file(name: str, held: Held, rules: Rules) -> Any:
+    """Open an HDF5 file without any lock; see :func:`opened`."""
     if held.found.st_size == 0:
         raise Rejection(f"{held.path}: is empty, expected an HDF5 file")
     access = h5p.create(h5p.FILE_ACCESS)
@@ -46,15 +57,10 @@ def opened(name: str, held: Held, rules: Rules) -> Iterator[Any]:
     access.set_fclose_degree(h5f.CLOSE_STRONG)
     # A lock of ours could make the writer's last open fail, and lose data for good.
     access.set_file_locking(False, True)
-    file = None
     try:
-        file = h5f.open(name.encode(), h5f.ACC_RDONLY, access)
-        yield file
+        return h5f.open(name.encode(), h5f.ACC_RDONLY, access)
     except HDF5_ERRORS as error:
         raise classify(error, held, rules) from error
-    finally:
-        if file is not None:
-            file.close()
 
 
 def classify(error: Exception, held: Held, rules: Rules) -> Exception:

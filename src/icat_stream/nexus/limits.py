@@ -17,7 +17,7 @@ class Limits:
     elements
         Of one array.
     members
-        Of one group, where names have to be listed.
+        Of all groups whose names have to be listed.
     values
         Found by one request, wildcards expanded.
     total_bytes
@@ -26,15 +26,21 @@ class Limits:
         Of one chunk of a dataset, which HDF5 unpacks as a whole.
     soft_links
         Followed for one path.
+    sources
+        Pieces of one virtual dataset.
+    other_files
+        Opened besides, where links may be followed.
     memory
         Address space of a reading process above what it has when it is ready.
     """
 
     string_bytes: int = 64 * 1024
     elements: int = 64 * 1024
-    members: int = 10_000
+    members: int = 100_000
     values: int = 10_000
     total_bytes: int = 16 * 1024**2
     chunk_bytes: int = 64 * 1024**2
     soft_links: int = 16
+    sources: int = 10_000
+    other_files: int = 64
     memory: int = 2 * 1024**3

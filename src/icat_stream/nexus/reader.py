@@ -4,12 +4,14 @@ import dataclasses
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
-from typing import Any, NamedTuple, Self
+from typing import Any, Literal, NamedTuple, Self, TypeVar
 
 from opentelemetry import trace
 
 from icat_stream.records import (
+    AskedPath,
     ExternalLink,
+    FieldPath,
     FieldValue,
     FileContent,
     FileStat,
@@ -25,6 +27,8 @@ from . import child_pipe
 from .limits import Limits
 from .pool import SYSTEM, Child, ChildPool
 from .safe_open import is_below
+
+_T = TypeVar("_T")
 
 _tracer = trace.get_tracer("icat_stream.nexus")
 
@@ -139,7 +143,7 @@ class NexusReader:
     def read(
         self,
         path: str,
-        paths: Collection[str],
+        paths: Collection[AskedPath],
         *,
         settled_when: str | None = None,
         links: bool = False,
@@ -159,30 +163,43 @@ class NexusReader:
         """
         if len(paths) > _MOST_PATHS:
             raise ValueError(f"{len(paths)} paths asked for, at most {_MOST_PATHS}")
+        ways: dict[_Way, list[str]] = {}
+        for asked in paths:
+            name, way = _split(asked)
+            ways.setdefault(way, []).append(name)
         answer = self._ask(
             path,
             {
                 "do": "read",
                 "path": self._checked(path),
-                "asked": list(paths),
+                "readings": [
+                    {"asked": asked, **way._asdict()} for way, asked in ways.items()
+                ],
                 "settled_when": settled_when,
                 "links": links,
             },
         )
-        found = {
-            at: FieldValue(
-                value=tuple(value) if isinstance(value, list) else value, units=units
+        values: dict[AskedPath, FieldValue] = {}
+        refused: dict[AskedPath, str] = {}
+        notes: dict[AskedPath, str] = {}
+        entries: dict[str, None] = {}
+        for way, reading in zip(ways, answer["readings"], strict=False):
+            entries |= dict.fromkeys(reading["entries"])
+            notes |= way.keyed(reading["notes"])
+            refused |= way.keyed(reading["refused"])
+            found = _values(reading["values"])
+            values |= way.keyed(found)
+            values |= way.keyed(
+                {
+                    asked: _together([(at, found[at]) for at in places])
+                    for asked, places in reading["asked"].items()
+                }
             )
-            for at, (value, units) in answer["values"].items()
-        }
-        asked = {
-            path: _together([found[at] for at in places])
-            for path, places in answer["asked"].items()
-        }
         return FileContent(
             stat=FileStat(**answer["stat"]),
-            entries=tuple(answer["entries"]),
-            values=_Values(path, found | asked, answer["refused"]),
+            entries=tuple(entries),
+            values=_Values(path, values, refused),
+            notes=notes,
             links=tuple(self._link(path, link) for link in answer["links"]),
         )
 
@@ -408,7 +425,27 @@ class NexusReader:
         return ExternalLink(at=link["at"], stat=FileStat(**link["stat"]))
 
 
-class _Values(Mapping[str, FieldValue]):
+class _Way(NamedTuple):
+    """In which way paths are read, see :class:`~icat_stream.records.FieldPath`."""
+
+    encoding: str | None = None
+    order: Literal["natural", "creation"] = "natural"
+    follow: bool = False
+
+    def keyed(self, found: dict[str, _T]) -> dict[AskedPath, _T]:
+        """Return what was found by the paths as they were asked for."""
+        if self == _Way():
+            return dict(found.items())
+        return {FieldPath(path=at, **self._asdict()): one for at, one in found.items()}
+
+
+def _split(asked: AskedPath) -> tuple[str, _Way]:
+    if isinstance(asked, str):
+        return asked, _Way()
+    return asked.path, _Way(asked.encoding, asked.order, asked.follow)
+
+
+class _Values(Mapping[AskedPath, FieldValue]):
     """Values by path, which reject the file when one is wanted that is none.
 
     The paths of all schemas that may apply are read at once, and what one of them
@@ -425,13 +462,16 @@ class _Values(Mapping[str, FieldValue]):
     """
 
     def __init__(
-        self, file: str, values: dict[str, FieldValue], refused: dict[str, str]
+        self,
+        file: str,
+        values: dict[AskedPath, FieldValue],
+        refused: dict[AskedPath, str],
     ) -> None:
         self._file = file
         self._values = values
         self._refused = refused
 
-    def __getitem__(self, path: str) -> FieldValue:
+    def __getitem__(self, path: AskedPath) -> FieldValue:
         if path in self._refused:
             raise Rejection(f"{self._file}: {self._refused[path]}")
         return self._values[path]
@@ -439,7 +479,7 @@ class _Values(Mapping[str, FieldValue]):
     def __contains__(self, path: object) -> bool:
         return path in self._values or path in self._refused
 
-    def __iter__(self) -> Iterator[str]:
+    def __iter__(self) -> Iterator[AskedPath]:
         return iter(self._values)
 
     def __len__(self) -> int:
@@ -449,12 +489,23 @@ class _Values(Mapping[str, FieldValue]):
         return repr(self._values)
 
 
-def _together(values: list[FieldValue]) -> FieldValue:
+def _values(found: dict[str, Any]) -> dict[str, FieldValue]:
+    return {
+        at: FieldValue(
+            value=tuple(value) if isinstance(value, list) else value, units=units
+        )
+        for at, (value, units) in found.items()
+    }
+
+
+def _together(places: list[tuple[str, FieldValue]]) -> FieldValue:
     """Join what several places hold, flat, with their units if they agree."""
-    if len(values) == 1:
-        return values[0]
+    if len(places) == 1:
+        return places[0][1]
     flat: list[str | int | float | bool] = []
-    for one in values:
+    for _, one in places:
         flat.extend(one.value if isinstance(one.value, tuple) else (one.value,))
-    units = {one.units for one in values}
-    return FieldValue(value=tuple(flat), units=units.pop() if len(units) == 1 else None)
+    units = {one.units for _, one in places}
+    if len(units) == 1:
+        return FieldValue(value=tuple(flat), units=units.pop())
+    return FieldValue(value=tuple(flat), parts=tuple(places))

@@ -1,12 +1,14 @@
 """Values of datasets and attributes, their size known before they are read.
 
-Text is strict UTF-8, or Latin-1 where it is not UTF-8.  Of fixed-length text HDF5
-takes the padding off; blanks that are no padding stay.  A float of less than double
-precision becomes the shortest decimal number that means it: 4.1, not
-4.099999904632568.  Enumerations give the name of their member, FALSE and TRUE a
+Text is UTF-8, or in the encoding that is named for what is not; a guess would give
+other letters than were written.  Of fixed-length text HDF5 takes the padding off;
+blanks that are no padding stay.  A float of less than double precision is exact where
+it is a whole number, else it becomes the shortest decimal number that means it: 4.1,
+not 4.099999904632568.  Enumerations give the name of their member, FALSE and TRUE a
 boolean.
 """
 
+import re
 from typing import Any
 
 import numpy as np
@@ -38,6 +40,10 @@ _COMMON = {
 }
 
 
+# What Latin-1 makes of bytes that no text in it has.
+_CONTROLS = re.compile("[\x80-\x9f]")
+
+
 class NoValue(Exception):
     """What is there cannot be a catalogue's value.
 
@@ -50,6 +56,10 @@ class NoValue(Exception):
     def __init__(self, why: str) -> None:
         super().__init__(why)
         self.why = why
+
+
+class LeftOut(NoValue):
+    """What is there may well be a value, but it cannot be had as things are."""
 
 
 class TooMuch(Exception):
@@ -99,15 +109,17 @@ class Budget:
             )
 
 
-def read_value(found: Any, budget: Budget) -> Value | None:
+def read_value(found: Any, budget: Budget, encoding: str | None = None) -> Value | None:
     """Read a dataset or an attribute.
 
     Parameters
     ----------
     found
-        A low-level dataset or attribute.
+        A low-level dataset or attribute, or what is read like one.
     budget
         What may be read.
+    encoding
+        Of text that is not UTF-8.
 
     Returns
     -------
@@ -136,10 +148,10 @@ def read_value(found: Any, budget: Budget) -> Value | None:
     else:
         found.read(array, memory)
     if count == 1:
-        return _scalar(array.reshape(-1)[0], kind, kind_class, budget)
+        return _scalar(array.reshape(-1)[0], kind, kind_class, budget, encoding)
     if kind_class in (h5t.INTEGER, h5t.FLOAT) and array.dtype.itemsize == 8:
         return tuple(array.tolist())
-    return tuple(_scalar(item, kind, kind_class, budget) for item in array)
+    return tuple(_scalar(item, kind, kind_class, budget, encoding) for item in array)
 
 
 def _in_memory(kind: Any, kind_class: int) -> tuple[Any, Any]:
@@ -177,16 +189,21 @@ def _check_size(
     budget.spend_value(count * itemsize)
 
 
-def _scalar(item: Any, kind: Any, kind_class: int, budget: Budget) -> Scalar:
+def _scalar(
+    item: Any, kind: Any, kind_class: int, budget: Budget, encoding: str | None
+) -> Scalar:
     if kind_class == h5t.STRING:
         if kind.is_variable_str():
-            return _variable_text(item, budget)
-        return _decode(bytes(item))
+            return _variable_text(item, budget, encoding)
+        return _decode(bytes(item), encoding)
     if kind_class == h5t.INTEGER:
         return int(item)
     if kind_class == h5t.FLOAT:
+        exact = float(item)
+        if item.dtype.itemsize == 8 or exact.is_integer():
+            return exact
         # str() is the shortest text that means the same in the type's own precision.
-        return float(item) if item.dtype.itemsize == 8 else float(str(item))
+        return float(str(item))
     if item.dtype == np.bool_:
         return bool(item)
     members: dict[str, int] = check_enum_dtype(kind.dtype) or {}
@@ -196,7 +213,7 @@ def _scalar(item: Any, kind: Any, kind_class: int, budget: Budget) -> Scalar:
     raise NoValue(f"holds {int(item)}, which its enumeration does not name")
 
 
-def _variable_text(item: Any, budget: Budget) -> str:
+def _variable_text(item: Any, budget: Budget, encoding: str | None) -> str:
     limits = budget.limits
     text = item if isinstance(item, bytes) else str(item or "").encode()
     # Only the text itself tells its length; the memory limit bounded it until here.
@@ -206,17 +223,40 @@ def _variable_text(item: Any, budget: Budget) -> str:
             f" {limits.string_bytes:,}"
         )
     budget.spend(len(text))
-    return _decode(text)
+    return _decode(text, encoding)
 
 
-def _decode(text: bytes) -> str:
+def _decode(text: bytes, encoding: str | None) -> str:
     try:
         return text.decode("utf-8")
-    except UnicodeDecodeError:
-        return text.decode("latin-1")
+    except UnicodeDecodeError as error:
+        if encoding is None:
+            raise LeftOut(
+                f"holds text that is not UTF-8 ({_shown(text, error.start)}); name its"
+                " encoding in the schema, such as encoding: cp1252"
+            ) from None
+    try:
+        decoded = text.decode(encoding)
+    except UnicodeDecodeError as error:
+        raise LeftOut(
+            f"holds text that is neither UTF-8 nor {encoding}"
+            f" ({_shown(text, error.start)})"
+        ) from None
+    if control := _CONTROLS.search(decoded):
+        raise LeftOut(
+            f"holds text that has a control character (U+{ord(control[0]):04X}) if it"
+            f" is {encoding}; cp1252 has letters and signs there"
+        )
+    return decoded
 
 
-def read_attribute(found: Any, name: str, budget: Budget) -> Value | None:
+def _shown(text: bytes, at: int) -> str:
+    return f"byte 0x{text[at]:02x} in {text[max(0, at - 10) : at + 10]!r}"
+
+
+def read_attribute(
+    found: Any, name: str, budget: Budget, encoding: str | None = None
+) -> Value | None:
     """Read an attribute of an object, ``None`` if it has none of that name.
 
     Parameters
@@ -227,16 +267,25 @@ def read_attribute(found: Any, name: str, budget: Budget) -> Value | None:
         Of the attribute.
     budget
         What may be read.
+    encoding
+        Of text that is not UTF-8.
     """
     encoded = name.encode("utf-8", "surrogateescape")
     if not h5a.exists(found, encoded):
         return None
-    return read_value(h5a.open(found, encoded), budget)
+    return read_value(h5a.open(found, encoded), budget, encoding)
 
 
-def read_units(found: Any, budget: Budget) -> str | None:
-    """Read ``@units`` of an object; empty text and no text are no units."""
-    units = read_attribute(found, "units", budget)
+def read_units(found: Any, budget: Budget, encoding: str | None = None) -> str | None:
+    """Read ``@units`` of an object; empty text and no text are no units.
+
+    Signs such as ° and µ come from Windows programs in cp1252.  To take them so is
+    safe: a text that it makes no unit of is none that anybody knows.
+    """
+    try:
+        units = read_attribute(found, "units", budget, encoding or "cp1252")
+    except LeftOut as reason:
+        raise LeftOut(f"has @units that {reason.why}") from None
     if units is None or units in ("", ()):
         return None
     if not isinstance(units, str):
@@ -259,7 +308,7 @@ def check_layout(dataset: Any, limits: Limits) -> bool:
     if layout == h5d.VIRTUAL:
         return False
     if layout == h5d.CONTIGUOUS and properties.get_external_count():
-        raise NoValue("keeps its values in another file (external storage)")
+        raise LeftOut("keeps its values in another file (external storage)")
     if layout == h5d.CHUNKED:
         size = dataset.get_type().get_size()
         for extent in properties.get_chunk():

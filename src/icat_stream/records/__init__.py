@@ -16,7 +16,9 @@ from .failures import (
     explained,
 )
 from .files import (
+    AskedPath,
     ExternalLink,
+    FieldPath,
     FieldValue,
     FileContent,
     FileReader,
@@ -33,6 +35,7 @@ from .lookups import (
     ValueType,
 )
 from .names import replacing_name, suffixed
+from .numbers import number_of, rounding
 from .outcome import Event, Outcome, OutcomeKind
 from .plan import (
     STUB_TITLE,
@@ -62,6 +65,7 @@ from .versions import is_higher
 
 __all__ = [
     "STUB_TITLE",
+    "AskedPath",
     "Change",
     "Coordinates",
     "Datafile",
@@ -74,6 +78,7 @@ __all__ = [
     "Event",
     "ExternalLink",
     "Failure",
+    "FieldPath",
     "FieldValue",
     "FileContent",
     "FileReader",
@@ -108,9 +113,11 @@ __all__ = [
     "explained",
     "from_text",
     "is_higher",
+    "number_of",
     "parameter_label",
     "printable",
     "replacing_name",
+    "rounding",
     "same_time",
     "suffixed",
 ]

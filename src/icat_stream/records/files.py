@@ -2,7 +2,7 @@
 
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import Literal, Protocol
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -16,10 +16,42 @@ class FieldValue:
         a scalar.  Text is decoded.
     units
         The ``@units`` attribute beside it, if any.
+    parts
+        Where the places that a ``*`` was found to mean do not all name one and the
+        same unit: each path with its value and units, and no units here.
     """
 
     value: str | int | float | bool | tuple[str | int | float | bool, ...]
     units: str | None = None
+    parts: tuple[tuple[str, "FieldValue"], ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FieldPath:
+    """A path inside a file that is to be read in another way than most.
+
+    Parameters
+    ----------
+    path
+        As :class:`FileReader` takes them.
+    encoding
+        Of text that is not UTF-8; ``None`` takes none of it.
+    order
+        Which entry is the first one, and in which order a ``*`` gives its matches:
+        by name (``d_2`` before ``d_10``), or as they were made.
+    follow
+        Whether external links and virtual datasets lead into other files of the
+        allowed folders.
+    """
+
+    path: str
+    encoding: str | None = None
+    order: Literal["natural", "creation"] = "natural"
+    follow: bool = False
+
+
+AskedPath = str | FieldPath
+""":class:`FieldPath`, of which a plain text has the defaults."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -73,12 +105,16 @@ class FileContent:
     stat
         The same before and after reading.
     entries
-        Names of its NXentry groups, the default one first.
+        Names of its NXentry groups, the default one first; looked for only where a
+        path begins with ``{entry}``.
     values
         By the path asked for, and by the paths in the file that ``{entry}`` and ``*``
         were found to mean; what is not in the file is not in here.  To look up what
         is there and cannot be a value (a group, an image, a text of 2 GiB) raises
         :class:`~icat_stream.records.Rejection`; ``in`` tells that it is there.
+    notes
+        By the path asked for: what was met on the way to it and left out, such as an
+        external link; where there is no value, that is why.
     links
         Targets of external links and of virtual datasets at the paths asked for, if
         links were asked for too.
@@ -86,7 +122,8 @@ class FileContent:
 
     stat: FileStat
     entries: tuple[str, ...] = ()
-    values: Mapping[str, FieldValue] = field(default_factory=dict)
+    values: Mapping[AskedPath, FieldValue] = field(default_factory=dict)
+    notes: Mapping[AskedPath, str] = field(default_factory=dict)
     links: tuple[ExternalLink, ...] = ()
 
 
@@ -126,7 +163,7 @@ class FileReader(Protocol):
     def read(
         self,
         path: str,
-        paths: Collection[str],
+        paths: Collection[AskedPath],
         *,
         settled_when: str | None = None,
         links: bool = False,

@@ -7,10 +7,10 @@ from dataclasses import dataclass
 from datetime import tzinfo
 from typing import Any, Protocol
 
-from icat_stream.records import ValueType
+from icat_stream.records import AskedPath, FieldPath, ValueType
 
 from .models import ParameterModel, SchemaModel, VariableModel
-from .operators import Unfit
+from .operators import GATHERING, Unfit
 from .schema import DatasetRule, MetadataSchema, Number, ParameterRule
 from .selectors import condition, selector_paths
 from .templates import Template, parse
@@ -82,23 +82,34 @@ class _Compiler:
         variables = tuple(
             self._variable(name, variable) for name, variable in model.variables.items()
         )
-        asked = selector_paths(model.selector)
+        paths = selector_paths(model.selector)
         for variable in model.variables.values():
-            asked.update(variable.nexus or ())
-        asked.update(model.datafiles.link_paths)
+            paths.update(variable.nexus or ())
+        paths.update(model.datafiles.link_paths)
         if model.settled_when is not None:
-            asked.add(model.settled_when)
+            paths.add(model.settled_when)
         dataset = self._dataset()
         return MetadataSchema(
             id=name,
             order=model.order,
-            condition=condition(model.selector),
-            paths=frozenset(asked),
-            settled_when=model.settled_when,
+            condition=condition(model.selector, self._asked),
+            paths=frozenset(map(self._asked, paths)),
+            settled_when=model.settled_when and self._asked(model.settled_when),
             variables=variables,
             dataset=dataset,
             parameters=self._parameters(),
         )
+
+    def _asked(self, path: str) -> AskedPath:
+        """Return a path with the way in which this schema reads it."""
+        model = self._model
+        way = FieldPath(
+            path=path,
+            encoding=model.encoding,
+            order=model.member_order,
+            follow=model.follow_links,
+        )
+        return path if way == FieldPath(path=path) else way
 
     def _check_unknown_units(self) -> None:
         """Take an unknown unit only if a parameter of that very unit expects it."""
@@ -159,6 +170,10 @@ class _Compiler:
             ignore_file_unit=model.ignore_file_unit,
             functions=tuple(functions),
             keeps_unit=keeps_unit,
+            counts=any(one.operator == "count" for one in model.operators),
+            gathers=next(
+                (o.operator for o in model.operators if o.operator in GATHERING), None
+            ),
             default=default,
             required=model.required,
             where=_where(model),
@@ -167,7 +182,9 @@ class _Compiler:
     def _source(self, path: Path, model: VariableModel) -> tuple[Fetch, _Known]:
         """Return what finds the raw value, and what is known of it."""
         if model.nexus is not None:
-            return fetch_nexus(tuple(model.nexus)), _Known(STRING, from_file=True)
+            return fetch_nexus(tuple(map(self._asked, model.nexus))), _Known(
+                STRING, from_file=True
+            )
         if model.message is not None:
             return fetch_message(model.message), _Known(STRING)
         value = model.value

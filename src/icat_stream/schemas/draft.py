@@ -59,6 +59,8 @@ class Draft:
         Name and version of its format.
     include_external_links
         Whether files that the file links to are datafiles too.
+    notes
+        What was left out, or is not quite what the file says, and why.
     sources
         Where what is above is from, by the names here, see :meth:`where`.
     """
@@ -82,6 +84,7 @@ class Draft:
     file_name: str | None = None
     format: tuple[str, str] | None = None
     include_external_links: bool = False
+    notes: tuple[str, ...] = ()
     sources: Mapping[str, str] = field(default_factory=dict, compare=False)
 
     def where(self, field: str) -> str:

@@ -19,6 +19,8 @@ from .operators import AnyOperator, KindName, Pattern
 
 MESSAGE_FIELDS = ("file_name", "job_id", "service_id")
 _METADATA = "metadata."
+# Python's, but nothing that a program writes text in.
+_NO_ENCODINGS = ("idna", "punycode", "unicode_escape", "raw_unicode_escape", "utf_7")
 _PATH = re.compile(
     r"/?\{entry\}(?:/[^/@<>{}]+)*(?:@[^/@*]+)?"
     r"|(?:/[^/@<>{}]+)+(?:@[^/@*]+)?|/@[^/@*]+"
@@ -75,6 +77,20 @@ def _zone(value: str) -> str:
         raise ValueError(
             "expected a time zone such as UTC or Europe/Stockholm"
         ) from None
+    return value
+
+
+def _encoding(value: str) -> str:
+    ascii_text = bytes(range(0x20, 0x7F))
+    try:
+        extends = ascii_text.decode(value) == ascii_text.decode("ascii")
+    except (LookupError, ValueError):
+        extends = False
+    if not extends or value.replace("-", "_").lower() in _NO_ENCODINGS:
+        raise ValueError(
+            "expected an encoding of which ASCII is a part, such as cp1252, latin-1"
+            " or shift_jis"
+        )
     return value
 
 
@@ -255,6 +271,9 @@ class SchemaModel(Part):
     order: int = 100
     selector: SelectorModel
     timezone: Annotated[str, AfterValidator(_zone)] = "UTC"
+    encoding: Annotated[str, AfterValidator(_encoding)] | None = None
+    member_order: Literal["natural", "creation"] = "natural"
+    follow_links: bool = False
     settled_when: NexusPath | None = None
     variables: dict[Annotated[str, Field(pattern=r"^[A-Za-z]\w*$")], VariableModel] = (
         Field(default_factory=dict)

@@ -36,6 +36,7 @@ from .values import (
     coerce,
     shorten,
     text,
+    texts,
 )
 
 Function = Callable[[Any], Any]
@@ -113,9 +114,9 @@ def _each(kind: Kind, function: Function) -> Function:
     if not kind.many:
         return function
 
-    def over_list(values: tuple[Any, ...]) -> tuple[Any, ...] | None:
-        results = (function(value) for value in values)
-        return tuple(result for result in results if result is not None) or None
+    def over_list(values: tuple[Any, ...]) -> tuple[Any, ...]:
+        # What says nothing keeps its place, so that each item stays what it is.
+        return tuple(None if value is None else function(value) for value in values)
 
     return over_list
 
@@ -242,7 +243,7 @@ class Join(Operator):
         return STRING
 
     def _function(self, kind: Kind, zone: tzinfo) -> Function:
-        return lambda values: self.separator.join(text(value) for value in values)
+        return lambda values: self.separator.join(texts(values))
 
 
 _FOLDS: dict[str, Callable[[tuple[Any, ...]], Any]] = {
@@ -254,6 +255,8 @@ _FOLDS: dict[str, Callable[[tuple[Any, ...]], Any]] = {
     "last": lambda values: values[-1],
     "count": len,
 }
+GATHERING = ("sum", "mean", "min", "max")
+"""Operators on a list that are of the items that say something."""
 
 
 class Fold(Operator):
@@ -271,10 +274,15 @@ class Fold(Operator):
 
     def _function(self, kind: Kind, zone: tzinfo) -> Function:
         fold = _FOLDS[self.operator]
-        if self.operator not in ("sum", "mean"):
+        if self.operator not in GATHERING:
             return fold
 
-        def finite(values: tuple[float, ...]) -> float:
+        def gathered(values: tuple[Any, ...]) -> Any:
+            values = tuple(value for value in values if value is not None)
+            if not values:
+                return None
+            if self.operator in ("min", "max"):
+                return fold(values)
             try:
                 result = (
                     float(fold(values)) if self.operator == "mean" else fold(values)
@@ -285,7 +293,7 @@ class Fold(Operator):
                 raise Mismatch(f"{self.operator} of {shorten(values)} is too large")
             return result
 
-        return finite
+        return gathered
 
 
 class GetItem(Operator):

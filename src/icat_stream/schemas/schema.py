@@ -5,13 +5,13 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, NoReturn
 
-from icat_stream.records import FileContent, Rejection, ValueType
+from icat_stream.records import AskedPath, FileContent, Rejection, ValueType, rounding
 
 from .draft import Draft, DraftParameter
 from .selectors import Announcement, Condition
 from .templates import Template
 from .units import UnitError, conversion
-from .values import Value, shorten, text
+from .values import Value, shorten, text, texts
 from .variables import CONSTANT, Inputs, Variable, built_in_values
 
 ParameterKey = tuple[str, str, ValueType]
@@ -87,8 +87,8 @@ class MetadataSchema:
     id: str
     order: int
     condition: Condition
-    paths: frozenset[str]
-    settled_when: str | None
+    paths: frozenset[AskedPath]
+    settled_when: AskedPath | None
     variables: tuple[Variable, ...]
     dataset: DatasetRule
     parameters: tuple[ParameterRule, ...]
@@ -140,23 +140,26 @@ class MetadataSchema:
         kind = texts.pop("format_name", None)
         formula = texts.pop("sample_formula", None)
         fields: dict[str, Any] = dict(texts)
+        start, end = self._times(values, content)
+        parameters = [
+            made
+            for parameter in self.parameters
+            if (made := self._parameter(parameter, inputs)) is not None
+        ]
         return Draft(
             **fields,
             schema_id=self.id,
             sample_formula=formula or "",
             format=(kind, version) if kind and version else None,
-            start=self._time("start", values),
-            end=self._time("end", values),
+            start=start,
+            end=end,
             instruments=self._list("instruments", values),
             techniques=self._list("techniques", values),
             complete=rule.complete,
             include_external_links=rule.include_external_links,
             sources=self._sources(values),
-            parameters=tuple(
-                made
-                for parameter in self.parameters
-                if (made := self._parameter(parameter, values, content)) is not None
-            ),
+            parameters=tuple(parameters),
+            notes=inputs.all_notes(),
         )
 
     def _sources(self, values: Mapping[str, Value]) -> dict[str, str]:
@@ -167,6 +170,21 @@ class MetadataSchema:
         }
         names |= {field: [name] for field, name in rule.times.items()}
         return {field: _origin(found, values) for field, found in names.items()}
+
+    def _times(
+        self, values: Mapping[str, Value], content: FileContent
+    ) -> tuple[datetime | None, datetime | None]:
+        """Return start and end."""
+        start, end = self._time("start", values), self._time("end", values)
+        if start is not None and end is not None and end < start:
+            sources = self._sources(values)
+            self._reject(
+                content,
+                f"dataset.end ({sources['end']})",
+                f"{end.isoformat()} is before the start {start.isoformat()}"
+                f" ({sources['start']})",
+            )
+        return start, end
 
     def _time(self, field: str, values: Mapping[str, Value]) -> datetime | None:
         name = self.dataset.times.get(field)
@@ -179,22 +197,17 @@ class MetadataSchema:
             lone = template.lone
             value = values[lone].value if lone else template.render(values)
             if isinstance(value, tuple):
-                found.extend(map(text, value))
+                found.extend(texts(value))
             elif value is not None:
                 found.append(text(value))
         return tuple(dict.fromkeys(one for one in found if one))
 
-    def _parameter(
-        self,
-        rule: ParameterRule,
-        values: Mapping[str, Value],
-        content: FileContent,
-    ) -> DraftParameter | None:
+    def _parameter(self, rule: ParameterRule, inputs: Inputs) -> DraftParameter | None:
         """Return the parameter, or ``None`` where there is no value for it."""
-        template = rule.value
+        template, values = rule.value, inputs.values
         if isinstance(template, Number):
             names = [template.variable] if template.variable else []
-            value: Any = self._number(rule, "value", template, values, content)
+            value: Any = self._number(rule, "value", template, inputs)
         else:
             names = _variables([template])
             if rule.value_type is ValueType.DATE_AND_TIME and template.lone:
@@ -208,49 +221,42 @@ class MetadataSchema:
             units=rule.units,
             value_type=rule.value_type,
             value=value,
-            error=self._number(rule, "error", rule.error, values, content),
-            range_bottom=self._number(
-                rule, "range_bottom", rule.range_bottom, values, content
-            ),
-            range_top=self._number(rule, "range_top", rule.range_top, values, content),
+            error=self._number(rule, "error", rule.error, inputs),
+            range_bottom=self._number(rule, "range_bottom", rule.range_bottom, inputs),
+            range_top=self._number(rule, "range_top", rule.range_top, inputs),
             source=_origin(names, values),
         )
 
     def _number(
-        self,
-        rule: ParameterRule,
-        field: str,
-        number: Number | None,
-        values: Mapping[str, Value],
-        content: FileContent,
+        self, rule: ParameterRule, field: str, number: Number | None, inputs: Inputs
     ) -> float | None:
         """Return a number in the parameter's units."""
         if number is None:
             return None
         if number.variable is None:
             return number.constant
-        value, unit, source = values[number.variable]
+        value, unit, source = inputs.values[number.variable]
         if value is None:
             return None
         where = f"parameters.{rule.name}.{field} ({source})"
-        if unit is None:
-            if rule.units:
-                self._reject(
-                    content,
-                    where,
-                    f"{shorten(value)} has no unit, expected one that converts to "
-                    f"{rule.units}; give variable {number.variable} a unit",
-                )
-            return float(value)
-        if unit == rule.units:
+        if unit is None and rule.units:
+            self._reject(
+                inputs.content,
+                where,
+                f"{shorten(value)} has no unit, expected one that converts to "
+                f"{rule.units}; give variable {number.variable} a unit",
+            )
+        if unit is None or unit == rule.units:
+            if (said := rounding(value)) is not None:
+                inputs.note(f"{where}: {said}", number.variable)
             return float(value)
         try:
             change = conversion(unit, rule.units)
+            return float(
+                change.difference(value) if field == "error" else change.value(value)
+            )
         except UnitError as error:
-            self._reject(content, where, f"{shorten(value)} {unit}: {error}")
-        return float(
-            change.difference(value) if field == "error" else change.value(value)
-        )
+            self._reject(inputs.content, where, f"{shorten(value)} {unit}: {error}")
 
     def _why_absent(self, template: Template, values: Mapping[str, Value]) -> str:
         absent = [
@@ -290,7 +296,7 @@ class SchemaSet:
     def __init__(self, schemas: Sequence[MetadataSchema]) -> None:
         self.schemas = tuple(sorted(schemas, key=lambda s: (s.order, s.id)))
 
-    def paths(self, path: str, message: Announcement | None) -> frozenset[str]:
+    def paths(self, path: str, message: Announcement | None) -> frozenset[AskedPath]:
         """Return the paths inside a file that may be needed.
 
         Parameters

@@ -1,11 +1,12 @@
 """Choosing a schema: conditions that may still be open before the file is read."""
 
+import math
 import re
 from collections.abc import Callable, Mapping
 from pathlib import PurePosixPath
 from typing import Any, Protocol
 
-from icat_stream.records import FileContent, Rejection
+from icat_stream.records import AskedPath, FileContent, Rejection
 
 from .models import SelectorModel
 from .values import text
@@ -29,6 +30,10 @@ class Announcement(Protocol):
     @property
     def hints(self) -> Mapping[str, Any]:
         """Metadata, possibly empty."""
+
+    @property
+    def unread(self) -> str | None:
+        """Why there are no hints although there is metadata."""
 
 
 # Stands for what is there and can be no value, such as a group: no test of a text
@@ -66,12 +71,20 @@ def message_value(message: Announcement | None, field: str) -> Any:
     return value
 
 
-def condition(model: SelectorModel) -> Condition:
-    """Compile a selector."""
+def condition(model: SelectorModel, asked: Callable[[str], AskedPath]) -> Condition:
+    """Compile a selector.
+
+    Parameters
+    ----------
+    model
+        The selector.
+    asked
+        Says how the schema reads a path.
+    """
     if model.always:
         return lambda path, message, content: True
     if model.not_ is not None:
-        inner = condition(model.not_)
+        inner = condition(model.not_, asked)
 
         def negation(*source: Any) -> bool | None:
             decided = inner(*source)
@@ -79,7 +92,7 @@ def condition(model: SelectorModel) -> Condition:
 
         return negation
     if model.all is not None or model.any is not None:
-        parts = [condition(part) for part in (model.all or model.any or [])]
+        parts = [condition(part, asked) for part in (model.all or model.any or [])]
         # One part with this result decides; with all, a false one, with any, a true.
         decisive = model.all is None
 
@@ -90,7 +103,7 @@ def condition(model: SelectorModel) -> Condition:
             return None if None in results else not decisive
 
         return combination
-    return _on_source(model)
+    return _on_source(model, asked)
 
 
 def selector_paths(model: SelectorModel) -> set[str]:
@@ -100,7 +113,7 @@ def selector_paths(model: SelectorModel) -> set[str]:
     return paths.union(*(selector_paths(part) for part in parts if part is not None))
 
 
-def _on_source(model: SelectorModel) -> Condition:
+def _on_source(model: SelectorModel, asked: Callable[[str], AskedPath]) -> Condition:
     tests = _tests(model)
     if model.path is not None:
         part = _PATH_PARTS[model.path]
@@ -108,7 +121,7 @@ def _on_source(model: SelectorModel) -> Condition:
     if model.message is not None:
         field = model.message
         return lambda path, message, content: tests(message_value(message, field))
-    where = model.nexus or ""
+    where = asked(model.nexus or "")
 
     def on_content(
         path: str, message: Announcement | None, content: FileContent | None
@@ -119,34 +132,37 @@ def _on_source(model: SelectorModel) -> Condition:
             found = content.values.get(where)
         except Rejection:
             return tests(_NO_VALUE)
-        return tests(None if found is None else found.value)
+        if found is None:
+            return tests(_NO_VALUE if where in content.notes else None)
+        return tests(found.value)
 
     return on_content
 
 
 def _tests(model: SelectorModel) -> Callable[[Any], bool]:
     """Return a test of a value: all that are asked for hold, of each any operand."""
-    checks: list[Callable[[str], bool]] = []
+    checks: list[Callable[[Any], bool]] = []
+    if model.equals is not None:
+        checks.append(_any_of(_equal, model.equals))
     for name, operate in (
-        ("equals", str.__eq__),
         ("contains", str.__contains__),
         ("starts_with", str.startswith),
         ("ends_with", str.endswith),
     ):
         operands = getattr(model, name)
         if operands is not None:
-            checks.append(_any_of(operate, [text(operand) for operand in operands]))
+            checks.append(_any_of(_of_texts(operate), operands))
     if model.matches is not None:
         patterns = [re.compile(pattern) for pattern in model.matches]
-        checks.append(lambda found: any(p.search(found) for p in patterns))
+        checks.append(lambda found: any(p.search(_text(found)) for p in patterns))
     exists = model.exists
 
     def test(value: Any) -> bool:
         if value is _NO_VALUE:
             return exists is True and not checks
         values = value if isinstance(value, tuple | list) else (value,)
-        found = [text(item).strip() for item in values if item is not None]
-        if exists is not None and exists != any(found):
+        found = [item for item in values if not _is_nothing(item)]
+        if exists is not None and exists != bool(found):
             return False
         return not checks or any(all(c(item) for c in checks) for item in found)
 
@@ -154,6 +170,31 @@ def _tests(model: SelectorModel) -> Callable[[Any], bool]:
 
 
 def _any_of(
-    operate: Callable[[str, str], bool], operands: list[str]
-) -> Callable[[str], bool]:
+    operate: Callable[[Any, Any], bool], operands: list[Any]
+) -> Callable[[Any], bool]:
     return lambda found: any(operate(found, operand) for operand in operands)
+
+
+def _of_texts(operate: Callable[[str, str], bool]) -> Callable[[Any, Any], bool]:
+    return lambda found, operand: operate(_text(found), text(operand))
+
+
+def _equal(found: Any, operand: Any) -> bool:
+    if _is_number(found) and _is_number(operand):
+        return bool(found == operand)
+    return _text(found) == text(operand)
+
+
+def _text(found: Any) -> str:
+    return text(found).strip()
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)
+
+
+def _is_nothing(value: Any) -> bool:
+    """Whether a value counts as none, as it does for variables."""
+    if isinstance(value, float):
+        return math.isnan(value)
+    return value is None or (isinstance(value, str) and not value.strip())

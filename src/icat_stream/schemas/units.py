@@ -11,11 +11,13 @@ import math
 import re
 import threading
 import unicodedata
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from decimal import Context, Decimal
+from fractions import Fraction
 from functools import lru_cache
 from typing import Any
 
-from .common_units import COMMON
+from .common_units import COMMON, PI
 
 _LONGEST = 80
 
@@ -54,6 +56,12 @@ _ALSO = {
     "revs": "revolution",
 }
 _AFFINE = ("degree_Celsius", "degree_Fahrenheit")
+_LOGARITHMIC = {
+    *("decibel", "decibelwatt", "decibelmilliwatt", "decibelmicrowatt"),
+    *("decade", "octave", "neper"),
+}
+# Nobody measures in a higher power; to compute with it could take for ever.
+_HIGHEST_POWER = 99
 _DIFFERENCE = re.compile("delta|Δ", re.IGNORECASE)
 
 _TOKEN = re.compile(
@@ -67,9 +75,17 @@ class UnitError(ValueError):
     """A unit that is not known, or cannot be converted to another one."""
 
 
+# Far more than the 17 digits of a double: the one rounding that counts is the last.
+_EXACT = Context(prec=60)
+
+
 @dataclass(frozen=True, slots=True)
 class Conversion:
     """How values in one unit become values in another one.
+
+    The arithmetic is exact, so that 6 angstrom are 0.6 nm and nanoseconds since 1970
+    keep all digits that a double can hold: a float counts as the shortest decimal
+    number that means it, and the result is the double nearest to the exact one.
 
     Parameters
     ----------
@@ -77,22 +93,66 @@ class Conversion:
         ``new = old * factor + offset``.
     """
 
-    factor: float
-    offset: float
+    factor: Fraction
+    offset: Fraction
+    _terms: tuple[Decimal, Decimal, Decimal] = field(init=False, compare=False)
+
+    def __post_init__(self) -> None:
+        shared = math.lcm(self.factor.denominator, self.offset.denominator)
+        terms = int(self.factor * shared), int(self.offset * shared), shared
+        object.__setattr__(self, "_terms", tuple(map(Decimal, terms)))
+
+    @property
+    def changes(self) -> bool:
+        """Whether any value is another one afterwards."""
+        return self.factor != 1 or self.offset != 0
 
     def value(self, value: float) -> float:
         """Convert a value."""
-        if self.offset:
-            # A sum of large numbers loses digits; what is lost must not show.
-            return _tidy(value * self.factor + self.offset, 13)
-        return self.difference(value)
+        if not self.changes:
+            return value
+        return _nearest(self._sum(value), lost=self.offset == 0 and value != 0)
+
+    def integer(self, value: int) -> int | None:
+        """Convert a whole number; ``None`` where it does not stay one."""
+        converted = self._sum(value)
+        whole = converted.to_integral_value()
+        return int(whole) if converted == whole else None
 
     def difference(self, value: float) -> float:
         """Convert an error or a width, which know no zero point."""
-        return value if self.factor == 1 else _tidy(value * self.factor)
+        if self.factor == 1:
+            return value
+        return _nearest(self._sum(value, zero=False), lost=value != 0)
+
+    def _sum(self, value: float, *, zero: bool = True) -> Decimal:
+        factor, offset, shared = self._terms
+        exact = Decimal(value) if isinstance(value, int) else Decimal(repr(value))
+        converted = _EXACT.multiply(exact, factor)
+        if zero:
+            converted = _EXACT.add(converted, offset)
+        return _EXACT.divide(converted, shared)
 
 
-_SAME = Conversion(1.0, 0.0)
+def _nearest(converted: Decimal, *, lost: bool) -> float:
+    """Return the nearest float.
+
+    Parameters
+    ----------
+    converted
+        The exact value.
+    lost
+        Whether it would be lost if that float were 0.
+    """
+    number = float(converted)
+    if not math.isfinite(number):
+        raise UnitError("the converted value is too large")
+    if number == 0 and lost:
+        raise UnitError("the converted value is too small")
+    return number
+
+
+_SAME = Conversion(Fraction(1), Fraction(0))
 
 
 def convert(value: float, from_unit: str, to_unit: str) -> float:
@@ -139,22 +199,26 @@ def conversion(from_unit: str, to_unit: str) -> Conversion:
         return _SAME
     if from_unit in COMMON and to_unit in COMMON:
         return _common(from_unit, to_unit)
-    import pint
-
     source, target = _parse(from_unit), _parse(to_unit)
     registry = _registry()
-    far = 1e9
+    if _LOGARITHMIC.intersection((_only_name(source), _only_name(target))):
+        raise UnitError(
+            f"{from_unit!r} cannot be converted to {to_unit!r}: a logarithmic unit has"
+            " no factor; use it as it is, with the very same units on both sides"
+        )
     try:
         with _LOCK:
             turns = _angle(registry, source) - _angle(registry, target)
-            offset = float(registry.Quantity(0.0, source).to(target).magnitude)
-            at_far = float(registry.Quantity(far, source).to(target).magnitude)
-    except (pint.DimensionalityError, pint.OffsetUnitCalculusError) as error:
+            offset, at_one = (
+                Fraction(registry.Quantity(Fraction(old), source).to(target).magnitude)
+                for old in (0, 1)
+            )
+    except Exception as error:
+        # Somebody else's text, made a unit: no failure with it is one of ours.
         raise _apart(from_unit, to_unit) from error
     if turns and not (abs(turns) == 1 and _is_rate(source)):
         raise _apart(from_unit, to_unit)
-    factor = (at_far - offset) / far / (2 * math.pi) ** turns
-    return _conversion(factor, offset)
+    return Conversion((at_one - offset) / (2 * PI) ** turns, offset)
 
 
 def _common(from_unit: str, to_unit: str) -> Conversion:
@@ -162,31 +226,31 @@ def _common(from_unit: str, to_unit: str) -> Conversion:
     other, unit, other_zero = COMMON[to_unit]
     if quantity != other:
         raise _apart(from_unit, to_unit)
-    return _conversion(size / unit, (zero - other_zero) / unit)
-
-
-def _conversion(factor: float, offset: float) -> Conversion:
-    return Conversion(1.0 if _tidy(factor) == 1 else factor, _tidy(offset, 13))
+    return Conversion(size / unit, (zero - other_zero) / unit)
 
 
 def _apart(from_unit: str, to_unit: str) -> UnitError:
     return UnitError(f"{from_unit!r} cannot be converted to {to_unit!r}")
 
 
+def _powers(quantity: Any) -> dict[str, Fraction]:
+    """Return the names of a quantity's units and their exponents."""
+    return dict(quantity.unit_items())
+
+
+def _only_name(unit: Any) -> str | None:
+    """Return pint's name of a unit that is nothing but this one."""
+    powers = _powers(_registry().Quantity(Fraction(1), unit))
+    return next(iter(powers)) if list(powers.values()) == [1] else None
+
+
 def _angle(registry: Any, unit: Any) -> int:
-    roots = registry.Quantity(1.0, unit).to_root_units().unit_items()
-    return int(dict(roots).get("radian", 0))
+    quantity = registry.Quantity(Fraction(1), unit).to_root_units()
+    return int(_powers(quantity).get("radian", 0))
 
 
 def _is_rate(unit: Any) -> bool:
     return dict(unit.dimensionality) == {"[time]": -1}
-
-
-def _tidy(value: float, digits: int = 15) -> float:
-    """Drop the digits that only arithmetic put there: 6 angstrom are 0.6 nm."""
-    if not math.isfinite(value):
-        raise UnitError("the converted value is too large")
-    return float(f"{value:.{digits}g}")
 
 
 _LOCK = threading.RLock()
@@ -196,7 +260,8 @@ _LOCK = threading.RLock()
 def _registry() -> Any:
     import pint
 
-    registry: Any = pint.UnitRegistry()
+    # Exact numbers: a factor that was rounded once shows in what it converts.
+    registry: Any = pint.UnitRegistry(non_int_type=Fraction)
     # pint's own gauss is the Gaussian system's, of another dimension than tesla.
     registry.define("field_gauss = 1e-4 * tesla")
     return registry
@@ -223,7 +288,7 @@ def _parse(text: str) -> Any:
         unit, at = _product(tokens, 0, text)
         if at != len(tokens):
             raise UnitError(f"{text!r} is not a known unit")
-        plain_name = str(unit).removeprefix("delta_")
+        plain_name = (_only_name(unit) or "").removeprefix("delta_")
         if plain_name in _AFFINE and not _DIFFERENCE.search(plain):
             # Nothing is left beside it: (degC) and degC^1 are degC.
             return _registry().parse_units(plain_name)
@@ -270,7 +335,7 @@ def _product(
         else:
             break
         if at < len(tokens) and tokens[at][0] == "exponent":
-            factor = factor ** int(tokens[at][1].strip("^*() "))
+            factor = _raised(factor, int(tokens[at][1].strip("^*() ")), text)
             at += 1
         if inverse:
             factor = factor**-1
@@ -282,10 +347,15 @@ def _product(
     raise UnitError(f"{text!r} is not a known unit")
 
 
+def _raised(unit: Any, power: int, text: str) -> Any:
+    powers = _powers(_registry().Quantity(Fraction(1), unit)).values()
+    if any(abs(exponent * power) > _HIGHEST_POWER for exponent in powers):
+        raise UnitError(f"{text!r} is not a known unit: its powers are too high")
+    return unit**power
+
+
 def _named(name: str, text: str) -> Any:
     """Return the unit of one name, of one with a zero point its differences."""
-    import pint
-
     registry = _registry()
     candidates = [_MEANT.get(name, name), _ALSO.get(name.lower(), name)]
     if len(name) >= 3 and (name.isupper() or name.istitle()):
@@ -294,11 +364,12 @@ def _named(name: str, text: str) -> Any:
     for candidate in candidates:
         try:
             unit = registry.parse_units(candidate)
-        except (pint.UndefinedUnitError, AttributeError, TypeError, ValueError):
+        except Exception:  # noqa: S112 - it takes offence at many texts, in many ways
             continue
-        if str(unit) in _AFFINE:
+        only = _only_name(unit)
+        if only in _AFFINE:
             # In degC/min only they count.
-            unit = registry.parse_units(f"delta_{unit}")
+            unit = registry.parse_units(f"delta_{only}")
         return unit
     raise UnitError(f"{text!r} is not a known unit")
 

@@ -2,19 +2,21 @@
 
 import math
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime, tzinfo
+from datetime import UTC, datetime, tzinfo
 from enum import StrEnum
 from typing import Any, NamedTuple
 
-_INTEGER = re.compile(r"[+-]?\d{1,30}")
+from icat_stream.records import number_of
+
+# Digits of other scripts, which Python takes too, are no numbers in a data file.
+_INTEGER = re.compile(r"[+-]?[0-9]{1,30}")
 _LARGEST = 10**30
-_FLOAT = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d{1,3})?")
 _TIME = re.compile(
     r"(\d{4}-\d\d-\d\d)"
     r"(?:[T ](\d\d:\d\d)(?::(\d\d)(?:[.,](\d{1,9}))?)? ?(Z|[+-]\d\d(?::?\d\d)?)?)?",
-    re.IGNORECASE,
+    re.IGNORECASE | re.ASCII,
 )
 _EMAIL = re.compile(r"[^@\s]+@[^@\s]+\.[^@\s.]+")
 _LINK = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://\S+")
@@ -103,6 +105,10 @@ class Mismatch(ValueError):
     """A value is not of the declared type."""
 
 
+class WrongShape(Mismatch):
+    """There are several values where one is expected."""
+
+
 def coerce(value: Any, kind: Kind, zone: tzinfo) -> Any:
     """Return what a file or message says as a value of the declared type.
 
@@ -118,7 +124,8 @@ def coerce(value: Any, kind: Kind, zone: tzinfo) -> Any:
     Returns
     -------
     :
-        ``None`` for what says nothing: empty text, not-a-number, an empty list.
+        ``None`` for what says nothing: empty text, not-a-number, an empty list.  In
+        a list such an item is ``None``, so that every other one keeps its place.
 
     Raises
     ------
@@ -127,11 +134,11 @@ def coerce(value: Any, kind: Kind, zone: tzinfo) -> Any:
     """
     several = isinstance(value, tuple | list)
     if kind.many:
-        items = (_one(item, kind, zone) for item in (value if several else (value,)))
-        return tuple(item for item in items if item is not None) or None
+        items = value if several else (value,)
+        return tuple(_one(item, kind, zone) for item in items) or None
     if several:
         if len(value) > 1:
-            raise Mismatch(
+            raise WrongShape(
                 f"expected one {kind}, found {len(value)} values: {shorten(value)}; "
                 f"declare {kind.scalar}[] and an operator such as first or mean"
             )
@@ -141,10 +148,19 @@ def coerce(value: Any, kind: Kind, zone: tzinfo) -> Any:
     return _one(value, kind, zone)
 
 
+def says_nothing(value: Any) -> bool:
+    """Whether there is no value: none at all, or a list of nothing else."""
+    if isinstance(value, tuple):
+        return all(item is None for item in value)
+    return value is None
+
+
 def _one(value: Any, kind: Kind, zone: tzinfo) -> Any:
+    if value is None:
+        return None
     if isinstance(value, str):
         value = value.strip()
-        if not value:
+        if not value or (kind.is_number and value.lower() == "nan"):
             return None
     elif isinstance(value, float) and math.isnan(value):
         return None
@@ -169,8 +185,8 @@ def _integer(value: Any, _zone: tzinfo) -> int | None:
 
 
 def _float(value: Any, _zone: tzinfo) -> float | None:
-    if isinstance(value, str) and _FLOAT.fullmatch(value):
-        value = float(value)
+    if isinstance(value, str):
+        value = number_of(value)
     if isinstance(value, bool) or not isinstance(value, int | float):
         return None
     try:
@@ -198,7 +214,15 @@ def _datetime(value: Any, zone: tzinfo) -> datetime | None:
         time = datetime.fromisoformat(iso + (offset or "").upper())
     except ValueError:
         return None
-    return time if time.tzinfo else time.replace(tzinfo=zone)
+    time = time if time.tzinfo else time.replace(tzinfo=zone)
+    try:
+        time.astimezone(UTC)
+    except OverflowError:
+        raise Mismatch(
+            f"{shorten(value)} is outside the years 1 to 9999 once it is told in UTC"
+            " (a date of year 1 often stands for none)"
+        ) from None
+    return time
 
 
 def _email(value: Any, _zone: tzinfo) -> str | None:
@@ -229,8 +253,20 @@ def text(value: Any) -> str:
     if isinstance(value, datetime):
         return value.isoformat()
     if isinstance(value, tuple | list):
-        return ", ".join(text(item) for item in value)
+        return ", ".join(texts(value))
     return str(value)
+
+
+def texts(values: Sequence[Any]) -> list[str]:
+    """Return the values of a list as text.
+
+    What says nothing is shown among numbers, where the place of each counts; blanks
+    among texts are left out.
+    """
+    shown = [value if value is None else text(value) for value in values]
+    if any(isinstance(value, int | float) for value in values):
+        return [value or "NaN" for value in shown]
+    return [value for value in shown if value]
 
 
 def shorten(value: Any, limit: int = 60) -> str:

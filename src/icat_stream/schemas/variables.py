@@ -1,17 +1,28 @@
 """Variables at work: fetched, made the declared type and unit, operated on."""
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, tzinfo
 from pathlib import PurePosixPath
 from typing import Any
 
-from icat_stream.records import FileContent, Rejection
+from icat_stream.records import AskedPath, FieldValue, FileContent, Rejection
 
 from .selectors import Announcement, message_value
 from .templates import Template
-from .units import conversion
-from .values import DATETIME, STRING, Kind, Mismatch, Scalar, Value, coerce, shorten
+from .units import Conversion, UnitError, conversion
+from .values import (
+    DATETIME,
+    STRING,
+    Kind,
+    Mismatch,
+    Scalar,
+    Value,
+    WrongShape,
+    coerce,
+    says_nothing,
+    shorten,
+)
 
 CONSTANT = "a constant"
 """Where a value is from that no file and no message says."""
@@ -41,14 +52,58 @@ class Inputs:
         Of the file.
     values
         The variables so far.
+    notes
+        What is worth knowing of a dataset that is made all the same, each with the
+        variables that it is about.
     """
 
     message: Announcement | None
     content: FileContent
     values: dict[str, Value]
+    notes: dict[str, list[str]] = field(default_factory=dict)
+
+    def note(self, text: str, variable: str) -> None:
+        """Take down what is worth knowing of a variable."""
+        self.notes.setdefault(text, []).append(variable)
+
+    def all_notes(self) -> tuple[str, ...]:
+        """Return the notes for people: what many variables share, only once."""
+        return tuple(
+            f"variable{'s' * (len(names) > 1)} {', '.join(names)}: {text}"
+            for text, names in self.notes.items()
+        )
 
 
-Fetch = Callable[[Inputs], Value]
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Found:
+    """What a source says.
+
+    Parameters
+    ----------
+    value
+        ``None`` where there is nothing.
+    unit
+        ``None`` where nothing says which, or where `parts` say it.
+    source
+        Where it is from.
+    parts
+        The places of a wildcard, where they do not name one and the same unit.
+    note
+        What was left out on the way to it, or why there is nothing.
+    failure
+        Why it can be no value, though something is there.
+    """
+
+    value: Any = None
+    unit: str | None = None
+    source: str
+    parts: tuple[tuple[str, FieldValue], ...] = ()
+    note: str | None = None
+    failure: Rejection | None = None
+
+
+Fetch = Callable[[Inputs], Iterable[Found]]
+"""Gives what several sources say, in the order in which they are asked."""
 
 
 def built_in_values(
@@ -107,6 +162,11 @@ class Variable:
         The operators.
     keeps_unit
         Whether a unit survives them.
+    counts
+        Whether only the number of values matters, and no unit.
+    gathers
+        Name of the operator that makes one value of a list and passes over what in
+        it says nothing, if there is one.
     default
         Where there is no value.
     required
@@ -123,6 +183,8 @@ class Variable:
     ignore_file_unit: bool
     functions: tuple[Callable[[Any], Any], ...]
     keeps_unit: bool
+    counts: bool
+    gathers: str | None
     default: Any
     required: bool
     where: str
@@ -135,53 +197,168 @@ class Variable:
         ValueError
             It is not of the declared type, its unit cannot be converted, an operator
             does not work on it, or it is missing but required.
+        Rejection
+            All that is there is something else than a value.
         """
-        raw, found_unit, source = self.fetch(inputs)
-        value = None
-        unit = found_unit
-        if raw is not None:
-            value = coerce(raw, self.kind, self.zone)
-            if self.unit is not None:
-                as_is = self.ignore_file_unit or found_unit in (None, self.unit)
-                if value is not None and not as_is:
-                    value = self._converted(value, str(found_unit))
-                unit = self.unit
+        found, value = self._first(inputs)
+        unit = found.unit
+        if found.value is not None:
+            if value is not None:
+                value, unit = self._in_one_unit(found, value)
+                self._note_gaps(value, inputs)
             for function in self.functions:
                 if value is None:
                     break
                 value = function(value)
-        if value is None or value == "":
+        if found.note:
+            inputs.note(found.note, self.name)
+        if value is None or value == "" or (self.kind.many and says_nothing(value)):
             if self.required:
-                raise Mismatch(
-                    "is required but absent"
-                    if raw is None
-                    else f"is required but there is no value in {shorten(raw)}"
-                )
-            return Value(self.default, self.unit if self.keeps_unit else None, source)
-        return Value(value, unit if self.keeps_unit else None, source)
+                raise Mismatch(self._absence(found))
+            unit = self.unit if self.keeps_unit else None
+            return Value(self.default, unit, found.source)
+        return Value(value, unit if self.keeps_unit else None, found.source)
 
-    def _converted(self, value: Any, found_unit: str) -> Any:
-        change = conversion(found_unit, self.unit or "")
+    def _first(self, inputs: Inputs) -> tuple[Found, Any]:
+        """Return what says something first, else what is there, and its value.
+
+        Raises
+        ------
+        Mismatch, Rejection
+            What is there cannot be the value, or not in this shape.
+        """
+        nothing: list[Found] = []
+        failure: Exception | None = None
+        for found in self.fetch(inputs):
+            if found.failure is not None:
+                failure = failure or found.failure
+                continue
+            try:
+                value = (
+                    None
+                    if found.value is None
+                    else coerce(found.value, self.kind, self.zone)
+                )
+            except WrongShape as mismatch:
+                failure = failure or mismatch
+                continue
+            if not says_nothing(value):
+                return found, value
+            nothing.append(found)
+        if failure is not None:
+            raise failure
+        there = [found for found in nothing if found.value is not None]
+        first = (there or nothing)[0]
+        notes = [found.note for found in nothing if found.note]
+        value = coerce(first.value, self.kind, self.zone) if there else None
+        return replace(first, note="; ".join(notes) or None), value
+
+    def _absence(self, found: Found) -> str:
+        if found.value is not None:
+            return f"is required but there is no value in {shorten(found.value)}"
+        return "is required but absent" + (f": {found.note}" if found.note else "")
+
+    def _note_gaps(self, value: Any, inputs: Inputs) -> None:
+        if self.gathers is None or not isinstance(value, tuple):
+            return
+        if gaps := value.count(None):
+            inputs.note(
+                f"{gaps} of {len(value)} values say nothing (not a number, or blank);"
+                f" {self.gathers} is of the others",
+                self.name,
+            )
+
+    def _in_one_unit(self, found: Found, value: Any) -> tuple[Any, str | None]:
+        """Return a value in the variable's unit, or in the one that the file names."""
+        if not self.kind.is_number:
+            return value, found.unit
+        if self.ignore_file_unit or (self.counts and self.unit is None):
+            return value, self.unit
+        if found.parts:
+            return self._together(found.parts)
+        if found.unit is None or self.unit is None:
+            return value, found.unit if self.unit is None else self.unit
+        return self._converted(value, found.unit, self.unit), self.unit
+
+    def _together(
+        self, parts: tuple[tuple[str, FieldValue], ...]
+    ) -> tuple[Any, str | None]:
+        """Return the values of several places in one unit."""
+        at, first = next((at, part.units) for at, part in parts if part.units)
+        unit = self.unit or first
+        values: list[Any] = []
+        for place, part in parts:
+            some = coerce(part.value, self.kind, self.zone) or ()
+            if part.units is None:
+                # Taken to be in the unit, unless another place shows that it may not.
+                self._check_silent(place, parts, unit)
+            else:
+                try:
+                    some = self._converted(some, part.units, unit)
+                except UnitError as error:
+                    raise Mismatch(
+                        f"{place} is in {part.units!r}, expected {unit!r}"
+                        + ("" if self.unit else f" as at {at}")
+                        + f": {error}"
+                    ) from error
+            values += some
+        return tuple(values), unit
+
+    def _check_silent(
+        self, place: str, parts: tuple[tuple[str, FieldValue], ...], unit: str
+    ) -> None:
+        for at, part in parts:
+            if part.units and conversion(part.units, unit).changes:
+                raise Mismatch(
+                    f"{place} names no unit, and {at} is in {part.units!r}: expected"
+                    f" one at each place, or none, or {unit!r} wherever there is one"
+                )
+
+    def _converted(self, value: Any, found_unit: str, unit: str) -> Any:
+        change = conversion(found_unit, unit)
+        if not change.changes:
+            return value
         many = isinstance(value, tuple)
-        numbers = [change.value(one) for one in (value if many else (value,))]
-        if self.kind.scalar is Scalar.INTEGER:
-            if any(one != int(one) for one in numbers):
-                raise Mismatch(
-                    f"{shorten(value)} {found_unit} is no integer in {self.unit}"
+        numbers = tuple(
+            None if one is None else self._number(change, one, found_unit, unit)
+            for one in (value if many else (value,))
+        )
+        return numbers if many else numbers[0]
+
+    def _number(
+        self, change: Conversion, value: float, found_unit: str, unit: str
+    ) -> float:
+        if self.kind.scalar is not Scalar.INTEGER:
+            return change.value(value)
+        whole = change.integer(int(value))
+        if whole is None:
+            raise Mismatch(f"{shorten(value)} {found_unit} is no integer in {unit}")
+        return whole
+
+
+def fetch_nexus(paths: tuple[AskedPath, ...]) -> Fetch:
+    """Return what asks several paths of the file."""
+
+    def fetch(inputs: Inputs) -> Iterator[Found]:
+        content = inputs.content
+        for asked in paths:
+            source = asked if isinstance(asked, str) else asked.path
+            note = content.notes.get(asked)
+            try:
+                found = content.values.get(asked)
+            except Rejection as failure:
+                yield Found(source=source, failure=failure)
+                continue
+            if found is None:
+                yield Found(source=source, note=note)
+            else:
+                yield Found(
+                    value=found.value,
+                    unit=found.units,
+                    source=source,
+                    parts=found.parts,
+                    note=note,
                 )
-            numbers = [int(one) for one in numbers]
-        return tuple(numbers) if many else numbers[0]
-
-
-def fetch_nexus(paths: tuple[str, ...]) -> Fetch:
-    """Return what finds the first of several paths that says something."""
-
-    def fetch(inputs: Inputs) -> Value:
-        for path in paths:
-            found = inputs.content.values.get(path)
-            if found is not None and found.value not in ("", ()):
-                return Value(found.value, found.units, path)
-        return Value(None, None, paths[0])
 
     return fetch
 
@@ -189,22 +366,38 @@ def fetch_nexus(paths: tuple[str, ...]) -> Fetch:
 def fetch_message(field: str) -> Fetch:
     """Return what finds a field of the message."""
     source = f"message.{field}"
-    return lambda inputs: Value(message_value(inputs.message, field), None, source)
+
+    def fetch(inputs: Inputs) -> Iterator[Found]:
+        message = inputs.message
+        value = message_value(message, field)
+        lost = message is not None and value is None and field.startswith("metadata.")
+        yield Found(
+            value=value,
+            source=source,
+            note=message.unread if lost and message is not None else None,
+        )
+
+    return fetch
 
 
 def fetch_value(value: Any, template: Template | None) -> Fetch:
     """Return what gives a constant, another variable, or a template's text."""
     if template is None:
-        constant = Value(value, None, CONSTANT)
+        constant = (Found(value=value, source=CONSTANT),)
         return lambda inputs: constant
     lone = template.lone
     if lone is not None:
-        return lambda inputs: inputs.values[lone]
+
+        def another(inputs: Inputs) -> Iterator[Found]:
+            value, unit, source = inputs.values[lone]
+            yield Found(value=value, unit=unit, source=source)
+
+        return another
     names = [placeholder.name for placeholder in template.placeholders]
 
-    def fetch(inputs: Inputs) -> Value:
+    def fetch(inputs: Inputs) -> Iterator[Found]:
         sources = dict.fromkeys(inputs.values[name].source for name in names)
         source = ", ".join(sources) or CONSTANT
-        return Value(template.render(inputs.values), None, source)
+        yield Found(value=template.render(inputs.values), source=source)
 
     return fetch
