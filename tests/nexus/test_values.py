@@ -198,21 +198,26 @@ def test_units_are_text_whatever_they_are_stored_as(
     path = tmp_path / "f.nxs"
     with h5py.File(path, "w") as file:
         for number, units in enumerate(
-            ["mm", np.bytes_("mm"), np.array([b"mm"]), "", h5py.Empty("S1"), b"\xb5m"]
+            [
+                *("mm", np.bytes_("mm"), np.array([b"mm"]), "", h5py.Empty("S1")),
+                *(b"\xb5m", " ", np.array([b"mm", b"mm"])),
+            ]
         ):
             file[f"v{number}"] = 1.0
             file[f"v{number}"].attrs["units"] = units
         file["bad"] = 1.0
         file["bad"].attrs["units"] = 3
     path.chmod(0o444)
-    values = reader.read(str(path), [f"/v{n}" for n in range(6)]).values
-    assert [values[f"/v{n}"].units for n in range(6)] == [
+    values = reader.read(str(path), [f"/v{n}" for n in range(8)]).values
+    assert [values[f"/v{n}"].units for n in range(8)] == [
         "mm",
         "mm",
         "mm",
         None,
         None,
         "µm",
+        None,
+        "mm",
     ]
     with pytest.raises(Rejection, match=r"/bad has @units 3, expected text"):
         reader.read(str(path), ["/bad"]).values["/bad"]

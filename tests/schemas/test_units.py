@@ -47,6 +47,41 @@ from icat_stream.schemas.units import UnitError, conversion, convert, known
         ("\N{DEGREE CELSIUS}", "degC"),
         ("%", "percent"),
         ("degC/min", "K/min"),
+        ("picoCoulomb", "pC"),
+        ("PICOCOULOMB", "pC"),
+        ("microAmp*hour", "uA.h"),
+        ("KeV", "keV"),
+        ("KEV", "keV"),
+        ("KHz", "kHz"),
+        ("cts", "count"),
+        ("cts/sec", "counts/s"),
+        ("photons/s", "1/s"),
+        ("kcps", "kHz"),
+        ("amps", "A"),
+        ("Amps", "A"),
+        ("mAmp", "mA"),
+        ("Angstroem", "angstrom"),
+        ("\N{MASCULINE ORDINAL INDICATOR}C", "degC"),
+        ("\N{RING ABOVE}C", "degC"),
+        ("oC", "degC"),
+        ("degrees C", "degC"),
+        ("degree_Celsius", "degC"),
+        ("degrees Celsius", "degC"),
+        ("GAUSS", "G"),
+        ("kGauss", "kG"),
+        ("Mins", "min"),
+        ("Kg", "kg"),
+        ("milliKelvin", "mK"),
+        ("MILLIMETERS", "mm"),
+        ("kiloHz", "kHz"),
+        ("barns", "barn"),
+        ("PSI", "psi"),
+        ("1 m", "m"),
+        ("1e-6 m", "um"),
+        ("10 ns", "1e-2us"),
+        ("1e-6/angstrom^2", "1e-6 angstrom^-2"),
+        ("10^-6 m", "um"),
+        ("10**3 * s", "ks"),
     ],
 )
 def test_spellings_of_the_same_unit(spelling, same):
@@ -74,6 +109,9 @@ def test_spellings_of_the_same_unit(spelling, same):
         (2.0, "mW", "W", 2e-3),
         (3.6, "mA.s", "uA.h", 1.0),
         (-25.0, "metre", "mm", -25000.0),
+        (5.0, "10 ns", "s", 5e-8),
+        (2.0, "1e-6/angstrom^2", "1/angstrom^2", 2e-6),
+        (3.0, "Mins", "s", 180.0),
     ],
 )
 def test_conversions(value, from_unit, to_unit, expected):
@@ -187,8 +225,11 @@ def test_an_error_has_no_zero_point():
         "frobs",
         "a.u.",
         "arb",
-        "2 m",
-        "10^-6 m",
+        "0 m",
+        "2",
+        "2 2 m",
+        "10^-600 m",
+        "steps",
         "m//s",
         "m*",
         "/s",
@@ -210,6 +251,48 @@ def test_what_is_no_unit(unit):
     assert not known(unit)
     with pytest.raises(UnitError):
         convert(1.0, unit, "m")
+
+
+@pytest.mark.parametrize(
+    ("unit", "could"),
+    [
+        ("mhz", "milli or mega hertz"),
+        ("MHZ", "milli or mega hertz"),
+        ("mev", "milli or mega electron volt"),
+        ("MBAR", "milli or mega bar"),
+        ("Tm", "tesla metre"),
+        ("Gs", "gauss .* or gigasecond"),
+        ("ct", "count or carat"),
+        ("KG", "kilogram .* or kilogauss"),
+    ],
+)
+def test_what_could_be_two_units_is_none(unit, could):
+    with pytest.raises(UnitError, match=f"{unit} could be .*{could}"):
+        convert(1.0, unit, "m")
+
+
+@pytest.mark.parametrize("unit", ["Mins", "cts", "amps", "MM", "dots", "M", "PS"])
+def test_no_guess_of_pint_is_taken(unit):
+    for other in ("inch", "carat", "m/s", "mole/l", "horsepower"):
+        with pytest.raises(UnitError):
+            convert(1.0, unit, other)
+
+
+PREFIXES = {"p": -12, "n": -9, "u": -6, "m": -3, "k": 3, "M": 6, "G": 9}
+SYMBOLS = ["m", "s", "A", "K", "Hz", "Pa", "J", "W", "C", "V", "T", "eV", "G", "Oe"]
+
+
+@given(
+    st.sampled_from(sorted(PREFIXES)),
+    st.sampled_from(SYMBOLS),
+    st.integers(-5, 5).filter(bool),
+)
+def test_a_symbol_with_any_prefix_in_any_power(prefix, symbol, power):
+    if prefix + symbol in ("Gs", "Ps", "Tm"):
+        return
+    factor = Fraction(10) ** (PREFIXES[prefix] * power)
+    for written in (f"{prefix}{symbol}^{power}", f"({prefix}{symbol})**{power}"):
+        assert conversion(written, f"{symbol}^{power}").factor == factor
 
 
 def test_equal_texts_need_not_be_known():

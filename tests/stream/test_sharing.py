@@ -200,7 +200,9 @@ def held(stage, number):
     found = set()
     for line in log(stage, number).splitlines():
         places = {
-            (topic, int(n)) for topic, n in re.findall(r"([\w.-]+)\[(\d+)\]", line)
+            (topic, int(number))
+            for topic, numbers in re.findall(r"([\w.-]+)\[([\d,]+)\]", line)
+            for number in numbers.split(",")
         }
         if " assigned " in line:
             found |= places

@@ -7,7 +7,7 @@ import sys
 import threading
 import time
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -27,9 +27,11 @@ from .health_report import HealthReport, Meter
 from .outcome_output import outcome_line, outcome_text, summary_line
 from .pipeline import Pipeline
 from .stop_flag import StopFlag
+from .terminal_report import TerminalReport
 from .upkeep import Upkeep
 
 _log = logging.getLogger(__name__)
+OutcomeCallback = Callable[[Record, Outcome], None]
 _MINUTE_S = 60.0
 # Beyond the deadline that a loop has for its stop: to leave the group.
 _LEAVING_S = 5.0
@@ -70,10 +72,12 @@ def run_daemon(
     """
     settings = load(config)
     telemetry = settings.telemetry
+    at_terminal = sys.stdout.isatty() and not json_output
     configure_logging(
         "debug" if verbose else telemetry.log_level,
         telemetry.log_file,
         as_json=telemetry.log_format == "json",
+        brief=at_terminal and not verbose,
     )
     flush = configure_traces(
         telemetry.otlp_endpoint,
@@ -84,15 +88,21 @@ def run_daemon(
     # Before anything that takes time: a signal during start-up is a stop as well.
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: stopping.set())
-    printer = OutcomePrinter(json_output=json_output)
-    prints = json_output or until_end
+    lines = LinePrinter(stopping)
+    report: TerminalReport | None = None
+    text = outcome_line if json_output else outcome_text
     try:
         with Pipeline(settings, dry_run=dry_run) as pipeline:
             consumers = pipeline.consumers(only)
+            if at_terminal:
+                report = TerminalReport(settings, [named.name for named in consumers])
+                lines(report.greeting)
+                text = text if dry_run else report.outcome
+            printed = json_output or until_end or report is not None
             if dry_run:
                 if not pipeline.open(stopping):
                     return 0
-                results = _look(settings, consumers, printer, stopping)
+                results = _look(settings, consumers, lines.each(text), stopping)
             else:
                 with _watched(settings, consumers, pipeline) as monitor:
                     # Watched already: it may wait for ICAT for hours.
@@ -104,41 +114,58 @@ def run_daemon(
                         consumers,
                         pipeline,
                         until_end=until_end,
-                        told=OutcomeLog(printer if prints else None),
+                        told=OutcomeLog(lines.each(text) if printed else None),
                         stopping=stopping,
                         monitor=monitor,
                     )
     finally:
         flush()
-    if until_end or dry_run:
-        counts = sum((Counter(dict(result.counts)) for result in results), Counter())
-        sys.stdout.write(summary_line(counts) + "\n")
-        sys.stdout.flush()
+    counts = sum((Counter(dict(result.counts)) for result in results), Counter())
+    if report is not None:
+        lines(report.totals if not dry_run else lambda: summary_line(counts))
+    elif until_end or dry_run:
+        lines(lambda: summary_line(counts))
     for result in results:
         if result.exit_code:
             sys.stderr.write(f"{result.name}: {result.reason}\n")
-    return max((result.exit_code for result in results), default=0)
+    code = max((result.exit_code for result in results), default=0)
+    if not code and lines.closed:
+        raise BrokenPipeError
+    return code
 
 
-class OutcomePrinter:
-    """Prints outcomes, whole lines at a time, from any thread.
+class LinePrinter:
+    """Prints whole lines from any thread, until nobody reads them any more.
+
+    A reader that goes away is a wish to stop, as it is for other programs; no record is
+    lost by it, and none is blamed.
 
     Parameters
     ----------
-    json_output
-        For programs rather than people.
+    stopping
+        Set when that happens.
     """
 
-    def __init__(self, *, json_output: bool) -> None:
-        self._format = outcome_line if json_output else outcome_text
+    def __init__(self, stopping: StopFlag) -> None:
+        self._stopping = stopping
         self._lock = threading.Lock()
+        self.closed = False
 
-    def __call__(self, record: Record, outcome: Outcome) -> None:
-        """Print one."""
-        text = self._format(record, outcome)
+    def __call__(self, text: Callable[[], str]) -> None:
+        """Print a text, made while nobody else prints."""
         with self._lock:
-            sys.stdout.write(text + "\n")
-            sys.stdout.flush()
+            if self.closed:
+                return
+            try:
+                sys.stdout.write(text() + "\n")
+                sys.stdout.flush()
+            except BrokenPipeError:
+                self.closed = True
+                self._stopping.set()
+
+    def each(self, text: Callable[[Record, Outcome], str]) -> OutcomeCallback:
+        """Return what prints each outcome as that text."""
+        return lambda record, outcome: self(lambda: text(record, outcome))
 
 
 class OutcomeLog:
@@ -150,7 +177,7 @@ class OutcomeLog:
         Prints it, too.
     """
 
-    def __init__(self, printer: OutcomePrinter | None) -> None:
+    def __init__(self, printer: OutcomeCallback | None) -> None:
         self._printer = printer
         self._lock = threading.Lock()
         self._counts: Counter[str] = Counter()
@@ -294,7 +321,7 @@ def _watched(
 def _look(
     settings: Settings,
     consumers: Sequence[RunningConsumer],
-    printer: OutcomePrinter,
+    printer: OutcomeCallback,
     stopping: StopFlag,
 ) -> list[RunResult]:
     return [

@@ -92,15 +92,18 @@ def run_one_shot(
                 finally:
                     named.consumer.leave_lane()
             trace_id = format(span.get_span_context().trace_id, "032x")
-            text = outcome_line if json_output else outcome_text
-            sys.stdout.write(text(record, outcome) + "\n")
-            sys.stdout.flush()
-            if not dry_run:
-                row = _row(record, outcome, trace_id, named.consumer.redact(record))
-                pipeline.journal.pending([row])
-                if event and outcome.events:
-                    _tell(settings, outcome)
-                pipeline.journal.committed([row])
+            try:
+                if not dry_run:
+                    row = _row(record, outcome, trace_id, named.consumer.redact(record))
+                    pipeline.journal.pending([row])
+                    if event and outcome.events:
+                        _tell(settings, outcome)
+                    pipeline.journal.committed([row])
+            finally:
+                # Last: whoever reads may have gone, and the event must go out.
+                text = outcome_line if json_output else outcome_text
+                sys.stdout.write(text(record, outcome) + "\n")
+                sys.stdout.flush()
     finally:
         flush()
     return _EXIT.get(outcome.kind, 0)

@@ -1,7 +1,11 @@
 """What all commands share: ``-h``, ``--version``, completion, the look of help."""
 
 import inspect
-from collections.abc import Callable
+import os
+import signal
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Annotated, Any
 
 import typer
@@ -29,10 +33,28 @@ def _paragraphs(text: str | None) -> str | None:
     return "\n\n".join(" ".join(part.split()) for part in parts)
 
 
+@contextmanager
+def _ending_with_its_reader() -> Iterator[None]:
+    """End as other programs do when nobody reads their output: silently, with 141."""
+    try:
+        try:
+            yield
+        finally:
+            sys.stdout.flush()
+    except BrokenPipeError:
+        # Python flushes once more when it exits.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        raise SystemExit(128 + signal.SIGPIPE) from None
+
+
 class _Command(TyperCommand):
     def __init__(self, *args: Any, **given: Any) -> None:
         super().__init__(*args, **given)
         self.help = _paragraphs(self.help)
+
+    def invoke(self, ctx: Any) -> Any:
+        with _ending_with_its_reader():
+            return super().invoke(ctx)
 
     def get_params(self, ctx: Any) -> list[Any]:
         return _without_types(super().get_params(ctx))
@@ -42,6 +64,10 @@ class _Group(TyperGroup):
     def __init__(self, *args: Any, **given: Any) -> None:
         super().__init__(*args, **given)
         self.help = _paragraphs(self.help)
+
+    def invoke(self, ctx: Any) -> Any:
+        with _ending_with_its_reader():
+            return super().invoke(ctx)
 
     def get_params(self, ctx: Any) -> list[Any]:
         return _without_types(super().get_params(ctx))

@@ -33,6 +33,9 @@ def exit_codes() -> Iterator[None]:
 
     try:
         yield
+    except BrokenPipeError:
+        # No failure of ours: the command line ends quietly.
+        raise
     except ConfigError as error:
         leave(Exit.USAGE, str(error))
     except OSError as error:

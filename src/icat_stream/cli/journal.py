@@ -1,6 +1,5 @@
 """``icat_stream journal``: what became of each message."""
 
-import os
 import sys
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
@@ -292,9 +291,4 @@ def _journal(config: Path) -> Iterator[tuple["Settings", "Journal"]]:
 
         settings = load(config)
         with reading(settings.journal) as journal:
-            try:
-                yield settings, journal
-                sys.stdout.flush()
-            except BrokenPipeError:
-                # Whoever reads has seen enough; what is left need not be flushed.
-                os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            yield settings, journal

@@ -1,9 +1,10 @@
 """Bodies that are streamed, and that let go of everything when the caller is gone."""
 
 import logging
-from collections.abc import Mapping
+from collections.abc import AsyncIterator, Mapping
 
 import anyio
+from starlette.requests import ClientDisconnect
 from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
@@ -13,6 +14,44 @@ from .service import Content
 from .threads import Threads
 
 _log = logging.getLogger(__name__)
+
+
+# What is refused is read so far, or its sender never gets to read the refusal.
+_DRAINED = 2**25
+
+
+class Refusal(Response):
+    """An answer that comes before the body, which is read after it and thrown away.
+
+    Parameters
+    ----------
+    answer
+        To send.
+    body
+        What is left of the caller's.
+    """
+
+    def __init__(self, answer: Response, body: AsyncIterator[bytes]) -> None:
+        super().__init__(answer.body, answer.status_code, dict(answer.headers))
+        self._rest = body
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer, as ASGI wants it."""
+        start = {"status": self.status_code, "headers": self.raw_headers}
+        await send({"type": "http.response.start", **start})
+        # It has its length, so the caller has it whole; the connection stays open.
+        part = {"type": "http.response.body", "body": self.body}
+        await send({**part, "more_body": True})
+        drained = 0
+        try:
+            async for piece in self._rest:
+                drained += len(piece)
+                if drained > _DRAINED:
+                    break
+        except (ClientDisconnect, RuntimeError):
+            # Gone, or read to its end before the refusal.
+            _log.debug("nobody waits for the refusal")
+        await send({**part, "body": b"", "more_body": False})
 
 
 class StreamedBody(Response):

@@ -320,30 +320,32 @@ class Catalogue:
         IdsError
             ICAT refuses.
         """
-        facts = {
-            "checksum": f"{file.checksum:x}",
-            "datafileCreateTime": file.create_time and file.create_time.isoformat(),
-            "datafileModTime": file.mod_time and file.mod_time.isoformat(),
-            "description": file.description,
-            "doi": file.doi,
-            "fileSize": file.size,
-            "location": file.location,
-            "name": file.name,
-        }
-        bean = "".join(
-            f"<{name}>{escape(str(value))}</{name}>"
-            for name, value in facts.items()
-            if value is not None
-        )
-        bean += f"<datafileFormat><id>{file.format_id}</id></datafileFormat>"
-        bean += f"<dataset><id>{file.dataset_id}</id></dataset>"
-        answer = self._wire.soap(
-            "create", session, f'<bean xsi:type="icat:datafile">{bean}</bean>'
-        )
+        answer = self._wire.soap("create", session, _datafile(file))
         try:
             return int(answer.findtext(".//return") or "")
         except ValueError:
             raise Unanswered(f"ICAT at {self.url} answered create without id") from None
+
+    def must_create(self, session: str, file: NewFile) -> None:
+        """Return if the caller could catalogue a file like this; ICAT tries it.
+
+        Raises
+        ------
+        IdsError
+            ICAT would refuse.
+        """
+        bean = _datafile(file) + "<accessType>CREATE</accessType>"
+        try:
+            answer = self._wire.soap("isAccessAllowed", session, bean)
+        except IdsError:
+            query = f"SELECT f.id FROM DatafileFormat f WHERE f.id = {file.format_id}"  # noqa: S608
+            if not self._search(session, query):
+                self._explain(session, "DatafileFormat", file.format_id)
+            raise
+        if answer.findtext(".//return") != "true":
+            raise InsufficientPrivileges(
+                "CREATE access to this Datafile is not allowed."
+            )
 
     def delete(self, session: str, ids: Iterable[int]) -> None:
         """Remove datafiles from the catalogue, all or none."""
@@ -499,6 +501,27 @@ class Catalogue:
         else:
             self._wire.soap("get", session, query)
         raise Unanswered(f"{entity}[id:{id_}] came into being just now: ask again")
+
+
+def _datafile(file: NewFile) -> str:
+    facts = {
+        "checksum": f"{file.checksum:x}",
+        "datafileCreateTime": file.create_time and file.create_time.isoformat(),
+        "datafileModTime": file.mod_time and file.mod_time.isoformat(),
+        "description": file.description,
+        "doi": file.doi,
+        "fileSize": file.size,
+        "location": file.location,
+        "name": file.name,
+    }
+    bean = "".join(
+        f"<{name}>{escape(str(value))}</{name}>"
+        for name, value in facts.items()
+        if value is not None
+    )
+    bean += f"<datafileFormat><id>{file.format_id}</id></datafileFormat>"
+    bean += f"<dataset><id>{file.dataset_id}</id></dataset>"
+    return f'<bean xsi:type="icat:datafile">{bean}</bean>'
 
 
 def _quoted(text: str) -> str:

@@ -112,6 +112,11 @@ def offset(range_header: str | None) -> int | None:
     return int(match[1])
 
 
+def length(header: str | None) -> int | None:
+    """Return how long a body says it is, ``None`` if it does not."""
+    return int(header) if header and _ID.fullmatch(header) else None
+
+
 def _uuid(parameters: Parameters, name: str) -> str:
     value = parameters.get(name, "null")
     if _UUID.fullmatch(value) is None:

@@ -16,7 +16,7 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from . import delivery, parameters
-from .bodies import StreamedBody
+from .bodies import Refusal, StreamedBody
 from .catalogue import Session
 from .errors import (
     BadRequest,
@@ -33,7 +33,8 @@ from .metrics import Metrics
 from .multipart import FormUpload
 from .operating import Observed, Operations
 from .parameters import Parameters, Selection
-from .service import DataService, Put, Resolved, Wanted
+from .puts import Put, Wanted
+from .service import DataService, Resolved
 from .threads import Threads
 
 VERSION = "2.1.1"
@@ -42,8 +43,6 @@ VERSION = "2.1.1"
 _log = logging.getLogger(__name__)
 # A body is written in pieces that are worth changing threads for.
 _PIECE = 2**20
-# What is refused is read so far, or its sender never gets to read the refusal.
-_DRAINED = 2**25
 # As long as a selection in a request line may be, and some more.
 _LONGEST_FORM = 2**22
 _OCTETS = "application/octet-stream"
@@ -244,7 +243,9 @@ class Calls:
 
     async def _put(self, request: Request) -> Response:
         body = request.stream()
-        return await self._drained(body, self._store(request.query_params, body))
+        announced = parameters.length(request.headers.get("content-length"))
+        store = self._store(request.query_params, body, announced)
+        return await self._drained(request, body, store)
 
     async def _post(self, request: Request) -> Response:
         body = request.stream()
@@ -263,26 +264,27 @@ class Calls:
             page = f"<html><script>window.name='{text}';</script></html>"
             return Response(page, 201, media_type="text/html")
 
-        return await self._drained(body, store())
+        return await self._drained(request, body, store())
 
     async def _drained(
-        self, body: AsyncIterator[bytes], answer: Awaitable[Response]
+        self,
+        request: Request,
+        body: AsyncIterator[bytes],
+        answer: Awaitable[Response],
     ) -> Response:
         try:
             return await answer
-        except IdsError:
-            drained = 0
-            try:
-                async for piece in body:
-                    drained += len(piece)
-                    if drained > _DRAINED:
-                        break
-            except (ClientDisconnect, RuntimeError):
-                # Gone, or read to its end before the refusal.
-                _log.debug("nobody waits for the refusal")
-            raise
+        except IdsError as error:
+            return Refusal(_refused(error), body)
+        except OSError as error:
+            return Refusal(_in_trouble(request, error), body)
 
-    async def _store(self, asked: Parameters, body: AsyncIterator[bytes]) -> Response:
+    async def _store(
+        self,
+        asked: Parameters,
+        body: AsyncIterator[bytes],
+        announced: int | None = None,
+    ) -> Response:
         self._must_be_writable()
         session = parameters.session_id(asked)
         wanted = Wanted(
@@ -295,7 +297,7 @@ class Calls:
             mod_time=parameters.time(asked, "datafileModTime"),
         )
         put = await self._threads.call(
-            lambda: self._service.begin_put(session, wanted), Put.abort
+            lambda: self._service.begin_put(session, wanted, announced), Put.abort
         )
         try:
             rest = await self._receive(body, put)
@@ -365,7 +367,7 @@ class Calls:
 
         async def handler(request: Request) -> Response:
             body = request.stream()
-            return await self._drained(body, answer(body))
+            return await self._drained(request, body, answer(body))
 
         return handler
 
@@ -396,15 +398,23 @@ async def _unknown(request: Request) -> Response:
 
 async def _refusal(request: Request, error: Exception) -> Response:
     assert isinstance(error, IdsError)  # noqa: S101 - by registration
-    return _answer({"code": error.code, "message": error.message}, error.status)
+    return _refused(error)
 
 
 async def _storage_trouble(request: Request, error: Exception) -> Response:
     assert isinstance(error, OSError)  # noqa: S101 - by registration
+    return _in_trouble(request, error)
+
+
+def _refused(error: IdsError) -> Response:
+    return _answer({"code": error.code, "message": error.message}, error.status)
+
+
+def _in_trouble(request: Request, error: OSError) -> Response:
     _log.error("%s: %s", request.url.path, error)
     if error.errno in (errno.ENOSPC, errno.EDQUOT):
-        return await _refusal(request, InsufficientStorage(f"{error.strerror}"))
-    return await _refusal(request, Internal(f"the storage: {error}"))
+        return _refused(InsufficientStorage(f"{error.strerror}"))
+    return _refused(Internal(f"the storage: {error}"))
 
 
 async def _http_refusal(request: Request, error: Exception) -> Response:

@@ -7,6 +7,7 @@ import signal
 import socket
 import threading
 from contextlib import ExitStack
+from functools import partial
 from pathlib import Path
 
 import uvicorn
@@ -15,6 +16,7 @@ from icat_stream.telemetry import configure_logging, configure_traces
 
 from . import loading
 from .catalogue import Catalogue
+from .connections import LONGEST_HEAD, Connection, OnceAMinute, within_open_files
 from .errors import IdsError, InsufficientPrivileges
 from .levels import Levels, OneLevel
 from .links import Links
@@ -33,8 +35,6 @@ from .watermarks import Watermarks
 from .worker import Queue, Worker, note_reads
 
 _log = logging.getLogger(__name__)
-# A selection of 100,000 ids stands in the request line.
-_LONGEST_HEAD = 2**21
 # They are kept in memory until then.
 _NOTE_READS_EVERY = 60.0
 
@@ -117,13 +117,17 @@ def serve(settings: DataServiceSettings, ready: Path | None = None) -> None:
         operations = Operations(metrics, state, levels, catalogue, root)
         calls = Calls(service, operations, Threads(settings.storage_timeout), metrics)
         host, port = listener.getsockname()[:2]
+        limits = within_open_files(settings.limits)
+        for name in ("asyncio", "uvicorn.error", Connection.__module__):
+            logging.getLogger(name).addFilter(OnceAMinute())
         config = uvicorn.Config(
             calls.application(),
             # Session ids stand in the request line: it is never logged.
             access_log=False,
             log_config=None,
             lifespan="off",
-            h11_max_incomplete_event_size=_LONGEST_HEAD,
+            h11_max_incomplete_event_size=LONGEST_HEAD,
+            http=partial(Connection, limits),  # type: ignore[arg-type]
             timeout_graceful_shutdown=max(1, round(settings.stop_within)),
         )
         worker.start()

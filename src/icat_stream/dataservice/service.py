@@ -3,8 +3,10 @@
 import logging
 import uuid
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import asdict, astuple, dataclass
 from datetime import datetime
+from functools import partial
 from typing import Any
 
 from icat_stream.telemetry.fault_points import fault_point
@@ -24,23 +26,11 @@ from .links import Links
 from .locks import Lease
 from .parameters import Selection
 from .plugins import DatasetInfo, MainStorage, Upload, ZipMapper
+from .puts import Put, Unfinished, Wanted
 from .settings import DataServiceSettings
 from .state import State
 
 _log = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Wanted:
-    """What a put says about its file."""
-
-    name: str
-    dataset_id: int
-    format_id: int
-    description: str | None
-    doi: str | None
-    create_time: datetime | None
-    mod_time: datetime | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,6 +91,7 @@ class DataService:
         self.catalogue = catalogue
         self._roots = settings.root_users
         self._prepared_live = settings.prepared.lifetime
+        self._unfinished = Unfinished(settings.limits)
         self._storage = storage
         self._zips = zips
         self._state = state
@@ -280,8 +271,17 @@ class DataService:
         _log.warning("Datafile[id:%d] is %s", file.id, reason)
         self._state.doubt(file.location or "", file.dataset_id, file.name, reason)
 
-    def begin_put(self, session: str, wanted: Wanted) -> "Put":
-        """Begin to store a file.
+    def begin_put(self, session: str, wanted: Wanted, announced: int | None) -> Put:
+        """Begin to store a file: whoever may not is told so before the body.
+
+        Parameters
+        ----------
+        session
+            Of the caller.
+        wanted
+            What the caller says about it.
+        announced
+            Bytes, if that was said.
 
         Raises
         ------
@@ -289,16 +289,19 @@ class DataService:
             The caller may not, or the dataset is not online.
         """
         self.catalogue.must_read_dataset(session, wanted.dataset_id)
+        self.catalogue.must_create(session, wanted.file(location="-"))
         dataset = self.catalogue.dataset(session, wanted.dataset_id)
-        lease = self.levels.putting(session, dataset)
-        try:
+        counted = self._unfinished.begin(
+            lambda: self.catalogue.user(session), announced or 0
+        )
+        with ExitStack() as held:
+            held.callback(counted.release)
+            held.callback(self.levels.putting(session, dataset).release)
             upload = self._storage.begin(dataset, wanted.name)
-        except BaseException:
-            lease.release()
-            raise
-        return Put(self, session, wanted, dataset, upload, lease)
+            finish = partial(self._finish_put, session, wanted, dataset, upload)
+            return Put(upload, counted, finish, held.pop_all())
 
-    def finish_put(
+    def _finish_put(
         self, session: str, wanted: Wanted, dataset: DatasetInfo, upload: Upload
     ) -> dict[str, Any]:
         """Make a received file durable and catalogue it.
@@ -311,18 +314,7 @@ class DataService:
         fault_point("put.received")
         location = upload.commit()
         fault_point("put.stored")
-        file = NewFile(
-            name=wanted.name,
-            dataset_id=wanted.dataset_id,
-            format_id=wanted.format_id,
-            location=location,
-            size=upload.size,
-            checksum=upload.checksum,
-            description=wanted.description,
-            doi=wanted.doi,
-            create_time=wanted.create_time,
-            mod_time=wanted.mod_time,
-        )
+        file = wanted.file(location, upload.size, upload.checksum)
         try:
             self.levels.stored(dataset, location, wanted.name)
         except IdsError:
@@ -391,64 +383,3 @@ class DataService:
         files = [CataloguedFile(*values) for values in kept["files"]]
         selected = Selected(files, kept["empty"])
         return Resolved(selected, infos, zip=kept["zip"], compress=kept["compress"])
-
-
-class Put:
-    """A file on its way in.
-
-    Parameters
-    ----------
-    service
-        Finishes it.
-    session
-        Of the caller.
-    wanted
-        What the caller says about it.
-    dataset
-        That it will belong to.
-    upload
-        Its content.
-    lease
-        Keeps the dataset in main storage meanwhile.
-    """
-
-    def __init__(
-        self,
-        service: DataService,
-        session: str,
-        wanted: Wanted,
-        dataset: DatasetInfo,
-        upload: Upload,
-        lease: Lease,
-    ) -> None:
-        self._service = service
-        self._session = session
-        self._wanted = wanted
-        self._dataset = dataset
-        self._upload = upload
-        self._lease = lease
-        self._committing = False
-
-    def write(self, block: bytes) -> None:
-        """Append a block."""
-        self._upload.write(block)
-
-    def finish(self, rest: bytes) -> dict[str, Any]:
-        """Append the last block, store and catalogue it, and return the answer."""
-        self._committing = True
-        try:
-            self._upload.write(rest)
-            return self._service.finish_put(
-                self._session, self._wanted, self._dataset, self._upload
-            )
-        except BaseException:
-            self._upload.abort()
-            raise
-        finally:
-            self._lease.release()
-
-    def abort(self) -> None:
-        """Leave nothing behind."""
-        if not self._committing:
-            self._lease.release()
-            self._upload.abort()

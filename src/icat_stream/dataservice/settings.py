@@ -100,6 +100,20 @@ class WatermarkSettings(Section):
         return self
 
 
+class LimitSettings(Section):
+    """What callers may take of the service."""
+
+    connections: int = Field(1000, ge=1)
+    head: Duration = Field(30.0, gt=0)
+    """For a request's head to arrive."""
+    idle: Duration = Field(120.0, gt=0)
+    """In which a caller sends or takes something of a body, or is gone."""
+    file_size: Size | None = None
+    """Of one put."""
+    user_size: Size | None = None
+    """Of all puts of one user that are not finished."""
+
+
 class DataServiceSettings(Section):
     """All of it."""
 
@@ -118,6 +132,7 @@ class DataServiceSettings(Section):
     links: LinkSettings = LinkSettings()
     queue: QueueSettings = QueueSettings()
     watermarks: WatermarkSettings | None = None
+    limits: LimitSettings = LimitSettings()
     storage_timeout: Duration = Field(60.0, gt=0)
     stop_within: Duration = 10.0
     telemetry: TelemetrySettings = TelemetrySettings()

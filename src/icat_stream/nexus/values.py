@@ -286,11 +286,13 @@ def read_units(found: Any, budget: Budget, encoding: str | None = None) -> str |
         units = read_attribute(found, "units", budget, encoding or "cp1252")
     except LeftOut as reason:
         raise LeftOut(f"has @units that {reason.why}") from None
-    if units is None or units in ("", ()):
+    if isinstance(units, tuple) and len(set(units)) <= 1:
+        units = units[0] if units else None
+    if units is None:
         return None
     if not isinstance(units, str):
         raise NoValue(f"has @units {units!r}, expected text")
-    return units
+    return units if units.strip() else None
 
 
 def check_layout(dataset: Any, limits: Limits) -> bool:

@@ -18,43 +18,21 @@ from functools import lru_cache
 from typing import Any
 
 from .common_units import COMMON, PI
+from .unit_names import Ambiguous, spelled
 
 _LONGEST = 80
 
 # Whole texts, in whatever letters, that say "no unit" or nothing that can be converted.
-_NONE = frozenset({"", "1", "none", "unitless", "n/a", "dimensionless"})
-_ARBITRARY = frozenset({"a.u.", "au", "arb", "arb.", "arbitrary"})
+_NONE = frozenset(
+    {"", "1", "-", "none", "unitless", "no unit", "no units", "n/a", "dimensionless"}
+)
+_ARBITRARY = frozenset(
+    {
+        *("a.u.", "a.u", "au", "arb", "arb.", "arb.u.", "arb. u.", "arbitrary"),
+        *("arb units", "arb. units", "arb_units", "arbitrary units"),
+    }
+)
 
-# Names that pint knows as something else.
-_MEANT = {
-    "G": "field_gauss",
-    "kG": "kilofield_gauss",
-    "mG": "millifield_gauss",
-    "gauss": "field_gauss",
-    "Gauss": "field_gauss",
-    "kilogauss": "kilofield_gauss",
-    "pct": "percent",
-}
-# Names, in whatever letters, that pint does not know.
-_ALSO = {
-    "cts": "count",
-    "event": "count",
-    "events": "count",
-    "frame": "count",
-    "frames": "count",
-    "neutron": "count",
-    "neutrons": "count",
-    "pulse": "count",
-    "pulses": "count",
-    "hz": "hertz",
-    "khz": "kilohertz",
-    "degs": "degree",
-    "secs": "second",
-    "mins": "minute",
-    "hrs": "hour",
-    "rev": "revolution",
-    "revs": "revolution",
-}
 _AFFINE = ("degree_Celsius", "degree_Fahrenheit")
 _LOGARITHMIC = {
     *("decibel", "decibelwatt", "decibelmilliwatt", "decibelmicrowatt"),
@@ -62,6 +40,17 @@ _LOGARITHMIC = {
 }
 # Nobody measures in a higher power; to compute with it could take for ever.
 _HIGHEST_POWER = 99
+# Names of units in pint that are shorter are too like those of others.
+_SHORTEST_OF_PINT = 4
+_DEGREES = re.compile(
+    r"(?:°|\b(?i:deg(?:ree)?s?)\.?)[\s_]*(?:([CFK])|(?i:([cfk])(?:elsius|ahrenheit|elvin)))\b"
+)
+# A number before a unit: 10 ns, 1e-6/angstrom^2, 10^-6 m.
+_SCALE = re.compile(
+    r"(?:(10)\s*(?:\^|\*\*)\s*\(?([+-]?[0-9]{1,2})\)?"
+    r"|((?:[0-9]{1,15}\.?[0-9]{0,15}|\.[0-9]{1,15})(?:[eE][+-]?[0-9]{1,2})?))"
+    r"\s*(?:[*·]\s*)?(?=\S)"
+)
 _DIFFERENCE = re.compile("delta|Δ", re.IGNORECASE)
 
 _TOKEN = re.compile(
@@ -199,7 +188,7 @@ def conversion(from_unit: str, to_unit: str) -> Conversion:
         return _SAME
     if from_unit in COMMON and to_unit in COMMON:
         return _common(from_unit, to_unit)
-    source, target = _parse(from_unit), _parse(to_unit)
+    (scale, source), (other_scale, target) = _parse(from_unit), _parse(to_unit)
     registry = _registry()
     if _LOGARITHMIC.intersection((_only_name(source), _only_name(target))):
         raise UnitError(
@@ -218,7 +207,11 @@ def conversion(from_unit: str, to_unit: str) -> Conversion:
         raise _apart(from_unit, to_unit) from error
     if turns and not (abs(turns) == 1 and _is_rate(source)):
         raise _apart(from_unit, to_unit)
-    return Conversion((at_one - offset) / (2 * PI) ** turns, offset)
+    scale /= other_scale
+    if scale != 1 and offset:
+        # Ten times a temperature that is not measured from zero.
+        raise _apart(from_unit, to_unit)
+    return Conversion((at_one - offset) * scale / (2 * PI) ** turns, offset)
 
 
 def _common(from_unit: str, to_unit: str) -> Conversion:
@@ -268,8 +261,8 @@ def _registry() -> Any:
 
 
 @lru_cache(maxsize=4096)
-def _parse(text: str) -> Any:
-    """Return the unit that a text spells.
+def _parse(text: str) -> tuple[Fraction, Any]:
+    """Return the number and the unit that a text spells.
 
     Raises
     ------
@@ -278,33 +271,60 @@ def _parse(text: str) -> Any:
     """
     if len(text) > _LONGEST:
         raise UnitError(f"{text[:_LONGEST]!r}… is too long for a unit")
-    plain = unicodedata.normalize("NFKC", text).strip().replace("\N{MINUS SIGN}", "-")
+    plain = _plain(text)
     with _LOCK:
         if plain.lower() in _NONE:
-            return _named("dimensionless", text)
+            return Fraction(1), _named("dimensionless", text)
         if plain.lower() in _ARBITRARY:
             raise UnitError(f"{text!r} is no unit that can be converted")
+        scale, plain = _scaled(plain)
+        if scale == 0:
+            raise _unknown(text)
         tokens = _tokens(plain, text)
         unit, at = _product(tokens, 0, text)
         if at != len(tokens):
-            raise UnitError(f"{text!r} is not a known unit")
+            raise _unknown(text)
         plain_name = (_only_name(unit) or "").removeprefix("delta_")
         if plain_name in _AFFINE and not _DIFFERENCE.search(plain):
             # Nothing is left beside it: (degC) and degC^1 are degC.
-            return _registry().parse_units(plain_name)
-    return unit
+            unit = _registry().parse_units(plain_name)
+    return scale, unit
+
+
+def _plain(text: str) -> str:
+    """Return a text with one sign for what has many."""
+    # Signs that look like the one of degrees, and are typed for it.
+    text = text.replace("\N{MASCULINE ORDINAL INDICATOR}", "°").replace("˚", "°")
+    plain = unicodedata.normalize("NFKC", text).strip().replace("\N{MINUS SIGN}", "-")
+    return _DEGREES.sub(lambda found: f"deg{(found[1] or found[2]).upper()}", plain)
+
+
+def _scaled(plain: str) -> tuple[Fraction, str]:
+    """Return the number that a text begins with, and the rest."""
+    match = _SCALE.match(plain)
+    if match is None:
+        return Fraction(1), plain
+    rest = plain[match.end() :]
+    if rest.startswith("/"):
+        rest = "dimensionless" + rest
+    if match[1]:
+        return Fraction(10) ** int(match[2]), rest
+    return Fraction(match[3]), rest
+
+
+def _unknown(text: str, why: str = "") -> UnitError:
+    return UnitError(f"{text!r} is not a known unit" + why)
 
 
 def _tokens(plain: str, text: str) -> list[tuple[str, str]]:
-    plain = re.sub(r"(?:°|\bdeg\.?)\s*([CFK])\b", r"deg\1", plain)
-    # The 1 of 1/angstrom is no exponent.
+    # The 1 of (1/angstrom) is no exponent.
     plain = re.sub(r"(^|[(/*])\s*1\s*(?=[/*·])", r"\1dimensionless", plain)
     tokens = []
     at = 0
     while at < len(plain):
         match = _TOKEN.match(plain, at)
         if match is None or match.lastgroup is None:
-            raise UnitError(f"{text!r} is not a known unit")
+            raise _unknown(text)
         tokens.append((match.lastgroup, match[match.lastgroup]))
         at = match.end()
     return tokens
@@ -344,34 +364,50 @@ def _product(
     else:
         if result is not None:
             return result, at
-    raise UnitError(f"{text!r} is not a known unit")
+    raise _unknown(text)
 
 
 def _raised(unit: Any, power: int, text: str) -> Any:
     powers = _powers(_registry().Quantity(Fraction(1), unit)).values()
     if any(abs(exponent * power) > _HIGHEST_POWER for exponent in powers):
-        raise UnitError(f"{text!r} is not a known unit: its powers are too high")
+        raise _unknown(text, ": its powers are too high")
     return unit**power
 
 
 def _named(name: str, text: str) -> Any:
     """Return the unit of one name, of one with a zero point its differences."""
-    registry = _registry()
-    candidates = [_MEANT.get(name, name), _ALSO.get(name.lower(), name)]
-    if len(name) >= 3 and (name.isupper() or name.istitle()):
-        # KELVIN, Second.  Letters that differ in case among others tell prefixes apart.
+    try:
+        found = spelled(name)
+    except Ambiguous as several:
+        raise _unknown(text, f": {name} could be {several}") from None
+    unit = _of_pint(name) if found is None else _registry().parse_units(str(found))
+    if unit is None:
+        raise _unknown(text)
+    only = _only_name(unit)
+    if only in _AFFINE:
+        # In degC/min only they count.
+        return _registry().parse_units(f"delta_{only}")
+    return unit
+
+
+def _of_pint(name: str) -> Any | None:
+    """Return a unit that only pint knows, by its very name and without a prefix.
+
+    What else it makes of a text is a guess: Mins as mega-inches.
+    """
+    candidates = [name]
+    if name.isupper() or name.istitle():
         candidates.append(name.lower())
     for candidate in candidates:
+        if len(candidate) < _SHORTEST_OF_PINT:
+            continue
         try:
-            unit = registry.parse_units(candidate)
+            readings = _registry().parse_unit_name(candidate)
+            if readings and not any(prefix for prefix, _, _ in readings):
+                return _registry().parse_units(candidate)
         except Exception:  # noqa: S112 - it takes offence at many texts, in many ways
             continue
-        only = _only_name(unit)
-        if only in _AFFINE:
-            # In degC/min only they count.
-            unit = registry.parse_units(f"delta_{only}")
-        return unit
-    raise UnitError(f"{text!r} is not a known unit")
+    return None
 
 
 def nearest(unit: str) -> str | None:

@@ -235,11 +235,9 @@ class Assignment:
         self._ledger.set_metadata(client.consumer_group_metadata())
         for partition in partitions:
             self._opened(partition, partition.position)
-        _log.info(
-            "%s: assigned %s",
-            self._group,
-            ", ".join(f"{p} from {p.position}" for p in partitions),
-        )
+        _log.info("%s: assigned %s", self._group, _names(given))
+        for partition in partitions:
+            _log.debug("%s: from offset %d", partition, partition.position)
 
     def _begin_at_the_end(self) -> None:
         """Fix where a group that never was begins, for all partitions at once."""
@@ -388,7 +386,12 @@ def _position(partition: Partition) -> TopicPartition:
 
 
 def _names(partitions: Iterable[Any]) -> str:
+    """Return partitions as text, a topic once: ``files[0,1,2], users[0]``."""
+    numbers: dict[str, list[int]] = {}
+    for each in partitions:
+        number = each.number if isinstance(each, Partition) else each.partition
+        numbers.setdefault(each.topic, []).append(number)
     return ", ".join(
-        str(p) if isinstance(p, Partition) else f"{p.topic}[{p.partition}]"
-        for p in partitions
+        f"{topic}[{','.join(map(str, sorted(several)))}]"
+        for topic, several in numbers.items()
     )

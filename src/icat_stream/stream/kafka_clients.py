@@ -26,6 +26,8 @@ _RECOVERY = {
 _LOG_INTERVAL_S = 10.0
 # librdkafka warns of options that only the other kind of client knows.
 _HARMLESS = ("is a producer property", "is a consumer property")
+# And of what is part of every good start: a person wants it only with -v.
+_STARTING = ("Coordinator load in progress", "COORDINATOR_LOAD_IN_PROGRESS")
 
 
 def consumer(
@@ -144,6 +146,8 @@ class _Limited(logging.Filter):
         message = record.getMessage()
         if any(text in message for text in _HARMLESS):
             return False
+        if any(text in message for text in _STARTING):
+            return logging.getLogger(record.name).isEnabledFor(logging.DEBUG)
         kind = message.partition(" ")[0]
         now = time.monotonic()
         if now - self._last.get(kind, -_LOG_INTERVAL_S) < _LOG_INTERVAL_S:

@@ -15,6 +15,12 @@ current_record: ContextVar[object] = ContextVar("current_record", default="-")
 """Coordinates of the record that this thread handles; as text only when logged."""
 
 _FORMAT = "%(asctime)s %(levelname)-7s %(record)s trace=%(trace)s %(name)s: %(message)s"
+_BRIEF = "%(asctime)s %(levelname)-9s %(message)s"
+
+
+def _time(record: logging.LogRecord, timespec: str) -> str:
+    time = datetime.fromtimestamp(record.created, UTC)
+    return time.isoformat(timespec=timespec).replace("+00:00", "Z")
 
 
 class _Context(logging.Filter):
@@ -25,17 +31,33 @@ class _Context(logging.Filter):
         return True
 
 
+class _WithoutOutcomes(logging.Filter):
+    """Leave out what is said of single records: a person is shown their outcomes."""
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        return record.levelno > logging.WARNING or str(current_record.get()) == "-"
+
+
 class _Text(logging.Formatter):
+    timespec = "milliseconds"
+
+    def formatTime(self, record: logging.LogRecord, datefmt: str | None = None) -> str:
+        return _time(record, self.timespec)
+
     def formatMessage(self, record: logging.LogRecord) -> str:
         # Names that others chose are in it: none shall move a terminal's cursor.
         record.message = printable(record.message)
         return super().formatMessage(record)
 
 
+class _Brief(_Text):
+    timespec = "seconds"
+
+
 class _Json(logging.Formatter):
     def format(self, record: logging.LogRecord) -> str:
         line = {
-            "time": datetime.fromtimestamp(record.created, UTC).isoformat(),
+            "time": _time(record, "microseconds"),
             "level": record.levelname.lower(),
             "logger": record.name,
             "record": getattr(record, "record", "-"),
@@ -47,7 +69,9 @@ class _Json(logging.Formatter):
         return json.dumps(line, ensure_ascii=False, default=str)
 
 
-def configure_logging(level: str, file: Path | None, *, as_json: bool = False) -> None:
+def configure_logging(
+    level: str, file: Path | None, *, as_json: bool = False, brief: bool = False
+) -> None:
     """Send the program's logs to a file, or to standard error.
 
     Parameters
@@ -58,6 +82,9 @@ def configure_logging(level: str, file: Path | None, *, as_json: bool = False) -
         Appended to; its folder must exist.
     as_json
         One object a line.
+    brief
+        For a terminal that shows the outcomes: neither traces nor loggers, and nothing
+        of single records but errors.  A file has it all.
 
     Raises
     ------
@@ -69,7 +96,13 @@ def configure_logging(level: str, file: Path | None, *, as_json: bool = False) -
         if file is None
         else logging.FileHandler(file, encoding="utf-8")
     )
-    handler.setFormatter(_Json() if as_json else _Text(_FORMAT))
+    if as_json:
+        handler.setFormatter(_Json())
+    elif brief and file is None:
+        handler.setFormatter(_Brief(_BRIEF))
+        handler.addFilter(_WithoutOutcomes())
+    else:
+        handler.setFormatter(_Text(_FORMAT))
     handler.addFilter(_Context())
     root = logging.getLogger()
     for old in root.handlers[:]:
