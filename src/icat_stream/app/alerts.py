@@ -12,8 +12,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from icat_stream.config import AlertSettings
-from icat_stream.config.value_types import read_secret
+from icat_stream.config import AlertSettings, read_secret
 
 from .health_report import Problem
 

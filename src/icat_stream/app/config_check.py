@@ -8,8 +8,7 @@ from pathlib import Path
 
 from pydantic import SecretStr
 
-from icat_stream.config import ConfigError, Problem, Settings, load
-from icat_stream.config.yaml_lines import line_of, read_yaml
+from icat_stream.config import ConfigError, Problem, Settings, line_of, load, read_yaml
 from icat_stream.records import Failure, SystemUnavailable
 from icat_stream.schemas import load_schemas
 

@@ -5,8 +5,7 @@ A :class:`Catalogue` is shared by all of a process; each thread has a
 it.  What goes wrong is raised as the failures of :mod:`icat_stream.records`.
 """
 
-from icat_stream.icat.faults import FacilityMissing
-from icat_stream.icat.query import quote
+from icat_stream.icat import FacilityMissing, quote
 
 from .applied import Applied, AppliedDataset, AppliedSnapshot, FileStore
 from .catalogue import Catalogue

@@ -4,10 +4,7 @@ import threading
 from collections.abc import Callable
 
 from icat_stream.config import IcatSettings, PolicySettings
-from icat_stream.icat.faults import FacilityMissing
-from icat_stream.icat.query import quote, select
-from icat_stream.icat.schema import Schema, discover
-from icat_stream.icat.session import Session
+from icat_stream.icat import FacilityMissing, Schema, Session, discover, quote, select
 from icat_stream.telemetry import quiet_span
 
 from .catalogue_session import CatalogueSession

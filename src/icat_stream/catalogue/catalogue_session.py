@@ -13,9 +13,15 @@ from datetime import datetime
 from typing import Any
 
 from icat_stream.config import PolicySettings
-from icat_stream.icat.query import in_lists, quote, searchable, select
-from icat_stream.icat.schema import Schema
-from icat_stream.icat.session import Session, entities
+from icat_stream.icat import (
+    Schema,
+    Session,
+    entities,
+    in_lists,
+    quote,
+    searchable,
+    select,
+)
 from icat_stream.records import (
     STUB_TITLE,
     DatafileEntry,

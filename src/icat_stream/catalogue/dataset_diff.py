@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
-from icat_stream.icat.query import shorten
+from icat_stream.icat import shorten
 from icat_stream.records import Change, Datafile, Dataset, Parameter, parameter_label
 
 from .dataset_xml import parameter_value

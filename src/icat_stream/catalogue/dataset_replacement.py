@@ -8,9 +8,7 @@ crash goes on where it was.
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 
-from icat_stream.icat.faults import IcatFault, ResultUnknown
-from icat_stream.icat.schema import Schema
-from icat_stream.icat.session import Session
+from icat_stream.icat import IcatFault, ResultUnknown, Schema, Session
 from icat_stream.records import (
     Dataset,
     Rejection,
@@ -18,7 +16,7 @@ from icat_stream.records import (
     is_higher,
     replacing_name,
 )
-from icat_stream.telemetry.fault_points import fault_point
+from icat_stream.telemetry import fault_point
 
 from . import held_datasets
 from .dataset_diff import compare

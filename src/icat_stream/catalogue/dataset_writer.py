@@ -6,10 +6,17 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime
 
 from icat_stream.config import PolicySettings
-from icat_stream.icat.faults import IcatFault, ResultUnknown, fingerprint, passing
-from icat_stream.icat.query import select, shorten
-from icat_stream.icat.schema import Schema
-from icat_stream.icat.session import Session, entities
+from icat_stream.icat import (
+    IcatFault,
+    ResultUnknown,
+    Schema,
+    Session,
+    entities,
+    fingerprint,
+    passing,
+    select,
+    shorten,
+)
 from icat_stream.records import (
     Dataset,
     Diff,

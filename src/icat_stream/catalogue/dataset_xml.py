@@ -4,8 +4,7 @@ from collections.abc import Mapping
 from datetime import datetime
 from typing import Any
 
-from icat_stream.icat.schema import Schema
-from icat_stream.icat.xml_text import escape, time_text, value_text
+from icat_stream.icat import Schema, escape, time_text, value_text
 from icat_stream.records import Datafile, Parameter
 
 from .resolver import Resolved

@@ -4,8 +4,7 @@ from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from icat_stream.icat.query import in_lists, select
-from icat_stream.icat.session import Session, entities
+from icat_stream.icat import Session, entities, in_lists, select
 
 Row = Mapping[str, Any]
 TypeKey = tuple[str, str]

@@ -5,8 +5,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, NamedTuple
 
-from icat_stream.icat.query import in_lists, quote, select
-from icat_stream.icat.session import Session
+from icat_stream.icat import Session, in_lists, quote, select
 
 _LARGEST_PAGE = 5_000
 _IDS = 300

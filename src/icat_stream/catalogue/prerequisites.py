@@ -3,9 +3,15 @@
 import logging
 from collections.abc import Sequence
 
-from icat_stream.icat.faults import IcatFault, ResultUnknown
-from icat_stream.icat.query import quote, select, shorten
-from icat_stream.icat.session import Session, entities
+from icat_stream.icat import (
+    IcatFault,
+    ResultUnknown,
+    Session,
+    entities,
+    quote,
+    select,
+    shorten,
+)
 from icat_stream.records import (
     Failure,
     Rejection,

@@ -6,9 +6,7 @@ from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from icat_stream.icat.query import in_lists, quote, select
-from icat_stream.icat.schema import Schema
-from icat_stream.icat.session import Session, entities
+from icat_stream.icat import Schema, Session, entities, in_lists, quote, select
 from icat_stream.records import ParameterTypeEntry, ValueType
 
 Row = Mapping[str, Any]

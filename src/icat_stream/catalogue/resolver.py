@@ -4,9 +4,7 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from icat_stream.config import PolicySettings
-from icat_stream.icat.query import shorten
-from icat_stream.icat.session import Session
-from icat_stream.icat.xml_text import value_text
+from icat_stream.icat import Session, shorten, value_text
 from icat_stream.records import (
     STUB_TITLE,
     DatafileFormat,

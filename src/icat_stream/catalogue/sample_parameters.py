@@ -3,8 +3,7 @@
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from icat_stream.icat.query import select
-from icat_stream.icat.session import Session, entities
+from icat_stream.icat import Session, entities, select
 from icat_stream.records import Change, Parameter
 
 from .dataset_diff import Difference, parameter_fields, shown

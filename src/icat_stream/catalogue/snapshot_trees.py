@@ -6,9 +6,7 @@ from datetime import datetime
 from typing import Any
 
 from icat_stream.config import PolicySettings
-from icat_stream.icat.query import in_lists, quote, select, shorten
-from icat_stream.icat.schema import Schema
-from icat_stream.icat.session import Session, entities
+from icat_stream.icat import Schema, Session, entities, in_lists, quote, select, shorten
 from icat_stream.records import (
     DependencyMissing,
     Investigation,

@@ -5,8 +5,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
-from icat_stream.icat.query import shorten
-from icat_stream.icat.xml_text import value_text
+from icat_stream.icat import shorten, value_text
 from icat_stream.records import Change
 
 from .dataset_xml import reference

@@ -4,10 +4,16 @@ import logging
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
-from icat_stream.icat.faults import IcatFault, ResultUnknown, fingerprint, passing
-from icat_stream.icat.query import select
-from icat_stream.icat.schema import Schema
-from icat_stream.icat.session import Session, entities
+from icat_stream.icat import (
+    IcatFault,
+    ResultUnknown,
+    Schema,
+    Session,
+    entities,
+    fingerprint,
+    passing,
+    select,
+)
 from icat_stream.records import Change, Rejection, TransientFailure
 
 from .dataset_xml import reference, rewritten

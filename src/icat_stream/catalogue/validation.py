@@ -6,9 +6,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
-from icat_stream.icat.query import shorten
-from icat_stream.icat.schema import Schema
-from icat_stream.icat.xml_text import FORBIDDEN
+from icat_stream.icat import FORBIDDEN, Schema, shorten
 from icat_stream.records import (
     Datafile,
     Dataset,

@@ -37,9 +37,8 @@ def serve(
     from icat_stream.cli.extras import require_extra
 
     require_extra("dataservice", "icat_stream dataservice")
-    from icat_stream.dataservice.__main__ import end
-    from icat_stream.dataservice.server import serve as run
-    from icat_stream.dataservice.settings import SettingsError, load
+    from icat_stream.dataservice import SettingsError, end, load
+    from icat_stream.dataservice import serve as run
 
     try:
         run(load(_given(config)), ready)
@@ -94,10 +93,16 @@ def check(
     from icat_stream.cli.extras import require_extra
 
     require_extra("dataservice", "icat_stream dataservice check")
-    from icat_stream.config.value_types import Duration
-    from icat_stream.dataservice.check import Check, Kind, Repairs, TooMany
-    from icat_stream.dataservice.errors import IdsError
-    from icat_stream.dataservice.settings import SettingsError, load
+    from icat_stream.config import Duration
+    from icat_stream.dataservice import (
+        Check,
+        IdsError,
+        Kind,
+        Repairs,
+        SettingsError,
+        TooMany,
+        load,
+    )
 
     left = 0
     try:

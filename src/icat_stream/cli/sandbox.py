@@ -46,7 +46,7 @@ def up(
     Without --detach it runs until Ctrl-C.
     """
     with _failures():
-        from icat_stream.sandbox.facility import Facility, up_detached
+        from icat_stream.sandbox import Facility, up_detached
 
         if detach:
             endpoints = up_detached(
@@ -64,7 +64,7 @@ def up(
 def down(directory: Dir = _DIR) -> None:
     """End the facility in DIR; its files stay."""
     with _failures():
-        from icat_stream.sandbox.facility import down as end
+        from icat_stream.sandbox import down as end
 
         ended = end(directory)
         typer.echo("ended" if ended else f"nothing runs in {directory}")
@@ -77,7 +77,7 @@ def status(directory: Dir = _DIR) -> None:
     Exit codes: 0 it runs; 1 it does not.
     """
     with _failures():
-        from icat_stream.sandbox.folder import Folder
+        from icat_stream.sandbox import Folder
 
         folder = Folder(directory)
         endpoints = folder.read_endpoints()
@@ -105,7 +105,7 @@ def announce(
 ) -> None:
     """Write NeXus files as a file writer would, and announce them."""
     with _failures():
-        from icat_stream.sandbox.announcer import LAYOUTS, announce_files
+        from icat_stream.sandbox import LAYOUTS, announce_files
 
         if layout not in LAYOUTS:
             raise typer.BadParameter(f"expected one of {', '.join(LAYOUTS)}")
@@ -124,7 +124,7 @@ def demo(
     It runs on a facility of its own, which ends with it.
     """
     with _failures():
-        from icat_stream.sandbox.demo import show
+        from icat_stream.sandbox import show
 
         raise SystemExit(show(kafka=kafka, keep=keep))
 
@@ -136,7 +136,7 @@ def _failures() -> Iterator[None]:
 
     require_extra("sandbox", "icat_stream sandbox")
     from icat_stream.config import ConfigError
-    from icat_stream.sandbox.folder import SandboxError
+    from icat_stream.sandbox import SandboxError
 
     try:
         yield

@@ -32,7 +32,7 @@ def tools(version: VersionOption = False) -> None:
 @config.command()
 def sample() -> None:
     """Print a configuration with every setting, commented."""
-    from icat_stream.config.sample import render
+    from icat_stream.config import render
 
     typer.echo(render(), nl=False)
 
@@ -47,7 +47,7 @@ def schemas(
     import shutil
 
     from icat_stream.cli.exits import exit_codes
-    from icat_stream.config.resources import shipped
+    from icat_stream.config import shipped
 
     with exit_codes():
         shutil.copytree(shipped("schemas"), folder)

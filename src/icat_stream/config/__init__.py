@@ -4,8 +4,12 @@ Precedence: ``ICAT_STREAM_*`` in the environment, then the file, then what pytho
 own ``ICAT_*`` and ``icat.cfg`` say.
 """
 
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
 from .loading import ConfigError, Problem, load
 from .settings import (
+    DISABLED_SUFFIX,
     AlertSettings,
     ConsumerSettings,
     DeadLetterSettings,
@@ -24,15 +28,31 @@ from .settings import (
     PolicySettings,
     RejectLimit,
     RetrySettings,
+    Section,
     Settings,
     TelemetrySettings,
 )
+from .value_types import Duration, Size, read_secret, template_fields
+from .yaml_lines import BadYaml, Lines, line_of, read_yaml
+
+if TYPE_CHECKING:
+    from .resources import shipped
+    from .sample import render
+
+# Imported when first used: no start pays for what it does not use.
+_LAZY = {
+    "render": ".sample",
+    "shipped": ".resources",
+}
 
 __all__ = [
+    "DISABLED_SUFFIX",
     "AlertSettings",
+    "BadYaml",
     "ConfigError",
     "ConsumerSettings",
     "DeadLetterSettings",
+    "Duration",
     "EventSettings",
     "FileSettings",
     "FormatSettings",
@@ -43,13 +63,28 @@ __all__ = [
     "KafkaSettings",
     "KeepMessageSettings",
     "LimitSettings",
+    "Lines",
     "LocationSettings",
     "MessageSettings",
     "PolicySettings",
     "Problem",
     "RejectLimit",
     "RetrySettings",
+    "Section",
     "Settings",
+    "Size",
     "TelemetrySettings",
+    "line_of",
     "load",
+    "read_secret",
+    "read_yaml",
+    "render",
+    "shipped",
+    "template_fields",
 ]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _LAZY:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(_LAZY[name], __name__), name)

@@ -13,7 +13,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import BinaryIO
 
-from icat_stream.telemetry.fault_points import fault_point
+from icat_stream.telemetry import fault_point
 
 from .errors import InsufficientPrivileges, InsufficientStorage, Internal
 from .plugins import DatasetInfo, StoredFacts

@@ -10,7 +10,7 @@ from typing import BinaryIO
 
 from zipstream import ZipStream
 
-from icat_stream.telemetry.fault_points import fault_point
+from icat_stream.telemetry import fault_point
 
 from .catalogue import Catalogue, CataloguedFile
 from .errors import InsufficientPrivileges

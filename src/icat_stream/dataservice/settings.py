@@ -13,9 +13,15 @@ from pydantic import (
     model_validator,
 )
 
-from icat_stream.config import TelemetrySettings
-from icat_stream.config.value_types import Duration, Size, read_secret
-from icat_stream.config.yaml_lines import BadYaml, line_of, read_yaml
+from icat_stream.config import (
+    BadYaml,
+    Duration,
+    Size,
+    TelemetrySettings,
+    line_of,
+    read_secret,
+    read_yaml,
+)
 
 Url = Annotated[str, Field(pattern=r"^https?://[^\s]+$")]
 

@@ -9,7 +9,7 @@ from functools import partial
 
 from opentelemetry import trace
 
-from icat_stream.telemetry.fault_points import fault_point
+from icat_stream.telemetry import fault_point
 
 from .catalogue import Catalogue
 from .errors import BadSession, DataNotOnline, IdsError, NotFound, Unanswered

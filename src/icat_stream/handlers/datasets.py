@@ -5,8 +5,7 @@ from typing import Any, ClassVar, Literal
 
 from pydantic import Field, field_validator
 
-from icat_stream.config import FormatSettings
-from icat_stream.config.value_types import template_fields
+from icat_stream.config import FormatSettings, template_fields
 from icat_stream.messages import (
     DatafileList,
     DatasetMessage,

@@ -7,8 +7,7 @@ from zoneinfo import ZoneInfo
 
 from pydantic import Field, ValidationError, field_validator
 
-from icat_stream.config import ConfigError, Problem, Settings
-from icat_stream.config.settings import Section
+from icat_stream.config import ConfigError, Problem, Section, Settings
 from icat_stream.messages import DocumentLimits, FieldMaps, load_field_map
 
 _Model = TypeVar("_Model", bound=Section)

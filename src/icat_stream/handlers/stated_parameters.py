@@ -15,7 +15,7 @@ from icat_stream.records import (
     parameter_label,
     rounding,
 )
-from icat_stream.schemas.units import UnitError, conversion
+from icat_stream.schemas import UnitError, conversion
 
 from .dataset_references import other_units
 

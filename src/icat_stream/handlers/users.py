@@ -5,7 +5,7 @@ from typing import Any, ClassVar, Literal
 
 from pydantic import Field
 
-from icat_stream.config.settings import DISABLED_SUFFIX
+from icat_stream.config import DISABLED_SUFFIX
 from icat_stream.messages import PersonMessage
 from icat_stream.records import Lookups, Outcome, Plan, User
 

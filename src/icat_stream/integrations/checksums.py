@@ -9,8 +9,7 @@ from typing import Any, Literal
 
 from pydantic import Field
 
-from icat_stream.config import ConfigError, Problem, Settings
-from icat_stream.config.settings import Section
+from icat_stream.config import ConfigError, Problem, Section, Settings
 from icat_stream.handlers import (
     Handler,
     HandlerContext,

@@ -2,7 +2,7 @@
 
 from .journal import Journal
 from .newest_claims import Claim, Decision, Entity, NewestClaims, Standing
-from .reading import journal_exists, reading
+from .read_access import journal_exists, reading
 from .rows import ONE_SHOT, JournalRow, RowKey
 from .search import By, Count, Entries, Entry, Search
 

@@ -11,8 +11,7 @@ from sqlalchemy import Connection, Engine, create_engine, event
 from sqlalchemy.engine import URL, make_url
 from sqlalchemy.exc import ArgumentError, DisconnectionError
 
-from icat_stream.config import JournalSettings
-from icat_stream.config.value_types import read_secret
+from icat_stream.config import JournalSettings, read_secret
 
 # Another process may hold SQLite's write lock for a batch, 10 ms each: 10 s is never
 # reached unless something is wrong.

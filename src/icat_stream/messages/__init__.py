@@ -5,6 +5,9 @@
 events.  :class:`Undecodable` is the only thing that they raise of a record's value.
 """
 
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
 from .conversions import Conversion, Scalar, Unfit
 from .datasets import (
     DatafileList,
@@ -44,6 +47,14 @@ from .user_office import (
     StatedShift,
     StatedVisit,
 )
+
+if TYPE_CHECKING:
+    from .flatbuffer_writer import encode
+
+# Imported when first used: no start pays for what it does not use.
+_LAZY = {
+    "encode": ".flatbuffer_writer",
+}
 
 __all__ = [
     "EVENT_VERSION",
@@ -88,3 +99,9 @@ __all__ = [
     "read_event",
     "schema_of",
 ]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _LAZY:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(_LAZY[name], __name__), name)

@@ -10,9 +10,15 @@ from pathlib import Path as FilePath
 from typing import Any
 from zoneinfo import ZoneInfo
 
-from icat_stream.config import ConfigError, Problem
-from icat_stream.config.resources import shipped
-from icat_stream.config.yaml_lines import BadYaml, Lines, line_of, read_yaml
+from icat_stream.config import (
+    BadYaml,
+    ConfigError,
+    Lines,
+    Problem,
+    line_of,
+    read_yaml,
+    shipped,
+)
 
 from .conversions import KINDS, Conversion, Scalar, Unfit, shown
 from .field_map import FieldMap

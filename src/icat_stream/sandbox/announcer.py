@@ -11,8 +11,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from icat_stream.messages import FinishedWriting
-from icat_stream.messages.flatbuffer_writer import encode
+from icat_stream.messages import FinishedWriting, encode
 
 from . import reference_data
 from .contract import SOURCE_TOPIC

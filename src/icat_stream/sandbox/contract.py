@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 import yaml
 
-from icat_stream.config.resources import shipped
+from icat_stream.config import shipped
 
 from .folder import Folder
 from .reference_data import DATABASE_USERS, FACILITY

@@ -9,6 +9,7 @@ from .draft import Draft, DraftParameter
 from .loading import SchemaError, load_schemas
 from .schema import MetadataSchema, SchemaSet
 from .selectors import Announcement
+from .units import UnitError, conversion
 
 __all__ = [
     "Announcement",
@@ -17,5 +18,7 @@ __all__ = [
     "MetadataSchema",
     "SchemaError",
     "SchemaSet",
+    "UnitError",
+    "conversion",
     "load_schemas",
 ]

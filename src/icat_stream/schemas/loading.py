@@ -10,8 +10,7 @@ from typing import Any
 import yaml
 from pydantic import BaseModel, ValidationError
 
-from icat_stream.config import ConfigError, Problem
-from icat_stream.config.yaml_lines import BadYaml, line_of, read_yaml
+from icat_stream.config import BadYaml, ConfigError, Problem, line_of, read_yaml
 
 from .compiling import compile_schema
 from .models import SchemaModel

@@ -13,7 +13,7 @@ from confluent_kafka import Producer, TopicPartition
 from icat_stream import __version__
 from icat_stream.journal import Journal, JournalRow, RowKey
 from icat_stream.records import Outcome, Record, SystemUnavailable
-from icat_stream.telemetry.fault_points import fault_point
+from icat_stream.telemetry import fault_point
 
 from .counting import Counts
 from .handling import too_large

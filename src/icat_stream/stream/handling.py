@@ -18,8 +18,7 @@ from icat_stream.records import (
     Record,
     SystemUnavailable,
 )
-from icat_stream.telemetry import current_record
-from icat_stream.telemetry.fault_points import fault_point
+from icat_stream.telemetry import current_record, fault_point
 
 from .consumer import Consumer
 from .in_flight import Destination, Finished, Slot

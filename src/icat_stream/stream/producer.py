@@ -14,7 +14,7 @@ from confluent_kafka import (
     TopicPartition,
 )
 
-from icat_stream.telemetry.fault_points import fault_point
+from icat_stream.telemetry import fault_point
 
 from .bounded_call import BoundedCall, HangingError
 from .outputs import Output

@@ -21,7 +21,7 @@ from icat_stream.stream import topics
 from icat_stream.stream.consumer import Consumer
 from icat_stream.stream.outputs import Output
 from icat_stream.stream.run_result import CONFIGURATION, UNAVAILABLE, Halt
-from icat_stream.telemetry.fault_points import fault_point
+from icat_stream.telemetry import fault_point
 
 from .group_sender import Fenced, Sender, Undecided, prepare, retry_output
 from .letters import DeadLetter, DeadLetters, Ends, Selection, answering, reader
