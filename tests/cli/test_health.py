@@ -340,7 +340,7 @@ def test_health_while_waiting_for_icat_at_start(facility, start, tmp_path):
 
 def test_pages_that_alerts_name_are_there():
     docs = Path(__file__).parents[2] / "docs/night"
-    source = Path(__file__).parents[2] / "src/icat_stream/ingest/monitor.py"
+    source = Path(__file__).parents[2] / "src/icat_stream/app/health_report.py"
     pages = set(re.findall(r'page="([\w-]+)"', source.read_text()))
     assert pages
     assert all((docs / f"{page}.md").is_file() for page in pages)

@@ -1,51 +1,16 @@
 """What is sent to ICAT: python-icat's objects, cut down to what belongs there."""
 
 import copy
-import re
 from collections.abc import Mapping
 from typing import Any
-from xml.sax.saxutils import escape, unescape
-
-from suds.sax.text import Raw
 
 from .errors import QueryError, shorten
+from .exact_text import exact
 from .items import Item
-from .literals import FORBIDDEN
 from .schema import META, Field, Kind, Schema
 
+
 # suds takes these for escaped already, and ICAT would store another text.
-_LOOKS_ESCAPED = re.compile("&(amp|lt|gt|quot|apos);")
-
-
-def exact(text: str) -> str:
-    """Return a text that suds sends as it is.
-
-    Raises
-    ------
-    QueryError
-        It has a character that XML cannot carry.
-    """
-    if isinstance(text, Raw):
-        return _raw(text)
-    if FORBIDDEN.search(text):
-        raise QueryError(f"{shorten(text)} has a character that ICAT cannot store")
-    if _LOOKS_ESCAPED.search(text) or "\r" in text:
-        return _raw(escape(text, {"\r": "&#13;"}))
-    return text
-
-
-def as_stored(value: Any) -> Any:
-    """Return a value as ICAT has it, whether or not it was made exact for suds."""
-    if isinstance(value, Raw):
-        return unescape(str.__str__(value), {"&#13;": "\r"})
-    return str.__str__(value) if isinstance(value, str) else value
-
-
-def _raw(text: str) -> str:
-    raw: str = Raw(text)
-    return raw
-
-
 def make_exact(entity: Any) -> None:
     """Make suds send the texts that an object was read with as they are."""
     instance = entity.instance
@@ -53,16 +18,6 @@ def make_exact(entity: Any) -> None:
         value = getattr(instance, name)
         if isinstance(value, str):
             setattr(instance, name, exact(value))
-
-
-class Query:
-    """The text of a query; ``str()`` of it is what suds sends as it is."""
-
-    def __init__(self, text: str) -> None:
-        self.text = text
-
-    def __str__(self) -> str:
-        return _raw(escape(self.text))
 
 
 def entity_of(thing: Any) -> Any:

@@ -10,16 +10,16 @@ from typing import Any, Self
 import icat.config
 from icat.exception import ICATError, ICATInternalError
 
-from .beans import Query, entity_of, fill, make_exact, reference
-from .clock import ServerClock
+from .beans import entity_of, fill, make_exact, reference
+from .connection import Connection
 from .errors import QueryError, shorten
 from .items import Batch, Item, adopt
 from .objects import Objects
-from .schema import Kind, Schema
+from .schema import Kind
 from .undo import Undo
 
 
-class Catalogue:
+class Catalogue(Connection):
     """ICAT by way of one of python-icat's clients, which stays as it is.
 
     For one thread at a time, as the client itself.
@@ -31,9 +31,7 @@ class Catalogue:
     """
 
     def __init__(self, client: Any) -> None:
-        self.icat = client
-        self.schema = Schema(client)
-        self.clock = ServerClock(self.search)
+        super().__init__(client)
         self._undo: Undo | None = None
 
     def __enter__(self) -> Self:
@@ -63,18 +61,6 @@ class Catalogue:
             This ICAT has none of that name.
         """
         return Objects(self, self.schema.kind(kind))
-
-    def search(self, query: str) -> list[Any]:
-        """Run a query of one's own; return what python-icat makes of the answer.
-
-        Parameters
-        ----------
-        query
-            With every value quoted.
-        """
-        self.icat.autoRefresh()
-        found: list[Any] = self.icat.search(Query(query))
-        return found
 
     def wrap(self, entities: Iterable[Any]) -> list[Item]:
         """Return python-icat's objects, all of one kind, as a result of this client.
@@ -204,16 +190,11 @@ class Catalogue:
         normally, and undoes it if it ends with an exception, which goes on. Blocks
         may be nested.
         """
-        return Undo(self, self._undo)
+        return Undo(self, self._undo, self._use_undo)
 
-    def use_undo(self, undo: Undo | None) -> None:
-        """Note what is written from now on in this undo; for :class:`Undo` itself."""
+    def _use_undo(self, undo: Undo | None) -> None:
+        """Note what is written from now on in this undo."""
         self._undo = undo
-
-    def read(self, kind: Kind, number: int) -> Any:
-        """Return python-icat's object with all that an update has to send."""
-        self.icat.autoRefresh()
-        return self.icat.get(f"{kind.name} INCLUDE 1", number)
 
     def _item(self, what: Any, values: Mapping[str, Any]) -> Item:
         if isinstance(what, str):

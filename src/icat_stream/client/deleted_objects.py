@@ -4,17 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import Any, TypeVar
 
 from icat.exception import ICATError, ICATInternalError
 
 from .beans import make_exact, reference
+from .connection import Connection
 from .natural_keys import condition
 from .queries import IDS, among, pages_by_id, select
 from .schema import META, Kind
-
-if TYPE_CHECKING:
-    from .catalogue import Catalogue
 
 _T = TypeVar("_T")
 _Ref = tuple[str, int]
@@ -50,12 +48,12 @@ class Snapshot:
         return Snapshot({k: v for k, v in self.objects.items() if k not in some})
 
 
-def take(catalogue: Catalogue, roots: Sequence[Any]) -> Snapshot:
+def take(connection: Connection, roots: Sequence[Any]) -> Snapshot:
     """Read objects and all that ICAT deletes with them.
 
     Parameters
     ----------
-    catalogue
+    connection
         Where they are.
     roots
         python-icat's objects.
@@ -65,13 +63,13 @@ def take(catalogue: Catalogue, roots: Sequence[Any]) -> Snapshot:
     for root in roots:
         waiting.setdefault(root.BeanName, []).append(int(root.id))
     for name, numbers in waiting.items():
-        for entity in _read(catalogue, catalogue.schema.kind(name), "", numbers):
+        for entity in _read(connection, connection.schema.kind(name), "", numbers):
             objects[name, int(entity.id)] = entity
     while waiting:
         name, numbers = waiting.popitem()
-        kind = catalogue.schema.kind(name)
+        kind = connection.schema.kind(name)
         for below in kind.of("MANY"):
-            for entity in _read(catalogue, kind, below.name, numbers):
+            for entity in _read(connection, kind, below.name, numbers):
                 ref = (str(entity.BeanName), int(entity.id))
                 if ref not in objects:
                     objects[ref] = entity
@@ -80,14 +78,14 @@ def take(catalogue: Catalogue, roots: Sequence[Any]) -> Snapshot:
 
 
 def _read(
-    catalogue: Catalogue, kind: Kind, relation: str, numbers: Sequence[int]
+    connection: Connection, kind: Kind, relation: str, numbers: Sequence[int]
 ) -> list[Any]:
     """Read objects, or what a relation of theirs leads to, with to-one relations."""
     what, join = ("r", f"JOIN o.{relation} r") if relation else ("o", "")
     found: list[Any] = []
     for start in range(0, len(numbers), IDS):
         pages = pages_by_id(
-            catalogue.search,
+            connection.search,
             kind.name,
             [among("o", numbers[start : start + IDS])],
             what=what,
@@ -100,7 +98,7 @@ def _read(
 
 
 def restore(
-    catalogue: Catalogue,
+    connection: Connection,
     snapshot: Snapshot,
     now: Callable[[str, int], int],
     patiently: Callable[[Callable[[], Any]], Any],
@@ -109,7 +107,7 @@ def restore(
 
     Parameters
     ----------
-    catalogue
+    connection
         Where.
     snapshot
         What.
@@ -130,7 +128,7 @@ def restore(
     while waiting:
         ready: dict[_Ref, Any] = {}
         for ref, entity in waiting.items():
-            needs = _needs(catalogue, entity)
+            needs = _needs(connection, entity)
             inside = [r for r in needs if r in snapshot.objects]
             if any(r in lost for r in inside):
                 lost.add(ref)
@@ -143,8 +141,8 @@ def restore(
         refs = list(ready)
         for start in range(0, len(refs), _AT_ONCE):
             some = refs[start : start + _AT_ONCE]
-            beans = {r: _again(catalogue, ready[r], made, now) for r in some}
-            done, errors = _create(catalogue, beans, patiently)
+            beans = {r: _again(connection, ready[r], made, now) for r in some}
+            done, errors = _create(connection, beans, patiently)
             made.update(done)
             for ref, reason in errors.items():
                 lost.add(ref)
@@ -152,22 +150,22 @@ def restore(
     return made, failed
 
 
-def _needs(catalogue: Catalogue, entity: Any) -> list[_Ref]:
-    kind = catalogue.schema.kind(entity.BeanName)
+def _needs(connection: Connection, entity: Any) -> list[_Ref]:
+    kind = connection.schema.kind(entity.BeanName)
     targets = [getattr(entity, field.name) for field in kind.of("ONE")]
     return [(str(t.BeanName), int(t.id)) for t in targets if t is not None]
 
 
 def _again(
-    catalogue: Catalogue,
+    connection: Connection,
     entity: Any,
     made: dict[_Ref, int],
     now: Callable[[str, int], int],
 ) -> Any:
     """Return a new object with the values of one that was deleted."""
-    kind = catalogue.schema.kind(entity.BeanName)
+    kind = connection.schema.kind(entity.BeanName)
     targets = {field.name: getattr(entity, field.name) for field in kind.of("ONE")}
-    fresh = reference(catalogue.schema, entity)
+    fresh = reference(connection.schema, entity)
     for name in ("id", *META):
         if name in fresh.instance:
             delattr(fresh.instance, name)
@@ -175,7 +173,7 @@ def _again(
         if target is None:
             continue
         old = (str(target.BeanName), int(target.id))
-        link = reference(catalogue.schema, target)
+        link = reference(connection.schema, target)
         link.id = made.get(old, now(*old))
         setattr(fresh, name, link)
     make_exact(fresh)
@@ -183,41 +181,41 @@ def _again(
 
 
 def _create(
-    catalogue: Catalogue,
+    connection: Connection,
     beans: dict[_Ref, Any],
     patiently: Callable[[Callable[[], Any]], Any],
 ) -> tuple[dict[_Ref, int], dict[_Ref, str]]:
     """Create objects in one call; one by one where ICAT refuses some of them."""
     try:
-        return patiently(lambda: _attempt(catalogue, beans)), {}
+        return patiently(lambda: _attempt(connection, beans)), {}
     except Exception as error:  # the rest is created all the same
         if len(beans) == 1 or not isinstance(error, ICATError):
             return {}, dict.fromkeys(beans, f"{type(error).__name__}: {error}")
     done: dict[_Ref, int] = {}
     errors: dict[_Ref, str] = {}
     for ref, bean in beans.items():
-        some, wrong = _create(catalogue, {ref: bean}, patiently)
+        some, wrong = _create(connection, {ref: bean}, patiently)
         done.update(some)
         errors.update(wrong)
     return done, errors
 
 
-def _attempt(catalogue: Catalogue, beans: dict[_Ref, Any]) -> dict[_Ref, int]:
+def _attempt(connection: Connection, beans: dict[_Ref, Any]) -> dict[_Ref, int]:
     """Create objects, or find that an attempt before this one did."""
     try:
-        ids = catalogue.icat.createMany(list(beans.values()))
+        ids = connection.icat.createMany(list(beans.values()))
         return {ref: int(n) for ref, n in zip(beans, ids, strict=True)}
     except Exception as error:
         if isinstance(error, ICATError) and not isinstance(error, ICATInternalError):
             raise
-        there = {ref: _find(catalogue, bean) for ref, bean in beans.items()}
+        there = {ref: _find(connection, bean) for ref, bean in beans.items()}
         if all(number is not None for number in there.values()):
             return {ref: n for ref, n in there.items() if n is not None}
         raise
 
 
-def _find(catalogue: Catalogue, bean: Any) -> int | None:
-    kind = catalogue.schema.kind(bean.BeanName)
-    where = condition(catalogue, kind, bean)
-    rows = catalogue.search(select(kind.name, where, what="o.id"))
+def _find(connection: Connection, bean: Any) -> int | None:
+    kind = connection.schema.kind(bean.BeanName)
+    where = condition(connection, kind, bean)
+    rows = connection.search(select(kind.name, where, what="o.id"))
     return int(rows[0]) if rows else None

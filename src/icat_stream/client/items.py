@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from icat.exception import ICATValidationError
 
+from .connection import Connection
 from .errors import QueryError
 from .queries import IDS, PAGE, ROWS, among, pages_by_id, select, too_many
 from .schema import Kind
-
-if TYPE_CHECKING:
-    from .catalogue import Catalogue
 
 Tree = dict[str, "Tree"]
 
@@ -111,16 +109,16 @@ class Batch:
 
     Parameters
     ----------
-    catalogue
+    connection
         Where they are from.
     kind
         What they are.
     """
 
-    __slots__ = ("_catalogue", "items", "kind")
+    __slots__ = ("_connection", "items", "kind")
 
-    def __init__(self, catalogue: Catalogue, kind: Kind) -> None:
-        self._catalogue = catalogue
+    def __init__(self, connection: Connection, kind: Kind) -> None:
+        self._connection = connection
         self.kind = kind
         self.items: list[Item] = []
 
@@ -147,7 +145,7 @@ class Batch:
         load = _related_many if many else _related_one
         found: dict[int, Any] = {}
         if missing:
-            found = load(self._catalogue, self.kind, relation, list(missing))
+            found = load(self._connection, self.kind, relation, list(missing))
         for number, items in missing.items():
             for item in items:
                 there = found.get(number)
@@ -155,13 +153,13 @@ class Batch:
 
 
 def adopt(
-    catalogue: Catalogue, kind: Kind, entities: Iterable[Any], included: Tree
+    connection: Connection, kind: Kind, entities: Iterable[Any], included: Tree
 ) -> list[Item]:
     """Wrap what was read together.
 
     Parameters
     ----------
-    catalogue
+    connection
         Where it is from.
     kind
         What it is.
@@ -170,15 +168,15 @@ def adopt(
     included
         The relations that came with them.
     """
-    batch = Batch(catalogue, kind)
+    batch = Batch(connection, kind)
     batch.items = [Item(batch, entity) for entity in entities]
     for name, below in included.items():
         field = kind.fields[name]
-        target = catalogue.schema.kind(field.type)
+        target = connection.schema.kind(field.type)
         groups = [_related(item.entity, name, field.relation) for item in batch.items]
         # The same object under two parents is read twice but is one.
         distinct = {entity.id: entity for group in groups for entity in group}
-        children = adopt(catalogue, target, distinct.values(), below)
+        children = adopt(connection, target, distinct.values(), below)
         by_id = {child.id: child for child in children}
         for item, group in zip(batch.items, groups, strict=True):
             related = [by_id[entity.id] for entity in group]
@@ -222,7 +220,7 @@ def plain(value: Any) -> Any:
 
 
 def by_ids(
-    catalogue: Catalogue,
+    connection: Connection,
     kind: Kind,
     ids: Sequence[int],
     included: Tree,
@@ -234,7 +232,7 @@ def by_ids(
     while start < len(ids):
         some = ids[start : start + size]
         try:
-            rows = catalogue.search(select(kind.name, among("o", some), then=clause))
+            rows = connection.search(select(kind.name, among("o", some), then=clause))
         except ICATValidationError as error:
             if not too_many(error) or len(some) == 1:
                 raise
@@ -243,57 +241,59 @@ def by_ids(
         start += len(some)
         place = {number: place for place, number in enumerate(some)}
         rows.sort(key=lambda row: place[row.id])
-        yield adopt(catalogue, kind, rows, included)
+        yield adopt(connection, kind, rows, included)
 
 
 def _related_one(
-    catalogue: Catalogue, kind: Kind, relation: str, ids: Sequence[int]
+    connection: Connection, kind: Kind, relation: str, ids: Sequence[int]
 ) -> dict[int, Item]:
     """Return what a to-one relation leads to, by the id that it starts from."""
-    target = catalogue.schema.kind(kind.fields[relation].type)
+    target = connection.schema.kind(kind.fields[relation].type)
     pairs: dict[int, int] = {}
     for start in range(0, len(ids), IDS):
         some = among("o", ids[start : start + IDS])
         what = f"o.id, o.{relation}.id"
-        pairs.update(catalogue.search(select(kind.name, some, what=what)))
+        pairs.update(connection.search(select(kind.name, some, what=what)))
     distinct = list(dict.fromkeys(pairs.values()))
-    pages = by_ids(catalogue, target, distinct, {}, IDS)
+    pages = by_ids(connection, target, distinct, {}, IDS)
     entities = [item.entity for page in pages for item in page]
-    found = {item.id: item for item in adopt(catalogue, target, entities, {})}
+    found = {item.id: item for item in adopt(connection, target, entities, {})}
     return {start: found[end] for start, end in pairs.items() if end in found}
 
 
 def _related_many(
-    catalogue: Catalogue, kind: Kind, relation: str, ids: Sequence[int]
+    connection: Connection, kind: Kind, relation: str, ids: Sequence[int]
 ) -> dict[int, list[Item]]:
     """Return what a to-many relation leads to, by the id that it starts from."""
-    target = catalogue.schema.kind(kind.fields[relation].type)
+    target = connection.schema.kind(kind.fields[relation].type)
     found: dict[int, list[Any]] = {}
     start, size = 0, PAGE
     while start < len(ids):
         some = ids[start : start + size]
         clause = f"INCLUDE o.{relation}"
         try:
-            rows = catalogue.search(select(kind.name, among("o", some), then=clause))
+            rows = connection.search(select(kind.name, among("o", some), then=clause))
         except ICATValidationError as error:
             if not too_many(error):
                 raise
             if len(some) > 1:
                 size = len(some) // 2
                 continue
-            found[some[0]] = _children(catalogue, kind, relation, some[0])
+            found[some[0]] = _children(connection, kind, relation, some[0])
         else:
             found.update((row.id, list(getattr(row, relation))) for row in rows)
         start += len(some)
     together = [entity for group in found.values() for entity in group]
-    items = iter(adopt(catalogue, target, together, {}))
+    items = iter(adopt(connection, target, together, {}))
     return {number: [next(items) for _ in group] for number, group in found.items()}
 
 
-def _children(catalogue: Catalogue, kind: Kind, relation: str, owner: int) -> list[Any]:
+def _children(
+    connection: Connection, kind: Kind, relation: str, owner: int
+) -> list[Any]:
     """Return what is below one object and too much for one answer."""
     pages = pages_by_id(
-        catalogue.search,
+        connection.search,
         kind.name,
         [among("o", [owner])],
         what="r",

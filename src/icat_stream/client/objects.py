@@ -4,18 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from icat.exception import ICATValidationError
 
 from .conditions import Group, Writer, parse, parts, walk
+from .connection import Connection
 from .errors import NotFound, QueryError, SeveralFound
 from .items import Item, Tree, adopt, by_ids, include_clause, plain, tree
 from .queries import PAGE, ROWS, id_of, pages_by_id, select, too_many
 from .schema import Kind
-
-if TYPE_CHECKING:
-    from .catalogue import Catalogue
 
 
 @dataclass(frozen=True)
@@ -31,13 +29,13 @@ class Objects:
 
     Parameters
     ----------
-    catalogue
+    connection
         Where they are.
     kind
         What they are.
     """
 
-    catalogue: Catalogue
+    connection: Connection
     kind: Kind
     groups: tuple[Group, ...] = ()
     order: tuple[tuple[tuple[str, ...], bool], ...] = ()
@@ -60,13 +58,13 @@ class Objects:
         QueryError
             An unknown name, or a value that cannot be.
         """
-        group = parse(self.catalogue.schema, self.kind, conditions)
+        group = parse(self.connection.schema, self.kind, conditions)
         return replace(self, groups=(*self.groups, group)) if conditions else self
 
     def exclude(self, **conditions: Any) -> Objects:
         """Keep exactly what :meth:`filter` with the same conditions would not."""
         group = replace(
-            parse(self.catalogue.schema, self.kind, conditions), negated=True
+            parse(self.connection.schema, self.kind, conditions), negated=True
         )
         longest = max((len(c.values) for c in group.conditions), default=0)
         if longest > ROWS:
@@ -99,7 +97,7 @@ class Objects:
         resolved = [
             tuple(
                 field.name
-                for field, _ in walk(self.catalogue.schema, self.kind, _words(path))
+                for field, _ in walk(self.connection.schema, self.kind, _words(path))
             )
             for path in paths
         ]
@@ -129,13 +127,13 @@ class Objects:
             return
         clause = include_clause(included)
         for rows in self._pages("o", "", clause, self.page):
-            yield adopt(self.catalogue, self.kind, rows, included)
+            yield adopt(self.connection, self.kind, rows, included)
 
     def all(self) -> list[Item]:
         """Return them all, as one result: relations are loaded for all at once."""
         included = tree(self.included)
         found = [item.entity for items in self.pages() for item in items]
-        return adopt(self.catalogue, self.kind, found, included)
+        return adopt(self.connection, self.kind, found, included)
 
     def first(self) -> Item | None:
         """Return the first, None if there is none."""
@@ -175,7 +173,7 @@ class Objects:
         if len(asked) == 1:
             where = self._where(asked[0])
             query = select(self.kind.name, *where, what="COUNT(o)")
-            total = int(self.catalogue.search(query)[0])
+            total = int(self.connection.search(query)[0])
         else:
             # A text may match in two of the lists, where case does not count.
             total = sum(len(rows) for rows in self._pages("o.id"))
@@ -222,7 +220,7 @@ class Objects:
     def _to_one(self, text: str) -> tuple[str, ...]:
         """Return the names on a path along to-one relations to an attribute."""
         words = _words(text)
-        steps = walk(self.catalogue.schema, self.kind, words[:-1])
+        steps = walk(self.connection.schema, self.kind, words[:-1])
         for step, _ in steps:
             if step.relation == "MANY":
                 raise QueryError(
@@ -241,7 +239,7 @@ class Objects:
         return list(parts(wanted))
 
     def _where(self, groups: Sequence[Group]) -> list[str]:
-        writer = Writer(self.catalogue.clock.wall)
+        writer = Writer(self.connection.clock.wall)
         return [writer.where(self.kind, group) for group in groups]
 
     def _pages(
@@ -253,7 +251,7 @@ class Objects:
         seen: set[int] = set()
         for groups in asked:
             for rows in pages_by_id(
-                self.catalogue.search,
+                self.connection.search,
                 self.kind.name,
                 self._where(groups),
                 what=what,
@@ -318,15 +316,15 @@ class Objects:
                 self.kind.name, *self._where(asked[0]), joins=joins, then=then
             )
             try:
-                rows = self.catalogue.search(query)
+                rows = self.connection.search(query)
             except ICATValidationError as error:
                 if not too_many(error):
                     raise
             else:
-                yield adopt(self.catalogue, self.kind, rows, included)
+                yield adopt(self.connection, self.kind, rows, included)
                 return
         numbers = [row[0] for row in self._sorted([])]
-        yield from by_ids(self.catalogue, self.kind, numbers, included, self.page)
+        yield from by_ids(self.connection, self.kind, numbers, included, self.page)
 
     def _sorted(self, paths: Sequence[Sequence[str]]) -> list[tuple[Any, ...]]:
         """Return ids and values, sorted here, as many as wanted."""

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Self, TypeVar
+from typing import Any, Self, TypeVar
 
+from .connection import Connection
 from .deleted_objects import take
 from .natural_keys import matching
 from .schema import Kind
@@ -21,9 +22,6 @@ from .undo_entries import (
     value_of,
 )
 
-if TYPE_CHECKING:
-    from .catalogue import Catalogue
-
 _log = logging.getLogger(__name__)
 _E = TypeVar("_E", bound=Entry)
 
@@ -33,23 +31,31 @@ class Undo:
 
     Parameters
     ----------
-    catalogue
+    connection
         What is written through it is noted here.
     outer
         The block around this one.
+    use
+        Has writes noted in an undo from then on, or in none.
     """
 
-    def __init__(self, catalogue: Catalogue, outer: Undo | None) -> None:
-        self._catalogue = catalogue
+    def __init__(
+        self,
+        connection: Connection,
+        outer: Undo | None,
+        use: Callable[[Undo | None], None],
+    ) -> None:
+        self._connection = connection
+        self._use = use
         self._outer = outer
         self._entries: list[Entry] = []
         self._points: dict[str, int] = {}
         self._context: Context = (
-            outer._context if outer else Context(catalogue)  # noqa: SLF001
+            outer._context if outer else Context(connection)  # noqa: SLF001
         )
 
     def __enter__(self) -> Self:
-        self._catalogue.use_undo(self)
+        self._use(self)
         return self
 
     def __exit__(
@@ -64,7 +70,7 @@ class Undo:
             elif self._outer is not None:
                 self._outer._entries += self._entries  # noqa: SLF001 - of its own kind
         finally:
-            self._catalogue.use_undo(self._outer)
+            self._use(self._outer)
 
     def point(self, name: str) -> None:
         """Name this moment, for :meth:`to`."""
@@ -93,7 +99,7 @@ class Undo:
 
     def creating(self, entities: Sequence[Any]) -> Created:
         """Note that objects are about to be created."""
-        before = matching(self._catalogue, entities)
+        before = matching(self._connection, entities)
         return self._note(Created(list(entities), before))
 
     def changing(self, kind: Kind, entity: Any, changes: Mapping[str, Any]) -> Changed:
@@ -104,7 +110,7 @@ class Undo:
 
     def deleting(self, entities: Sequence[Any]) -> Deleted:
         """Note that objects are about to be deleted, with all that is below them."""
-        return self._note(Deleted(take(self._catalogue, entities)))
+        return self._note(Deleted(take(self._connection, entities)))
 
     def _note(self, entry: _E) -> _E:
         entry.forget = lambda: self._entries.remove(entry)
@@ -114,12 +120,12 @@ class Undo:
     def _back_to(self, start: int) -> Report:
         report = Report()
         # What is created again now is not part of the block.
-        self._catalogue.use_undo(None)
+        self._use(None)
         try:
             while len(self._entries) > start:
                 self._entries.pop().undo(self._context, report)
         finally:
-            self._catalogue.use_undo(self)
+            self._use(self)
         self._points = {n: at for n, at in self._points.items() if at <= start}
         return report
 

@@ -8,7 +8,7 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import partial
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import Any, TypeVar
 
 from icat.exception import (
     ICATError,
@@ -17,14 +17,14 @@ from icat.exception import (
     ICATSessionError,
 )
 
-from .beans import as_stored, entity_of, make_exact, reference
+from .beans import entity_of, make_exact, reference
+from .connection import Connection
 from .deleted_objects import Snapshot, restore
+from .exact_text import as_stored
 from .natural_keys import matching
+from .objects import Objects
 from .queries import IDS, PAGE, ROWS, among, pages_by_id
 from .schema import Kind
-
-if TYPE_CHECKING:
-    from .catalogue import Catalogue
 
 _log = logging.getLogger(__name__)
 _T = TypeVar("_T")
@@ -69,8 +69,8 @@ class Report:
 class Context:
     """What all undoing of a block shares."""
 
-    def __init__(self, catalogue: Catalogue) -> None:
-        self.catalogue = catalogue
+    def __init__(self, connection: Connection) -> None:
+        self.connection = connection
         self.moved: dict[tuple[str, int], int] = {}
         self.kept: dict[str, set[int]] = {}
         self._user: str | None = None
@@ -79,8 +79,12 @@ class Context:
     def user(self) -> str:
         """The name under which this client writes."""
         if self._user is None:
-            self._user = str(self.catalogue.icat.getUserName())
+            self._user = str(self.connection.icat.getUserName())
         return self._user
+
+    def objects(self, kind: str) -> Objects:
+        """Return the objects of a kind, to be narrowed."""
+        return Objects(self.connection, self.connection.schema.kind(kind))
 
     def now(self, kind: str, number: int) -> int:
         """Return the id that something has now."""
@@ -165,16 +169,18 @@ class Created(Entry):
             self._ids.setdefault(entity.BeanName, set()).add(number)
 
     def _undo(self, context: Context, report: Report) -> None:
-        icat = context.catalogue.icat
+        icat = context.connection.icat
         ids = self._ids
         how = ""
         if ids is None:
             # No answer came: what is there now and was not before is what was made.
-            found = patiently(icat, lambda: matching(context.catalogue, self._entities))
+            found = patiently(
+                icat, lambda: matching(context.connection, self._entities)
+            )
             ids = {k: n - self._before.get(k, set()) for k, n in found.items()}
             how = ", whose creation had not been answered"
         for name, numbers in ids.items():
-            kind = context.catalogue.schema.kind(name)
+            kind = context.connection.schema.kind(name)
             now = [context.now(name, number) for number in numbers]
             gone, kept = patiently(icat, partial(self._remove, context, kind, now))
             for number, below in kept.items():
@@ -191,14 +197,14 @@ class Created(Entry):
         self, context: Context, kind: Kind, numbers: list[int]
     ) -> tuple[list[int], dict[int, set[str]]]:
         """Delete what is there; return what is gone then, and what has to stay."""
-        catalogue = context.catalogue
-        present = list(catalogue.objects(kind.name).filter(id__in=numbers).ids())
+        connection = context.connection
+        present = list(context.objects(kind.name).filter(id__in=numbers).ids())
         kept = _strangers(context, kind, present)
         mine = [number for number in present if number not in kept]
         for start in range(0, len(mine), PAGE):
             some = mine[start : start + PAGE]
-            beans = [catalogue.icat.new(kind.name, id=number) for number in some]
-            catalogue.icat.deleteMany(beans)
+            beans = [connection.icat.new(kind.name, id=number) for number in some]
+            connection.icat.deleteMany(beans)
         return sorted(set(numbers) - set(kept)), kept
 
 
@@ -232,7 +238,7 @@ class Changed(Entry):
 
     def _undo(self, context: Context, report: Report) -> None:
         try:
-            others = patiently(context.catalogue.icat, lambda: self._restore(context))
+            others = patiently(context.connection.icat, lambda: self._restore(context))
         except ICATNoObjectError:
             report.failed.append(f"{self}: it is not there any more")
             return
@@ -251,8 +257,8 @@ class Changed(Entry):
 
     def _restore(self, context: Context) -> dict[str, Any]:
         """Write the old values; return those that others wrote meanwhile."""
-        catalogue, kind = context.catalogue, self._kind
-        entity = catalogue.read(kind, context.now(kind.name, self._number))
+        connection, kind = context.connection, self._kind
+        entity = connection.read(kind, context.now(kind.name, self._number))
         others: dict[str, Any] = {}
         back: dict[str, Any] = {}
         for name, before in self._before.items():
@@ -266,15 +272,15 @@ class Changed(Entry):
             if not _same(current, after):
                 others[name] = current
             elif kind.fields[name].relation == "ONE" and before is not None:
-                found = catalogue.read(catalogue.schema.kind(target), before)
-                back[name] = reference(catalogue.schema, found)
+                found = connection.read(connection.schema.kind(target), before)
+                back[name] = reference(connection.schema, found)
             else:
                 back[name] = before
         if back:
             for name, value in back.items():
                 setattr(entity, name, value)
             make_exact(entity)
-            catalogue.icat.update(entity)
+            connection.icat.update(entity)
         return others
 
 
@@ -295,13 +301,15 @@ class Deleted(Entry):
         return f"the deletion of {_count(self._snapshot.entities)}"
 
     def _undo(self, context: Context, report: Report) -> None:
-        catalogue = context.catalogue
+        connection = context.connection
         there = patiently(
-            catalogue.icat,
+            connection.icat,
             lambda: {
                 (kind, number)
                 for kind, numbers in self._snapshot.ids().items()
-                for number in catalogue.objects(kind).filter(id__in=numbers).ids()
+                for number in Objects(connection, connection.schema.kind(kind))
+                .filter(id__in=numbers)
+                .ids()
             },
         )
         gone = self._snapshot.without(there)
@@ -309,9 +317,9 @@ class Deleted(Entry):
             return
 
         def again(call: Callable[[], _T]) -> _T:
-            return patiently(catalogue.icat, call)
+            return patiently(connection.icat, call)
 
-        made, failed = restore(catalogue, gone, context.now, again)
+        made, failed = restore(connection, gone, context.now, again)
         context.moved.update(made)
         report.moved.update(made)
         report.failed += failed
@@ -339,7 +347,7 @@ def _strangers(
             if kept := context.kept.get(below.type):
                 theirs = f"({theirs} OR {among('r', sorted(kept))})"
             pages = pages_by_id(
-                context.catalogue.search,
+                context.connection.search,
                 kind.name,
                 [some, theirs],
                 what="DISTINCT o.id",

@@ -2,7 +2,6 @@
 
 from collections.abc import Iterable, Sequence
 from datetime import datetime
-from typing import TYPE_CHECKING
 
 from icat_stream.config import Settings
 from icat_stream.messages import DatasetMessage
@@ -21,11 +20,9 @@ from icat_stream.records import (
 )
 
 from .dataset_files import DatasetFiles
+from .dataset_options import DatasetOptions
 from .dataset_references import DatasetReferences
 from .stated_parameters import StatedParameters
-
-if TYPE_CHECKING:
-    from .datasets import DatasetOptions
 
 
 class DatasetPlan:
