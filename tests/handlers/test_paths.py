@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from icat_stream.config import LocationSettings
-from icat_stream.handlers.paths import locate, map_path
+from icat_stream.handlers.paths import locate, map_path, unmap_path
 from icat_stream.records import InvestigationKey, Rejection
 
 KEY = InvestigationKey(name="2026-0815", visit_id="1")
@@ -32,6 +32,67 @@ def test_prefixes_match_whole_components():
 
 def test_relative_path_can_be_mapped():
     assert map_path("output/x.nxs", {"output": "/data"}) == "/data/x.nxs"
+
+
+@pytest.mark.parametrize(
+    ("there", "announced"),
+    [
+        ("C:\\Data", "C:\\Data\\26\\run1.nxs"),
+        ("C:/Data", "C:\\Data\\26\\run1.nxs"),
+        ("C:\\Data", "C:/Data/26/run1.nxs"),
+        ("c:\\data\\", "C:\\DATA\\26\\run1.nxs"),
+        ("Z:", "Z:\\26\\run1.nxs"),
+        ("Z:\\", "z:/26/run1.nxs"),
+        ("\\\\server\\share", "\\\\server\\share\\26\\run1.nxs"),
+        ("//server/share", "\\\\SERVER\\Share\\26\\run1.nxs"),
+        ("\\\\server\\share", "//server/share/26/run1.nxs"),
+        ("//server/share", "//server/share/26/run1.nxs"),
+    ],
+)
+def test_paths_of_windows(there, announced):
+    path_map = {there: "/data/isis"}
+    assert map_path(announced, path_map) == "/data/isis/26/run1.nxs"
+    written = unmap_path("/data/isis/26/run1.nxs", path_map)
+    assert map_path(written, path_map) == "/data/isis/26/run1.nxs"
+
+
+def test_the_case_of_names_stays_what_it_was():
+    assert map_path("Z:\\A b\\Run.NXS", {"z:": "/data"}) == "/data/A b/Run.NXS"
+
+
+def test_the_longest_prefix_of_windows_counts():
+    path_map = {"C:\\": "/c", "c:\\Data": "/data", "D:\\": "/d"}
+    assert map_path("C:\\data\\x.nxs", path_map) == "/data/x.nxs"
+    assert map_path("C:\\database\\x.nxs", path_map) == "/c/database/x.nxs"
+
+
+@pytest.mark.parametrize(
+    "announced", ["C:\\Data\\x.nxs", "\\\\server\\share\\x.nxs", "C:/Data/x.nxs"]
+)
+def test_a_path_of_windows_needs_a_prefix(announced):
+    with pytest.raises(Rejection, match=r"is a path of Windows: .*files\.path_map"):
+        map_path(announced, {"/writer": "/data", "D:": "/d"})
+
+
+@pytest.mark.parametrize(
+    "announced", ["C:\\Data\\..\\x.nxs", "C:/Data/../x.nxs", "C:\\Data\\a\\..\\..\\x"]
+)
+def test_a_path_of_windows_never_climbs(announced):
+    with pytest.raises(Rejection, match=r"without '\.\.'"):
+        map_path(announced, {"C:\\Data": "/data"})
+
+
+def test_a_backslash_in_a_name_of_posix_is_a_backslash():
+    assert map_path("/writer/a\\b.nxs", {"/writer": "/data"}) == "/data/a\\b.nxs"
+
+
+@given(parts)
+def test_a_mapped_path_of_windows_stays_below_its_prefix(names):
+    for slash in "\\/":
+        mapped = map_path("C:\\Data\\" + slash.join(names), {"c:/data": "/data"})
+        # Windows knows no blanks and dots at the end of a name, and takes them all the
+        # same where another system wrote them.
+        assert PurePosixPath(mapped).parts == ("/", "data", *names)
 
 
 @pytest.mark.parametrize(

@@ -141,6 +141,16 @@ def test_a_file_that_is_still_written_is_waited_for(
         read(reader, path, "/v")
 
 
+def test_a_name_of_windows_is_translated(tmp_path: Path) -> None:
+    write(tmp_path / "raw" / "scan.h5", v=5)
+    path = write(
+        tmp_path / "f.h5", v=h5py.ExternalLink("\\\\server\\share\\scan.h5", "/v")
+    )
+    path_map = {"//server/share": str(tmp_path / "raw")}
+    with NexusReader([tmp_path], path_map=path_map, workers=1) as reader:
+        assert read(reader, path, "/v").values[followed("/v")].value == 5
+
+
 def test_no_more_files_than_may_be(tmp_path: Path) -> None:
     members = {}
     for number in range(3):

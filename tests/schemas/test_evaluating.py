@@ -340,6 +340,65 @@ class TestTimes:
         assert draft.start == draft.end
 
 
+class TestTimesThatAreNumbers:
+    when = datetime(2026, 3, 2, 8, 0, 5, 250_000, tzinfo=UTC)
+
+    @pytest.mark.parametrize(
+        ("value", "declared"),
+        [
+            ([1772438405.25, "s"], ""),
+            ([1772438405250, "ms"], ""),
+            ([1772438405250000000, "nanoseconds"], ""),
+            (1772438405.25, ", unit: s"),
+            ([1772438405250, "s"], ", unit: ms, ignore_file_unit: true"),
+            ([5.25, "seconds since 2026-03-02T08:00:00"], ""),
+            ([5250, "ms since 2026-03-02 09:00:00+01:00"], ", unit: s"),
+        ],
+    )
+    def test_since_1970_or_another_moment(self, evaluate, value, declared):
+        text = parameter(f"{{nexus: /e/t, type: datetime{declared}}}", "")
+        (made,) = evaluate(text.replace(", }", "}"), {"/e/t": value}).parameters
+        assert made.value == self.when
+        assert made.value_type is ValueType.DATE_AND_TIME
+
+    @pytest.mark.parametrize(
+        ("value", "why"),
+        [
+            (1772438405.25, "give the variable unit: s"),
+            ([5.0, "mm"], "'mm' cannot be converted"),
+            ([5.0, "s since noon"], "expected datetime, found 'noon'"),
+            ([1e30, "s"], "outside the years 1 to 9999"),
+            ([-1e12, "s"], "outside the years 1 to 9999"),
+        ],
+    )
+    def test_that_are_none(self, evaluate, value, why):
+        text = parameter("{nexus: /e/t, type: datetime}", "").replace(", }", "}")
+        with pytest.raises(Rejection, match=why):
+            evaluate(text, {"/e/t": value})
+
+    @pytest.mark.parametrize(
+        ("value", "seconds"),
+        [
+            ("PT5M", 300.0),
+            ("P1DT1H1M1.5S", 90061.5),
+            (["PT0.25S", "ISO8601"], 0.25),
+        ],
+    )
+    def test_durations_as_text(self, evaluate, value, seconds):
+        text = parameter("{nexus: /e/t, type: float}", "units: s")
+        (made,) = evaluate(text, {"/e/t": value}).parameters
+        assert made.value == seconds
+        text = parameter("{nexus: /e/t, type: float, unit: min}", "units: min")
+        (made,) = evaluate(text, {"/e/t": value}).parameters
+        assert made.value == pytest.approx(seconds / 60)
+
+    @pytest.mark.parametrize("value", ["P1M", "P1Y", "P", "PT", "P1DT", "5 minutes"])
+    def test_what_has_no_length_of_its_own(self, evaluate, value):
+        text = parameter("{nexus: /e/t, type: float, unit: s}", "units: s")
+        with pytest.raises(Rejection, match="expected float, found"):
+            evaluate(text, {"/e/t": value})
+
+
 class TestMetadataThatCannotBeRead:
     TEXT = variable("{message: metadata.a.b}")
 

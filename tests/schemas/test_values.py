@@ -129,6 +129,19 @@ class TestTimes:
         micros = int(fraction.ljust(6, "0")[:6])
         assert found == self.expected + timedelta(microseconds=micros)
 
+    def test_midnight_at_the_end_of_a_day(self):
+        midnight = datetime(2026, 3, 1, tzinfo=UTC)
+        for written in ("24:00", "24:00:00", "24:00:00.000Z"):
+            assert make(f"2026-02-28T{written}", "datetime") == midnight
+        with pytest.raises(Mismatch):
+            make("2026-02-28T24:00:01", "datetime")
+
+    def test_a_leap_second(self):
+        found = make("2016-12-31T23:59:60.5Z", "datetime")
+        assert found == datetime(2017, 1, 1, tzinfo=UTC)
+        with pytest.raises(Mismatch):
+            make("2016-12-31T23:59:61Z", "datetime")
+
     def test_without_seconds_or_time(self):
         assert make("2026-03-02T08:00", "datetime").minute == 0
         assert make("2026-03-02", "datetime") == datetime(2026, 3, 2, tzinfo=UTC)

@@ -58,7 +58,7 @@ class Pipeline:
             settle=files.settle,
             settle_deadline=files.settle_deadline,
             max_stuck=files.max_stuck,
-            limits=Limits(memory=files.memory),
+            limits=Limits(memory=files.memory, array_bytes=files.max_array),
         )
         self._closing.callback(self.files.close)
         self.journal = Journal(settings.journal)

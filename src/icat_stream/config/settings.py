@@ -280,7 +280,8 @@ class FileSettings(Section):
     path_map: dict[str, str] = Field(
         default_factory=dict,
         description="From paths as the file writer sees them to paths on this host;"
-        " the longest matching prefix counts.",
+        " the longest matching prefix counts. Windows' too:"
+        r" 'C:\Data', '\\server\share'.",
         json_schema_extra={"sample": {"/writer/data": "/data"}},
     )
     settle: Duration = Field(
@@ -293,6 +294,12 @@ class FileSettings(Section):
     workers: int = Field(2, ge=1, le=64, description="Processes that read files.")
     deadline: Duration = Field(30.0, description="For reading one file.")
     memory: Size = Field(2**31, description="Limit of a reading process.")
+    max_array: Size = Field(
+        2**22,
+        le=2**24,
+        description="Of one list of values, such as a log; a file whose schema wants a"
+        " larger one is refused.",
+    )
     max_stuck: int = Field(
         4, ge=1, description="Readers stuck on a dead mount before we pause."
     )

@@ -17,6 +17,7 @@ from icat_stream.records import (
     InvestigationKey,
     Parameter,
     Rejection,
+    is_windows_path,
 )
 
 from .paths import locate, map_path
@@ -107,7 +108,7 @@ class DatasetFiles:
         Rejection
             It is outside the allowed folders.
         """
-        if not location.startswith("/"):
+        if not location.startswith("/") and not is_windows_path(location):
             values = {
                 "root": str(self._settings.ids.location.root),
                 "investigation": investigation.name,
@@ -201,7 +202,9 @@ class DatasetFiles:
         )
 
     def _path(self, place: Place, file: StatedDatafile) -> str:
-        path = posixpath.join(place.folder, file.location)
+        path = file.location
+        if not is_windows_path(path):
+            path = posixpath.join(place.folder, path)
         return self._mapped(path, "datafiles")
 
     def _mapped(self, path: str, field: str) -> str:

@@ -37,13 +37,14 @@ from icat_stream.records import (
     Rejection,
     Sample,
     explained,
+    host_path,
     parameter_label,
 )
 from icat_stream.schemas import Draft, MetadataSchema, load_schemas
 
 from .dataset_references import DatasetReferences
 from .handler import Handler, HandlerContext
-from .paths import locate, map_path, plain, unmap_path
+from .paths import locate, map_path, unmap_path
 from .run_start import sample_of
 
 BY_HAND = "by hand"
@@ -73,7 +74,7 @@ class Announcement:
         if isinstance(self.message, RunStart):
             return {"job": self.message.job_id or ""}
         return {
-            "file": PurePosixPath(self.message.file_name).name,
+            "file": host_path(self.message.file_name).name,
             "job": self.message.job_id,
         }
 
@@ -119,7 +120,7 @@ class FileWritten(Handler):
             except Undecodable:
                 return str(record.at)
             if isinstance(message, FinishedWriting):
-                return str(plain(message.file_name).parent)
+                return str(host_path(message.file_name).parent)
         return str(record.at)
 
     def decode(self, record: Record) -> Announcement | Outcome:

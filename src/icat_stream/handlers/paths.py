@@ -6,14 +6,13 @@ from pathlib import PurePosixPath
 from typing import Self
 
 from icat_stream.config import IdsSettings, LocationSettings
-from icat_stream.records import InvestigationKey, Rejection
-
-
-def plain(announced: str) -> PurePosixPath:
-    """Return a path with one slash at its beginning, where POSIX allows two."""
-    return PurePosixPath(
-        "/" + announced.lstrip("/") if announced.startswith("/") else announced
-    )
+from icat_stream.records import (
+    InvestigationKey,
+    Rejection,
+    host_path,
+    is_windows_path,
+    translated,
+)
 
 
 def map_path(announced: str, path_map: Mapping[str, str]) -> str:
@@ -32,20 +31,17 @@ def map_path(announced: str, path_map: Mapping[str, str]) -> str:
     Rejection
         The path is relative, or climbs by ``..``, or holds a NUL.
     """
-    path = plain(announced)
-    if "\0" in announced or ".." in path.parts:
+    found = translated(announced, path_map)
+    mapped = host_path(announced) if found is None else found
+    if "\0" in announced or ".." in mapped.parts or ".." in host_path(announced).parts:
         raise Rejection(
             f"file_name {announced[:200]!r}: expected a path without '..' and NUL"
         )
-    best: PurePosixPath | None = None
-    mapped = path
-    for there, here in path_map.items():
-        prefix = PurePosixPath(there)
-        if path.is_relative_to(prefix) and (
-            best is None or len(prefix.parts) > len(best.parts)
-        ):
-            best = prefix
-            mapped = PurePosixPath(here) / path.relative_to(prefix)
+    if found is None and is_windows_path(announced):
+        raise Rejection(
+            f"file_name {announced[:200]!r} is a path of Windows: map its drive, or its"
+            " \\\\server\\share, to a folder of this host in files.path_map"
+        )
     if not mapped.is_absolute():
         raise Rejection(
             f"file_name {announced[:200]!r} is relative: expected an absolute path;"
@@ -70,9 +66,9 @@ def unmap_path(path: str, path_map: Mapping[str, str]) -> str:
     Rejection
         No announcement would lead to this file.
     """
-    pure = plain(path)
+    pure = host_path(path)
     candidates = [path] + [
-        str(PurePosixPath(there) / pure.relative_to(here))
+        str(host_path(there) / pure.relative_to(here))
         for there, here in path_map.items()
         if pure.is_relative_to(here)
     ]

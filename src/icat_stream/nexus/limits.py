@@ -14,8 +14,8 @@ class Limits:
     ----------
     string_bytes
         Of one string.
-    elements
-        Of one array.
+    array_bytes
+        Of one array, its numbers of eight bytes each.
     members
         Of all groups whose names have to be listed.
     values
@@ -35,7 +35,7 @@ class Limits:
     """
 
     string_bytes: int = 64 * 1024
-    elements: int = 64 * 1024
+    array_bytes: int = 4 * 1024**2
     members: int = 100_000
     values: int = 10_000
     total_bytes: int = 16 * 1024**2

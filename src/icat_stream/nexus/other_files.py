@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 
 from h5py import h5o
 
-from icat_stream.records import NotReady, Rejection
+from icat_stream.records import NotReady, Rejection, translated
 
 from . import hdf5
 from .safe_open import Held, Rules, hold, is_below
@@ -57,7 +57,8 @@ class Targets:
         Rejection
             It is outside the allowed folders.
         """
-        path = os.path.normpath(os.path.join(folder, self._mapped(name)))
+        mapped = translated(name, self._path_map)
+        path = os.path.normpath(os.path.join(folder, mapped or name))
         # Even to resolve a path can hang, as on a dead mount elsewhere.
         if not any(is_below(path, root) for root in self._roots):
             raise Rejection(
@@ -65,13 +66,6 @@ class Targets:
                 f" ({', '.join(self.rules.roots)}); it was not looked at"
             )
         return path
-
-    def _mapped(self, path: str) -> str:
-        prefixes = [prefix for prefix in self._path_map if is_below(path, prefix)]
-        if not prefixes:
-            return path
-        prefix = max(prefixes, key=len)
-        return os.path.join(self._path_map[prefix], path[len(prefix) :].lstrip("/"))
 
 
 class OtherFiles:

@@ -44,6 +44,10 @@ _COMMON = {
 _CONTROLS = re.compile("[\x80-\x9f]")
 
 
+# Bytes that a number takes here, however few it has in the file.
+_IN_PYTHON = 8
+
+
 class NoValue(Exception):
     """What is there cannot be a catalogue's value.
 
@@ -147,9 +151,10 @@ def read_value(found: Any, budget: Budget, encoding: str | None = None) -> Value
         found.read(h5s.ALL, h5s.ALL, array, memory)
     else:
         found.read(array, memory)
+    array = array.reshape(-1)
     if count == 1:
-        return _scalar(array.reshape(-1)[0], kind, kind_class, budget, encoding)
-    if kind_class in (h5t.INTEGER, h5t.FLOAT) and array.dtype.itemsize == 8:
+        return _scalar(array[0], kind, kind_class, budget, encoding)
+    if kind_class == h5t.INTEGER or (kind_class == h5t.FLOAT and kind.get_size() == 8):
         return tuple(array.tolist())
     return tuple(_scalar(item, kind, kind_class, budget, encoding) for item in array)
 
@@ -173,13 +178,13 @@ def _check_size(
 ) -> None:
     limits = budget.limits
     itemsize = kind.get_size()
-    if count > 1 and len(shape) > 1:
+    if sum(extent != 1 for extent in shape) > 1:
         extent = " x ".join(f"{n:,}" for n in shape)
         raise NoValue(f"has {len(shape)} dimensions ({extent}), expected at most one")
-    if count > limits.elements:
+    if count > 1 and count * max(itemsize, _IN_PYTHON) > limits.array_bytes:
         raise NoValue(
-            f"has {count:,} elements ({count * itemsize:,} bytes), expected at most"
-            f" {limits.elements:,}"
+            f"has {count:,} elements ({count * itemsize:,} bytes), over"
+            f" files.max_array ({limits.array_bytes:,} bytes)"
         )
     if itemsize > limits.string_bytes:
         raise NoValue(

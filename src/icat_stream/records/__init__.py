@@ -26,6 +26,7 @@ from .files import (
     Folder,
     FolderFile,
 )
+from .host_paths import host_path, is_windows_path, translated
 from .lookups import (
     DatafileEntry,
     DatasetEntry,
@@ -112,7 +113,9 @@ __all__ = [
     "digest",
     "explained",
     "from_text",
+    "host_path",
     "is_higher",
+    "is_windows_path",
     "number_of",
     "parameter_label",
     "printable",
@@ -120,4 +123,5 @@ __all__ = [
     "rounding",
     "same_time",
     "suffixed",
+    "translated",
 ]

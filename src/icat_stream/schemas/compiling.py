@@ -127,7 +127,9 @@ class _Compiler:
             self._report(path, "is the name of a built-in variable")
         fetch, raw = self._source(path, model)
         kind = raw.kind if model.type is None else KINDS[model.type]
-        if model.unit is not None and not kind.is_number:
+        if model.unit is not None and kind == DATETIME:
+            self._check_time_unit((*path, "unit"), model.unit)
+        elif model.unit is not None and not kind.is_number:
             self._report((*path, "unit"), f"is for numbers, but the type is {kind}")
         if model.nexus and not kind.many and any("*" in p for p in model.nexus):
             self._report(
@@ -207,6 +209,14 @@ class _Compiler:
             conversion(raw.unit, model.unit)
         except UnitError as error:
             self._report((*path, "unit"), str(error))
+
+    def _check_time_unit(self, path: Path, unit: str) -> None:
+        try:
+            conversion(unit, "s")
+        except UnitError:
+            self._report(
+                path, "expected a unit of the time since 1970, such as s or ns"
+            )
 
     def _template(self, path: Path, source: str) -> Template:
         """Parse a template; after a mistake the result is empty."""

@@ -4,7 +4,7 @@ import math
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime, tzinfo
+from datetime import UTC, datetime, timedelta, tzinfo
 from enum import StrEnum
 from typing import Any, NamedTuple
 
@@ -72,6 +72,7 @@ class Kind:
 
 STRING = Kind(Scalar.STRING)
 INTEGER = Kind(Scalar.INTEGER)
+FLOAT = Kind(Scalar.FLOAT)
 DATETIME = Kind(Scalar.DATETIME)
 
 KINDS: Mapping[str, Kind] = {
@@ -209,10 +210,17 @@ def _datetime(value: Any, zone: tzinfo) -> datetime | None:
     if match is None:
         return None
     day, minutes, seconds, fraction, offset = match.groups()
-    iso = f"{day}T{minutes or '00:00'}:{seconds or '00'}.{(fraction or '0')[:6]:0<6}"
+    minutes, seconds = minutes or "00:00", seconds or "00"
+    later = timedelta()
+    if minutes == "24:00" and not (seconds + (fraction or "")).strip("0"):
+        minutes, later = "00:00", timedelta(days=1)
+    elif seconds == "60":
+        # A leap second: the first one of the next minute, as calendars have none.
+        seconds, fraction, later = "59", "0", timedelta(seconds=1)
+    iso = f"{day}T{minutes}:{seconds}.{(fraction or '0')[:6]:0<6}"
     try:
-        time = datetime.fromisoformat(iso + (offset or "").upper())
-    except ValueError:
+        time = datetime.fromisoformat(iso + (offset or "").upper()) + later
+    except (ValueError, OverflowError):
         return None
     time = time if time.tzinfo else time.replace(tzinfo=zone)
     try:

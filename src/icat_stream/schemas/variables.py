@@ -1,5 +1,6 @@
 """Variables at work: fetched, made the declared type and unit, operated on."""
 
+import math
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, tzinfo
@@ -10,9 +11,11 @@ from icat_stream.records import AskedPath, FieldValue, FileContent, Rejection
 
 from .selectors import Announcement, message_value
 from .templates import Template
+from .time_values import duration_of, time_of
 from .units import Conversion, UnitError, conversion
 from .values import (
     DATETIME,
+    FLOAT,
     STRING,
     Kind,
     Mismatch,
@@ -233,6 +236,7 @@ class Variable:
             if found.failure is not None:
                 failure = failure or found.failure
                 continue
+            found = self._timed(found)
             try:
                 value = (
                     None
@@ -253,6 +257,20 @@ class Variable:
         value = coerce(first.value, self.kind, self.zone) if there else None
         return replace(first, note="; ".join(notes) or None), value
 
+    def _timed(self, found: Found) -> Found:
+        """Return a time for a number since 1970, and seconds for a duration."""
+        value = found.value
+        if self.kind == DATETIME:
+            if _is_number(value):
+                known = None if self.ignore_file_unit else found.unit
+                unit = self.unit if known is None else known
+                return replace(found, value=time_of(value, unit, self.zone), unit=None)
+        elif self.kind == FLOAT and isinstance(value, str):
+            seconds = duration_of(value)
+            if seconds is not None:
+                return replace(found, value=seconds, unit="s")
+        return found
+
     def _absence(self, found: Found) -> str:
         if found.value is not None:
             return f"is required but there is no value in {shorten(found.value)}"
@@ -271,7 +289,7 @@ class Variable:
     def _in_one_unit(self, found: Found, value: Any) -> tuple[Any, str | None]:
         """Return a value in the variable's unit, or in the one that the file names."""
         if not self.kind.is_number:
-            return value, found.unit
+            return value, None if self.kind == DATETIME else found.unit
         if self.ignore_file_unit or (self.counts and self.unit is None):
             return value, self.unit
         if found.parts:
@@ -334,6 +352,12 @@ class Variable:
         if whole is None:
             raise Mismatch(f"{shorten(value)} {found_unit} is no integer in {unit}")
         return whole
+
+
+def _is_number(value: Any) -> bool:
+    if isinstance(value, float):
+        return math.isfinite(value)
+    return isinstance(value, int) and not isinstance(value, bool)
 
 
 def fetch_nexus(paths: tuple[AskedPath, ...]) -> Fetch:
