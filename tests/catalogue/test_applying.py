@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from icat_stream.catalogue import CatalogueSession
-from icat_stream.catalogue.naming import new_name
+from icat_stream.catalogue.dataset_name import new_name
 from icat_stream.records import (
     Datafile,
     DependencyMissing,

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from icat.ids import DataSelection
 
-from icat_stream.dataservice import loading
+from icat_stream.dataservice import plugin_loader
 from icat_stream.dataservice.file_storage import FileStorage
 from icat_stream.dataservice.settings import SettingsError, load
 
@@ -107,10 +107,10 @@ def test_what_cannot_be_made_is_explained(
     config = tmp_path / "ids.yaml"
     config.write_text(f"icat: {{url: http://x}}\nmain_storage: {plugin}\n")
     if message is None:
-        assert isinstance(loading.storages(load(config))[0], FileStorage)
+        assert isinstance(plugin_loader.storages(load(config))[0], FileStorage)
         return
     with pytest.raises(SettingsError, match=re.escape(message)):
-        loading.storages(load(config))
+        plugin_loader.storages(load(config))
 
 
 def test_an_entry_point_is_found(tmp_path: Path, monkeypatch: Any) -> None:
@@ -127,4 +127,4 @@ def test_an_entry_point_is_found(tmp_path: Path, monkeypatch: Any) -> None:
     config.write_text(
         "icat: {url: http://x}\nmain_storage: {plugin: ours, root: data}\n"
     )
-    assert isinstance(loading.storages(load(config))[0], FileStorage)
+    assert isinstance(plugin_loader.storages(load(config))[0], FileStorage)

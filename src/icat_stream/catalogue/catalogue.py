@@ -8,7 +8,7 @@ from icat_stream.icat import FacilityMissing, Schema, Session, discover, quote, 
 from icat_stream.telemetry import quiet_span
 
 from .catalogue_session import CatalogueSession
-from .memory import Memory
+from .fault_memory import FaultMemory
 from .reference_cache import ReferenceCache
 
 # What is included counts, too: a file's format, a parameter's type, with room to spare.
@@ -43,7 +43,7 @@ class Catalogue:
         self._sample_of_job = sample_of_job
         self._lock = threading.Lock()
         self._threads = threading.local()
-        self._memory = Memory()
+        self._memory = FaultMemory()
         self._schema: Schema | None = None
         self._references: ReferenceCache | None = None
         self._ignore_case = True

@@ -41,8 +41,8 @@ from icat_stream.telemetry import quiet_span
 from . import held_datasets
 from .applied import Applied, AppliedDataset, AppliedSnapshot, FileStore
 from .dataset_writer import DatasetWriter
+from .fault_memory import FaultMemory
 from .inventory import Inventory
-from .memory import Memory
 from .reference_cache import ReferenceCache
 from .snapshot_trees import SnapshotResolver
 from .snapshot_writer import SnapshotWriter
@@ -71,7 +71,7 @@ class CatalogueSession:
         facility: str,
         schema: Schema,
         references: ReferenceCache,
-        memory: Memory,
+        memory: FaultMemory,
         policies: PolicySettings,
         ignore_case: bool,
         sample_of_job: Callable[[str], str | None],

@@ -31,10 +31,10 @@ from icat_stream.records import (
 from . import dataset_replacement, held_datasets
 from .applied import AppliedDataset, FileStore
 from .dataset_diff import Comparison, Difference, changes, compare
+from .dataset_name import new_name
 from .dataset_xml import Writer, reference, rewritten
+from .fault_memory import FaultMemory
 from .held_datasets import HeldDataset
-from .memory import Memory
-from .naming import new_name
 from .prerequisites import Prerequisites
 from .reference_cache import ReferenceCache
 from .resolver import Resolved, Resolver
@@ -78,7 +78,7 @@ class DatasetWriter:
     session: Session
     schema: Schema
     references: ReferenceCache
-    memory: Memory
+    memory: FaultMemory
     policies: PolicySettings
     ignore_case: bool
     store: FileStore | None = None

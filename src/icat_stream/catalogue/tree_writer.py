@@ -17,7 +17,7 @@ from icat_stream.icat import (
 from icat_stream.records import Change, Rejection, TransientFailure
 
 from .dataset_xml import reference, rewritten
-from .memory import Memory
+from .fault_memory import FaultMemory
 from .reference_cache import ReferenceCache
 from .tree import Node, Row, Work, compare, new
 
@@ -64,7 +64,7 @@ class TreeWriter:
     session: Session
     schema: Schema
     references: ReferenceCache
-    memory: Memory
+    memory: FaultMemory
     written: list[str] = field(default_factory=list)
 
     def diff(self, seed: ResolvedTree) -> Sequence[Change]:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, NoReturn
 import typer
 
 from .command_line import CommandLine
-from .searching import coordinates, moment
+from .search_options import coordinates, moment
 from .terminal import Output, is_text
 
 if TYPE_CHECKING:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from .command_line import CommandLine
-from .searching import coordinates, searching
+from .search_options import coordinates, searching
 from .terminal import Output, is_text
 
 if TYPE_CHECKING:

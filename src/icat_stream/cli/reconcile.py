@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from .ingestor import ConfigOption
-from .searching import moment
+from .search_options import moment
 from .terminal import Output
 
 if TYPE_CHECKING:

@@ -7,7 +7,7 @@ own ``ICAT_*`` and ``icat.cfg`` say.
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-from .loading import ConfigError, Problem, load
+from .config_file import ConfigError, Problem, load
 from .settings import (
     DISABLED_SUFFIX,
     AlertSettings,

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from enum import StrEnum
 
-from . import loading
+from . import plugin_loader
 from .catalogue import Catalogue, CataloguedFile
 from .errors import InsufficientPrivileges
 from .plugins import ArchiveStorage, MainStorage, StoredFacts
@@ -99,7 +99,7 @@ class Check:
 
     def __init__(self, settings: DataServiceSettings) -> None:
         self._by_dataset = settings.storage_unit == "dataset"
-        self._main, self._archive = loading.storages(settings)
+        self._main, self._archive = plugin_loader.storages(settings)
         self._catalogue = Catalogue(settings.icat, settings.reader)
         self._state = State(settings.folder)
 

@@ -31,7 +31,7 @@ from .errors import (
 from .levels import Selected
 from .metrics import Metrics
 from .multipart import FormUpload
-from .operating import Observed, Operations
+from .operations import Observed, Operations
 from .parameters import Parameters, Selection
 from .puts import Put, Wanted
 from .service import DataService, Resolved

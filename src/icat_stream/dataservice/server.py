@@ -14,7 +14,7 @@ import uvicorn
 
 from icat_stream.telemetry import configure_logging, configure_traces
 
-from . import loading
+from . import plugin_loader
 from .catalogue import Catalogue
 from .connections import LONGEST_HEAD, Connection, OnceAMinute, within_open_files
 from .errors import IdsError, InsufficientPrivileges
@@ -22,8 +22,8 @@ from .levels import Levels, OneLevel
 from .links import Links
 from .locks import Locks
 from .metrics import Metrics
-from .moving import Mover
-from .operating import Operations
+from .mover import Mover
+from .operations import Operations
 from .plugins import ArchiveStorage, MainStorage, ZipMapper
 from .routes import Calls
 from .service import DataService
@@ -84,8 +84,8 @@ def serve(settings: DataServiceSettings, ready: Path | None = None) -> None:
                 sample_ratio=telemetry.sample_ratio,
             )
         )
-        main, archive = loading.storages(settings)
-        zips = loading.zip_mapper(settings)
+        main, archive = plugin_loader.storages(settings)
+        zips = plugin_loader.zip_mapper(settings)
         state = State(settings.folder)
         stack.callback(state.close)
         stack.enter_context(state.held())

@@ -3,7 +3,7 @@
 import logging
 
 from .catalogue import Catalogue
-from .moving import Mover
+from .mover import Mover
 from .plugins import MainStorage, StoredFacts
 from .settings import WatermarkSettings
 from .state import State

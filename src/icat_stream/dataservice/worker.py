@@ -16,7 +16,7 @@ from .errors import BadSession, DataNotOnline, IdsError, NotFound, Unanswered
 from .links import Links
 from .locks import Lease, Locks
 from .metrics import Metrics
-from .moving import MoveFailed, Mover, Parked
+from .mover import MoveFailed, Mover, Parked
 from .settings import DataServiceSettings
 from .state import State
 from .tables import Failure, Request, Unit

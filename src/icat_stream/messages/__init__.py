@@ -22,7 +22,7 @@ from .datasets import (
 from .documents import Document, DocumentLimits, read_document
 from .events import EVENT_VERSION, EventMessage, read_event
 from .field_map import FieldMap, FieldMaps, Mapped
-from .field_map_loading import load_field_map
+from .field_map_file import load_field_map
 from .filewriter import (
     Action,
     ActionOutcome,

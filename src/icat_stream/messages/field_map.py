@@ -8,7 +8,7 @@ from typing import Any
 
 from .conversions import printable, shown
 from .documents import Document, DocumentLimits, read_document
-from .field_map_reading import (
+from .field_map_reader import (
     ABSENT,
     MOST_PROBLEMS,
     Known,

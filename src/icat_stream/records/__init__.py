@@ -58,8 +58,8 @@ from .plan import (
     User,
     parameter_label,
 )
+from .plan_json import as_text, digest, from_text
 from .record import Coordinates, Record
-from .serialising import as_text, digest, from_text
 from .text import printable
 from .times import same_time
 from .versions import is_higher

@@ -17,7 +17,7 @@ from icat_stream.nexus import NexusReader
 from icat_stream.records import Rejection, same_time
 from icat_stream.stream import announce_again
 
-from .announced import Announced
+from .announcements import Announced
 from .disk_lists import Comparison, Pair
 from .findings import Finding, Wanted
 

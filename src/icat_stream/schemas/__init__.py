@@ -6,8 +6,8 @@ the :class:`Draft` of a dataset.  Pure but for reading the folder.
 """
 
 from .draft import Draft, DraftParameter
-from .loading import SchemaError, load_schemas
 from .schema import MetadataSchema, SchemaSet
+from .schema_files import SchemaError, load_schemas
 from .selectors import Announcement
 from .units import UnitError, conversion
 

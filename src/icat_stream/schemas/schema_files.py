@@ -12,7 +12,7 @@ from pydantic import BaseModel, ValidationError
 
 from icat_stream.config import BadYaml, ConfigError, Problem, line_of, read_yaml
 
-from .compiling import compile_schema
+from .compiler import compile_schema
 from .models import SchemaModel
 from .operators import MODELS
 from .schema import MetadataSchema, SchemaSet

@@ -6,7 +6,7 @@ from collections import OrderedDict
 _MOST = 1000
 
 
-class Memory:
+class FaultMemory:
     """The text of the last fault by plan, for the latest plans; thread-safe."""
 
     def __init__(self) -> None:

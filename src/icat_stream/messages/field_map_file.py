@@ -22,7 +22,7 @@ from icat_stream.config import (
 
 from .conversions import KINDS, Conversion, Scalar, Unfit, shown
 from .field_map import FieldMap
-from .field_map_reading import FieldRule, Known, Path, Source, Table, plain_name
+from .field_map_reader import FieldRule, Known, Path, Source, Table, plain_name
 from .user_office import SECRETS, InvestigationMessage, PersonMessage
 
 _KEYS = (
