@@ -3,14 +3,16 @@
 import os
 
 import pytest
-from hypothesis import settings
+from hypothesis import HealthCheck, settings
 
 from faults.stalling import may_mount
 
 pytest_plugins = ["plugins.kafka", "plugins.leftovers", "plugins.postgres"]
 
-# How long an example takes says how busy the machine is.
-settings.register_profile("busy", deadline=None)
+# How long an example takes, or to think of one, says how busy the machine is.
+settings.register_profile(
+    "busy", deadline=None, suppress_health_check=[HealthCheck.too_slow]
+)
 settings.load_profile("busy")
 
 # Where nobody may mount anything there is no kernel to hang in; the report says so.
