@@ -16,7 +16,7 @@ COUNTING := n=0; while read -r word name _; do \
 WORKERS ?= 4
 PYTEST := $(BIN)/python -m pytest -n $(WORKERS) --dist worksteal
 
-.PHONY: help setup demo test python-icat bench soak fuzz lint release clean
+.PHONY: help setup demo test test-all python-icat bench soak fuzz lint release clean
 help:  ## say what there is
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
 
@@ -35,8 +35,12 @@ $(STAMP): requirements/dev.txt pyproject.toml
 demo: $(STAMP)  ## from announcement to catalogue on the embedded facility (KAFKA=java: a real broker)
 	@$(BIN)/icat_stream sandbox demo --kafka $(KAFKA)
 
-test: $(STAMP)  ## run all tests
+test: $(STAMP)  ## prove the program: all tests but the long ones
+	$(PYTEST) -m "not long" $(ARGS)
+
+test-all: $(STAMP)  ## all tests, the long ones too, and python-icat's own test suite
 	$(PYTEST) $(ARGS)
+	$(BIN)/python tests/python_icat/run
 
 python-icat: $(STAMP)  ## run python-icat's own test suite on embedded facilities, one-level and two-level
 	$(BIN)/python tests/python_icat/run

@@ -3,15 +3,20 @@
 import os
 
 import pytest
-from hypothesis import settings
+from hypothesis import HealthCheck, settings
 
 from faults.stalling import may_mount
 
 pytest_plugins = ["plugins.kafka", "plugins.leftovers", "plugins.postgres"]
 
-# How long an example takes says how busy the machine is.
-settings.register_profile("busy", deadline=None)
-settings.load_profile("busy")
+# How long an example takes, or to think of one, says how busy the machine is; and no
+# fixture that an example uses remembers the one before.
+settings.register_profile(
+    "ours",
+    deadline=None,
+    suppress_health_check=[HealthCheck.too_slow, HealthCheck.function_scoped_fixture],
+)
+settings.load_profile("ours")
 
 # Where nobody may mount anything there is no kernel to hang in; the report says so.
 collect_ignore = [] if may_mount() else ["faults/test_stalled_mount.py"]

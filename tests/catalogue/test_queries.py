@@ -4,7 +4,7 @@ from typing import Any
 from urllib.parse import quote as percent
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from icat_stream.catalogue import CatalogueSession, quote
@@ -40,7 +40,6 @@ def test_lists_hold_every_name_once_and_are_short(names: list[str]) -> None:
 @settings(
     deadline=None,
     max_examples=40,
-    suppress_health_check=[HealthCheck.function_scoped_fixture],
 )
 @given(name=NAMES)
 @pytest.mark.parametrize("entity", ["Instrument"])

@@ -173,7 +173,7 @@ def test_what_cannot_be_hashed(facility, place, run):
     assert done.code == 0, done.err
     good = files["good"].path
     expected = f"xxh3_64:{xxhash.xxh3_64(good.read_bytes()).hexdigest()}"
-    assert f"changed Datafile {good.name} checksum: None -> {expected}" in done.out
+    assert f"changed Datafile {good.name} checksum: nothing -> {expected}" in done.out
     assert datafile(facility, files["good"]).checksum is None
 
     done = run(COMMAND, *checksums)
@@ -229,7 +229,7 @@ def test_one_event_by_hand(facility, place, run, tmp_path):
     arguments = ("-c", place.config, "--consumer", "checksums", "--message", message)
     done = run("icat_background_ingestor", *arguments, "--dry-run")
     assert done.code == 0, done.err
-    assert "checksum: None -> sha256:" in done.out
+    assert "checksum: nothing -> sha256:" in done.out
     assert datafile(facility, file).checksum is None
     for outcome in ("ingested", "unchanged"):
         done = run("icat_background_ingestor", *arguments)

@@ -277,7 +277,7 @@ def test_a_format_of_ones_own_is_tried(facility, client, run, tmp_path):
     done = run("icat_background_ingestor", *arguments, "--dry-run")
     assert done.code == 0, done.err
     assert f"dataset {proposal}/1/s-7 (acquisition)" in done.out
-    assert "start: 2026-07-01 10:00:00+00:00" in done.out
+    assert "start: 2026-07-01T10:00:00Z" in done.out
     assert "note: fields that are not read: mood" in done.out
     assert datasets(client, proposal) == []
     assert run("icat_background_ingestor", *arguments, "--no-event").code == 0

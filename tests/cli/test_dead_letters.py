@@ -2,11 +2,14 @@
 
 import os
 import pty
+import re
 import subprocess
 import sys
 from pathlib import Path
 
 from icat_stream.sandbox.announcer import Announcer
+
+from .terminal import on_a_terminal, seen
 
 EVIL = b"\x1b]0;owned\x07\x1b[2J\xe2\x80\xae\xff"
 TOOL = Path(sys.executable).parent / "icat_stream"
@@ -99,3 +102,40 @@ def test_usage(facility, run):
         assert done.code == 2
         assert said in done.err
         assert "Traceback" not in done.err
+
+
+def test_a_list_is_the_newest_first_and_fits_80_columns(facility, run):
+    name = "many-dead"
+    config = facility.variant(
+        name,
+        kafka={"group_id": name, "start": "latest"},
+        journal={"url": f"sqlite:///{name}.db"},
+        dead_letters={"topic": name},
+    )
+    assert run("icat_ingestor", "-c", config, "--until-end").code == 0
+    announcer = Announcer(facility.endpoints["kafka"])
+    for _ in range(3):
+        announcer.send(b"\x1c\0\0\0wrdn" + EVIL * 30)
+    announcer.flush()
+    assert run("icat_ingestor", "-c", config, "--until-end").code == 0
+    listing = ("dead-letters", "list", "-c", config)
+    letters = run("icat_stream", *listing).lines
+    times = [letter["at"]["time"] for letter in letters]
+    assert times == sorted(times, reverse=True)
+    assert all(re.fullmatch(r"\d{4}-\d\d-\d\dT[\d:]+\.\d{3}Z", time) for time in times)
+    assert {letter["error_class"] for letter in letters} == {"permanent"}
+    limited = run("icat_stream", *listing, "--limit", "2")
+    assert limited.lines == letters[:2]
+    assert "only the newest 2 of 3" in limited.err
+    lines = seen(on_a_terminal(80, TOOL, *listing))
+    assert all(len(line) <= 80 for line in lines)
+    assert len(lines) == 1 + 2 * 3 + 1
+    # A pipe has no width: a line each, whole.
+    heading, *rows, total = run("icat_stream", *listing, "--output", "text").out.split(
+        "\n"
+    )[:-1]
+    assert heading.split()[:2] == ["rejected", "letter"]
+    assert [letters[0]["reason"] in row for row in rows] == [True] * 3
+    assert total == "dead letters: 3"
+    shown = run("icat_stream", *listing, "--output", "text").out
+    assert "None" not in shown

@@ -127,7 +127,7 @@ def test_a_terminal_of_80_columns_has_a_line_for_each_row(config, tmp_path):
     heading, line, reason, *rest = found
     assert heading.split() == ["published", "message", "outcome", "about"]
     assert line.startswith(
-        "2023-11-14 22:33:54 facility.ins…ts[0]@1234567 rejected  B/1"
+        "2023-11-14T22:33:54Z facility.ins…ts[0]@1234567 rejected  B/1"
     )
     assert line.endswith("1234.nxs")
     assert reason.startswith("  permanent: begins here xxx")

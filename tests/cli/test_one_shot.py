@@ -110,7 +110,8 @@ def test_wrong_facility(facility, run):
         COMMAND, "-c", facility.variant("other", facility="OTHER"), "--file", file.path
     )
     assert done.code == 2
-    assert "facility 'OTHER' is not in ICAT" in done.err
+    assert "facility 'OTHER' is none of those in ICAT" in done.err
+    assert "or give the account the right READ on Facility" in done.err
 
 
 def test_message_is_kept_and_can_be_used_again(facility, run, tmp_path):

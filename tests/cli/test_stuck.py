@@ -103,7 +103,7 @@ def test_a_handler_that_never_returns_is_named(facility, run, hanging, where, li
         assert "it does not stop: it asks the handler for the key of" in log
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_a_committer_that_waits_for_a_silent_database(
     facility, start, run, tmp_path, proxied_postgres
 ):

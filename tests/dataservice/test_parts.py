@@ -10,7 +10,7 @@ from pathlib import Path, PurePosixPath
 
 import anyio
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from icat_stream.dataservice import parameters
@@ -97,7 +97,6 @@ def storage(tmp_path: Path) -> FileStorage:
     return FileStorage(tmp_path / "main")
 
 
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     st.text(max_size=20)
     | st.lists(

@@ -13,16 +13,16 @@ import threading
 import time
 from typing import Any
 
-import icat
 import pytest
 from icat.ids import DataSelection
 
+import icat
 from dataservice.conftest import Site
 from dataservice.two_levels import Service
 from icat_stream.dataservice.check import Check, Finding, Kind, Repairs
 from icat_stream.dataservice.settings import load
 
-pytestmark = [pytest.mark.facility, pytest.mark.slow]
+pytestmark = [pytest.mark.facility, pytest.mark.long]
 KILLS = int(os.environ.get("ICAT_STREAM_KILLS", "0"))
 STEPS = """
     put.received storage.placed put.stored put.noted put.catalogued

@@ -12,6 +12,7 @@ from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from threading import Lock
 from typing import Any
 
 import icat.client
@@ -46,6 +47,8 @@ class Facility:
         self.endpoints = json.loads((self.folder / "endpoints.json").read_text())
         self.config = self.folder / "config.yaml"
         self._started: list[subprocess.Popen[str]] = []
+        self._lock = Lock()
+        self._clients: dict[bool, list[tuple[Any, Any]]] = {False: [], True: []}
 
     def configure(self, **sections) -> None:
         """Change the daemon's configuration."""
@@ -136,14 +139,24 @@ class Facility:
         return found, int(files[0])
 
     def client(self, *, ids: bool = False) -> icat.client.Client:
-        """Return a client of python-icat, logged in as root."""
+        """Return a client of python-icat, logged in as root.
+
+        A client takes half a second to make, a login next to nothing: one that is
+        logged out is used again.
+        """
+        with self._lock:
+            free = (c for c in self._clients[ids] if c[0].sessionId is None)
+            client, conf = next(free, None) or self._new_client(ids)
+            client.login(conf.auth, conf.credentials)
+        return client
+
+    def _new_client(self, ids: bool) -> tuple[Any, Any]:
         config = icat.config.Config(
             ids="mandatory" if ids else False,
             args=["-c", str(self.folder / "icat.cfg"), "-s", "root"],
         )
-        client, conf = config.getconfig()
-        client.login(conf.auth, conf.credentials)
-        return client
+        self._clients[ids].append(config.getconfig())
+        return self._clients[ids][-1]
 
     def incomplete(self) -> list[str]:
         """Return datasets without all that belongs to them."""

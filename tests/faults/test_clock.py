@@ -89,6 +89,7 @@ class Clock:
 
 
 @pytest.mark.kafka
+@pytest.mark.long
 @pytest.mark.timeout(600)
 def test_what_waits_goes_on_and_files_are_taken_in(facility, clock):
     facility.configure(

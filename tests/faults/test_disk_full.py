@@ -34,6 +34,7 @@ def is_down(log, system):
 
 
 @pytest.mark.kafka
+@pytest.mark.long
 @pytest.mark.timeout(600)
 @pytest.mark.parametrize("keeps", [False, True], ids=["journal and log", "messages"])
 def test_it_pauses_and_goes_on_by_itself(facility, keeps):

@@ -22,6 +22,7 @@ def crash(server):
 
 
 @pytest.mark.kafka
+@pytest.mark.long
 @pytest.mark.postgres
 @pytest.mark.timeout(900)
 def test_it_waits_for_the_journal_and_writes_each_row(

@@ -17,7 +17,7 @@ KILLS = int(os.environ.get("KILLS", "4"))
 
 
 @pytest.mark.kafka
-@pytest.mark.slow
+@pytest.mark.long
 @pytest.mark.timeout(1800)
 def test_each_dataset_once(facility):
     facility.announce(ANNOUNCED)
@@ -66,6 +66,7 @@ def check(facility):
 
 
 @pytest.mark.kafka
+@pytest.mark.long
 @pytest.mark.timeout(300)
 def test_stop_within_the_deadline(facility):
     facility.announce(200)

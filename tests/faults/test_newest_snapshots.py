@@ -207,7 +207,7 @@ def waves():
 
 
 @pytest.mark.kafka
-@pytest.mark.slow
+@pytest.mark.long
 @pytest.mark.timeout(7200)
 @pytest.mark.parametrize("kind", ["sqlite", "postgresql"])
 def test_the_newest_of_each(kind, kafka_broker, topic_prefix, tmp_path, request):

@@ -6,7 +6,7 @@ from faults.soak import DISORDER, soak
 
 
 @pytest.mark.kafka
-@pytest.mark.slow
+@pytest.mark.long
 @pytest.mark.timeout(900)
 def test_nothing_is_lost_or_done_twice(tmp_path):
     # On a busy machine there is less of it.

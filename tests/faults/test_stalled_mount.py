@@ -12,6 +12,7 @@ from icat_stream.sandbox.announcer import Announcer, write_files
 
 
 @pytest.mark.kafka
+@pytest.mark.long
 @pytest.mark.timeout(900)
 def test_others_go_on_and_nothing_is_lost(facility):
     local = facility.folder / "data"

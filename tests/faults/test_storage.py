@@ -24,6 +24,7 @@ def proxy(two_levels):
 
 
 @pytest.mark.kafka
+@pytest.mark.long
 @pytest.mark.timeout(900)
 def test_each_upload_once_and_whole(two_levels, proxy, tmp_path):
     facility = two_levels

@@ -5,7 +5,7 @@ from dataclasses import replace
 from datetime import UTC, datetime
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from icat_stream.app import load_handler
@@ -616,7 +616,6 @@ metadata_name metadata_value proposal""".split()
 @settings(
     max_examples=150,
     deadline=None,
-    suppress_health_check=[HealthCheck.function_scoped_fixture],
 )
 @given(st.dictionaries(st.sampled_from(FIELDS), VALUES))
 def test_any_message_is_planned_or_fails_as_foreseen(plan, fields):

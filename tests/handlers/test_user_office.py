@@ -131,11 +131,28 @@ def test_a_long_affiliation_is_cut_at_a_word_and_says_so(handler):
     assert plan.notes == ("affiliation: cut from 423 to 255 characters at a word",)
 
 
+@pytest.mark.parametrize(
+    ("text", "kept"),
+    [
+        ("v1 " + "中子散射研究" * 60, 254),
+        ("超" * 300, 254),
+        ("v1\u3000" + "中性子散乱の" * 60, 254),
+        ("a" * 253 + "e\N{COMBINING ACUTE ACCENT}" * 20, 253),
+    ],
+)
+def test_a_text_without_blanks_is_cut_where_there_is_no_more_room(text, kept):
+    notes = []
+    assert cut(text, 255, "title", notes) == text[:kept] + "…"
+    assert notes == [f"title: cut from {len(text)} to 255 characters"]
+
+
 @given(st.text(max_size=600), st.integers(2, 300))
 def test_what_is_cut_fits_and_is_a_beginning(text, limit):
     notes = []
     found = cut(text, limit, "field", notes)
     assert len(found) <= limit
+    # Of a text without blanks, or with one at its beginning, most is kept.
+    assert len(found) >= min(len(text.strip()), limit // 2) - text.count(" ") - 9
     if notes:
         assert text.strip().startswith(found.removesuffix("…"))
     else:

@@ -8,7 +8,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 import xxhash
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from icat_stream.app import load_handler
@@ -173,7 +173,6 @@ def test_what_is_no_event_is_rejected(make, record, value, reason):
         handler.decode(record(value))
 
 
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
 @given(
     st.binary()
     | st.recursive(

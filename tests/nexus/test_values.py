@@ -10,7 +10,7 @@ from typing import Any
 import h5py
 import numpy as np
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from icat_stream.nexus import Limits, NexusReader
@@ -121,7 +121,6 @@ def test_text_that_is_not_in_that_encoding_either(
 @settings(
     max_examples=30,
     deadline=None,
-    suppress_health_check=[HealthCheck.function_scoped_fixture],
 )
 @given(
     st.sampled_from(["cp1252", "shift_jis", "koi8_r", "gb18030"]).flatmap(
@@ -570,7 +569,6 @@ scalars = st.one_of(
 @settings(
     max_examples=60,
     deadline=None,
-    suppress_health_check=[HealthCheck.function_scoped_fixture],
 )
 @given(
     st.lists(scalars, min_size=1, max_size=8), st.sampled_from(["latest", "earliest"])

@@ -14,7 +14,7 @@ from icat_stream.sandbox.announcer import write_files
 from icat_stream.sandbox.folder import Folder
 from icat_stream.sandbox.reference_data import VISITS
 
-from .conftest import facility_in, sandbox
+from .conftest import sandbox
 
 
 def consume(bootstrap: str, count: int) -> list[Any]:
@@ -64,15 +64,6 @@ def test_files_are_announced_as_a_file_writer_does(facility: Folder) -> None:
     )
     assert done.returncode == 0, done.stderr
     check(facility, 7)
-
-
-@pytest.mark.facility
-@pytest.mark.kafka
-@pytest.mark.slow
-def test_a_real_broker(tmp_path: Path) -> None:
-    with facility_in(tmp_path, "--kafka", "java") as folder:
-        assert sandbox("announce", tmp_path, "--count", "3").returncode == 0
-        check(folder, 3)
 
 
 def test_nowhere_to_announce(tmp_path: Path) -> None:

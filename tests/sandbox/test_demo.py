@@ -13,7 +13,7 @@ from icat_stream.sandbox.kafka.jars import default_folder
 
 from .conftest import TOOL
 
-pytestmark = [pytest.mark.facility, pytest.mark.slow]
+pytestmark = pytest.mark.facility
 
 
 @pytest.mark.parametrize(

@@ -5,7 +5,7 @@ import logging
 from typing import Any
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from icat_stream.sandbox.icat.envelope import BadRequest
@@ -16,7 +16,6 @@ from icat_stream.sandbox.icat.soap import Soap
 relaxed = settings(
     deadline=None,
     max_examples=150,
-    suppress_health_check=[HealthCheck.function_scoped_fixture],
 )
 
 

@@ -7,7 +7,7 @@ from fractions import Fraction
 
 import h5py
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from icat_stream.nexus import NexusReader
@@ -294,7 +294,6 @@ class TestUnitsThatDifferUnderAWildcard:
     @settings(
         max_examples=50,
         deadline=None,
-        suppress_health_check=[HealthCheck.function_scoped_fixture],
     )
     @given(
         st.lists(

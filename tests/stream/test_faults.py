@@ -17,7 +17,6 @@ def numbers(stage):
     return sorted(map(int, stage.events()))
 
 
-@pytest.mark.slow
 def test_a_broker_that_is_killed_and_comes_back_costs_nothing(lone_stage):
     stage, broker = lone_stage, lone_stage.broker
     stage.create(partitions=2)
@@ -55,7 +54,6 @@ def test_a_stop_is_bounded_while_the_broker_does_not_answer(lone_stage):
     assert sorted(stage.events()) == ["1", "2"]
 
 
-@pytest.mark.slow
 def test_an_instance_that_was_frozen_does_no_harm_when_it_wakes_up(stage):
     stage.create(partitions=4)
     stage.switch("slow", "0.005")

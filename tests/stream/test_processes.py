@@ -28,7 +28,6 @@ def numbers(stage):
     return sorted(map(int, stage.events()))
 
 
-@pytest.mark.slow
 def test_killed_at_every_step_it_loses_nothing_and_sends_nothing_twice(stage):
     stage.create(partitions=2)
     stage.switch("slow", "0.01")

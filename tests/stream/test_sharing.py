@@ -53,8 +53,9 @@ def test_who_joins_later_gets_its_share_of_the_source(
     stage.wait(is_shared)
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("protocol", ["classic", "consumer"])
+@pytest.mark.parametrize(
+    "protocol", ["classic", pytest.param("consumer", marks=pytest.mark.long)]
+)
 def test_what_waits_is_handled_once_while_instances_come_and_go(stage, protocol):
     stage.create(partitions=3)
     stage.switch("slow", "0.01")
@@ -154,7 +155,7 @@ def forgetful(stage, tmp_path):
     broker.kill()
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_what_is_idle_keeps_its_offset_though_kafka_forgets(forgetful, monkeypatch):
     stage = forgetful
     monkeypatch.setattr(ledger, "KEEP_S", 5.0)

@@ -47,7 +47,7 @@ def outcome_line(record: Record, outcome: Outcome) -> str:
 def outcome_text(record: Record, outcome: Outcome) -> str:
     """Return what a person wants to know of a record, one line and the plan."""
     line = f"{outcome.kind.value:9} {record.origin}"
-    named = ", ".join(f"{k} {v}" for k, v in outcome.objects.items())
+    named = ", ".join(f"{k} {v}" for k, v in outcome.objects.items() if v is not None)
     if named:
         line += f"  {named}"
     if outcome.reason:
@@ -91,9 +91,12 @@ def plan_text(plan: Plan, diff: Diff | None) -> list[str]:
             }
         )
         lines += [f"  {m.role}: {m.user}" for m in investigation.members or ()]
-        lines += [f"  shift {s.start} to {s.end}" for s in investigation.shifts or ()]
         lines += [
-            f"  parameter {p.name} = {p.value} {p.units}".rstrip()
+            f"  shift {_shown(s.start)} to {_shown(s.end)}"
+            for s in investigation.shifts or ()
+        ]
+        lines += [
+            f"  parameter {p.name} = {_shown(p.value)} {p.units}".rstrip()
             for p in investigation.parameters or ()
         ]
     for stub in plan.stubs:
@@ -120,11 +123,11 @@ def plan_text(plan: Plan, diff: Diff | None) -> list[str]:
         )
         if dataset.sample is not None:
             lines += [
-                f"  sample parameter {p.name} = {p.value} {p.units}".rstrip()
+                f"  sample parameter {p.name} = {_shown(p.value)} {p.units}".rstrip()
                 for p in dataset.sample.parameters
             ]
         lines += [
-            f"  parameter {p.name} = {p.value} {p.units}".rstrip()
+            f"  parameter {p.name} = {_shown(p.value)} {p.units}".rstrip()
             for p in dataset.parameters
         ]
         lines += _first(
@@ -148,7 +151,7 @@ def plan_text(plan: Plan, diff: Diff | None) -> list[str]:
 def _change(change: Change) -> str:
     text = f"  {_MARKS.get(change.kind, ' ')} {change.kind} {change.what}"
     if change.field is not None:
-        text += f" {change.field}: {change.found} -> {change.planned}"
+        text += f" {change.field}: {_shown(change.found)} -> {_shown(change.planned)}"
     return text
 
 
@@ -163,7 +166,18 @@ def _first(lines: list[str]) -> list[str]:
 
 
 def _facts(facts: Mapping[str, object]) -> list[str]:
-    return [f"  {n}: {value}" for n, value in facts.items() if value not in (None, "")]
+    return [
+        f"  {name}: {_shown(value)}"
+        for name, value in facts.items()
+        if value not in (None, "")
+    ]
+
+
+def _shown(value: object) -> str:
+    """Return a value for people: times as ISO, and a word for what is not there."""
+    if isinstance(value, datetime):
+        return value.isoformat().replace("+00:00", "Z")
+    return "nothing" if value is None else str(value)
 
 
 def summary_line(counts: Mapping[OutcomeKind, int]) -> str:

@@ -130,7 +130,11 @@ class Catalogue:
                         self._page = max(1, session.limit() // _WITH_INCLUDED)
                     finally:
                         session.close()
-                    self._schema = discover(self._settings.url, self._settings.timeout)
+                    self._schema = discover(
+                        self._settings.url,
+                        self._settings.timeout,
+                        self._settings.ca_file,
+                    )
                 self._references = ReferenceCache(
                     self._schema, number, self._settings.cache
                 )
@@ -141,9 +145,11 @@ class Catalogue:
         by_name = dict(rows)
         if self._facility not in by_name:
             there = ", ".join(sorted(by_name)) or "none"
+            user = f"{self._settings.auth}/{self._settings.username}"
             raise FacilityMissing(
-                f"facility {self._facility!r} is not in ICAT at {self._settings.url},"
-                f" which has {there}: correct `facility`, or create it"
+                f"facility {self._facility!r} is none of those in ICAT at"
+                f" {self._settings.url} that {user} may read ({there}): correct"
+                " `facility`, create it, or give the account the right READ on Facility"
             )
         return int(by_name[self._facility])
 

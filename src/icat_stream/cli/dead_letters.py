@@ -21,7 +21,9 @@ if TYPE_CHECKING:
 
 app = CommandLine(no_args_is_help=True)
 
+# Of what is about to be done, and of a list for people.
 _SHOWN = 10
+_LISTED = 50
 _SHORT = re.compile(r"(\d{1,9})@(\d{1,18})", re.ASCII)
 
 
@@ -43,7 +45,10 @@ PlacesArgument = Annotated[
 ClassOption = Annotated[
     str | None,
     typer.Option(
-        "--class", metavar="CLASS", help="permanent, transient, dependency, bug, …"
+        "--error-class",
+        "--class",
+        metavar="CLASS",
+        help="permanent, transient, dependency, bug, …",
     ),
 ]
 ReasonOption = Annotated[
@@ -81,14 +86,24 @@ def list_(
     everything: Annotated[
         bool, typer.Option("--all", help="Also those that are done.")
     ] = False,
+    limit: Annotated[
+        int | None,
+        typer.Option(
+            "--limit", metavar="N", min=1, help="The newest so many. [text: 50]"
+        ),
+    ] = None,
     output: OutputOption = None,
 ) -> None:
-    """List the dead letters that wait.
+    """List the dead letters that wait, the newest first.
 
     Exit codes: 0 done; 2 bad usage or configuration; 5 Kafka is unavailable.
     """
     with _tool(config) as settings:
-        from icat_stream.cli.dead_letters_output import letter_values, print_letters
+        from icat_stream.cli.dead_letters_output import (
+            letter_values,
+            newest_first,
+            print_letters,
+        )
         from icat_stream.stream import DeadLetters
 
         selection = _selection(
@@ -99,12 +114,18 @@ def list_(
 
             selection = replace(selection, done=True)
         with DeadLetters(settings) as letters:
-            found = letters.read(selection)
-            if not is_text(output):
-                for letter in found:
+            for_people = is_text(output)
+            if limit is None and for_people:
+                limit = _LISTED
+            shown, count = newest_first(letters.read(selection), limit)
+            if not for_people:
+                for letter in shown:
                     sys.stdout.write(json.dumps(letter_values(letter)) + "\n")
             else:
-                sys.stdout.write(f"dead letters: {print_letters(found)}\n")
+                print_letters(shown)
+                sys.stdout.write(f"dead letters: {count}\n")
+            if count > len(shown):
+                sys.stderr.write(f"only the newest {len(shown)} of {count} (--limit)\n")
             _tell_foreign(letters.foreign)
 
 

@@ -11,7 +11,7 @@ import typer
 
 from .command_line import CommandLine
 from .search_options import coordinates, searching
-from .terminal import Output, is_text
+from .terminal import Output, console, is_text
 
 if TYPE_CHECKING:
     from icat_stream.config import Settings
@@ -61,16 +61,13 @@ def list_(
 ) -> None:
     """List rows: what became of which message, the newest first."""
     with _journal(config) as (_, journal):
-        from rich.console import Console
-
         from .journal_output import entry_values, print_entries, print_lines
 
         found = journal.entries.find(search, limit=limit + 1, newest_first=True)
         entries = list(found)
         if is_text(output):
-            console = Console()
             if entries:
-                print_entries(console, entries[:limit])
+                print_entries(console(), entries[:limit])
         else:
             print_lines(entry_values(entry) for entry in entries[:limit])
         if len(entries) > limit:
@@ -107,15 +104,13 @@ def show(
     from icat_stream.cli.exits import Exit, leave
 
     with _journal(config) as (_, journal):
-        from rich.console import Console
-
         from .journal_output import entry_values, print_lines, print_way
 
         entries = journal.entries.way(coordinates(message), group)
         if not entries:
             leave(Exit.USAGE, f"the journal has no {message}")
         if is_text(output):
-            print_way(Console(), entries)
+            print_way(console(), entries)
         else:
             print_lines(entry_values(entry) for entry in entries)
 
@@ -138,8 +133,6 @@ def stats(
 ) -> None:
     """Count rows by what they have in common."""
     with _journal(config) as (_, journal):
-        from rich.console import Console
-
         from icat_stream.journal import By
 
         from .journal_output import count_values, print_counts, print_lines
@@ -148,7 +141,7 @@ def stats(
         chosen = list(dict.fromkeys(chosen))
         counts = journal.entries.count(search, chosen)
         if is_text(output):
-            print_counts(Console(), chosen, counts)
+            print_counts(console(), chosen, counts)
         else:
             print_lines(count_values(chosen, count) for count in counts)
 
@@ -266,15 +259,13 @@ class _Told:
 
 
 def _preview(journal: "Journal", search: "Search", count: int) -> None:
-    from rich.console import Console
-
     from .journal_output import print_entries
 
     if not count:
         sys.stderr.write("nothing is found\n")
         return
     print_entries(
-        Console(stderr=True), list(journal.entries.find(search, limit=_SHOWN))
+        console(stderr=True), list(journal.entries.find(search, limit=_SHOWN))
     )
     if count > _SHOWN:
         sys.stderr.write(f"… and {count - _SHOWN} more\n")

@@ -22,7 +22,7 @@ _STYLES = {
 # What a list has room for.
 _SEARCHED = ("investigation", "dataset", "file", "user")
 # On a terminal that is narrower, a table of all columns is a column of letters.
-_WIDE = 110
+WIDE = 110
 _MESSAGE_WIDTH = 26
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
@@ -70,7 +70,7 @@ def print_lines(values: Iterable[dict[str, Any]]) -> None:
 
 def print_entries(console: Console, entries: Sequence[Entry]) -> None:
     """Print rows as a table; on a narrow terminal a line each, and one for a reason."""
-    if console.width < _WIDE:
+    if console.width < WIDE:
         _print_narrow(console, entries)
         return
     table = Table(box=None, pad_edge=False)
@@ -78,13 +78,16 @@ def print_entries(console: Console, entries: Sequence[Entry]) -> None:
         table.add_column(
             name, overflow="fold", no_wrap=name in ("published", "outcome")
         )
+    # In a pipe a row is a line, and nothing is left out.
+    for_people = console.is_terminal
     for entry in entries:
+        reason = _reason(entry)
         table.add_row(
             iso(entry.row.origin_time, seconds=True),
             plain(str(entry.origin)),
             Text(entry.row.outcome, style=_STYLES.get(entry.row.outcome, "")),
-            Text("\n".join(_about(entry, _SEARCHED))),
-            plain(_shortened(_reason(entry))),
+            Text(("\n" if for_people else ", ").join(_about(entry, _SEARCHED))),
+            plain(_shortened(reason) if for_people else reason),
         )
     console.print(table)
 
@@ -92,13 +95,13 @@ def print_entries(console: Console, entries: Sequence[Entry]) -> None:
 def _print_narrow(console: Console, entries: Sequence[Entry]) -> None:
     places = [cut(printable(str(entry.origin)), _MESSAGE_WIDTH) for entry in entries]
     width = max(len("message"), *map(len, places))
-    console.print(Text(f"{'published':19} {'message':{width}} outcome   about"))
+    console.print(Text(f"{'published':20} {'message':{width}} outcome   about"))
     for entry, place in zip(entries, places, strict=True):
         row = entry.row
-        line = Text(f"{iso(row.origin_time, seconds=True):19} {place:{width}} ")
+        line = Text(f"{iso(row.origin_time, seconds=True):20} {place:{width}} ")
         line.append(f"{row.outcome:9} ", style=_STYLES.get(row.outcome, ""))
-        names = (row.objects[name] for name in _SEARCHED if name in row.objects)
-        about = " ".join(printable(str(each)) for each in names)
+        names = (row.objects.get(name) for name in _SEARCHED)
+        about = " ".join(printable(str(each)) for each in names if each is not None)
         line.append(cut(about, max(1, console.width - line.cell_len)))
         console.print(line, no_wrap=True, overflow="crop")
         if reason := _reason(entry):
@@ -184,9 +187,8 @@ def iso(milliseconds: int, *, seconds: bool = False) -> str:
         time = _EPOCH + timedelta(milliseconds=milliseconds)
     except OverflowError:
         return f"{milliseconds} ms"
-    if seconds:
-        return time.strftime("%Y-%m-%d %H:%M:%S")
-    return time.isoformat(timespec="milliseconds").replace("+00:00", "Z")
+    timespec = "seconds" if seconds else "milliseconds"
+    return time.isoformat(timespec=timespec).replace("+00:00", "Z")
 
 
 def cut(text: str, width: int) -> str:
@@ -204,7 +206,11 @@ def plain(text: str) -> Text:
 
 def _about(entry: Entry, names: Collection[str] = ()) -> list[str]:
     # Identifiers that programs use are left to JSON.
-    named = {n: v for n, v in entry.row.objects.items() if not n.endswith("_id")}
+    named = {
+        name: value
+        for name, value in entry.row.objects.items()
+        if not name.endswith("_id") and value is not None
+    }
     return [
         f"{name} {printable(str(value))}"
         for name, value in named.items()

@@ -1,13 +1,20 @@
 """Tables of what others wrote, none of which can take over a terminal."""
 
+import os
 import sys
 from collections.abc import Iterable, Sequence
 from enum import StrEnum
 from itertools import islice
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from rich.console import Console
 
 # Rows of which the widths of columns are made; a table is printed in such pieces, so
 # that a long one takes no memory.
 _PIECE = 200
+# A pipe has no width: what is longer than this is no table any more.
+_UNBOUNDED = 100_000
 
 
 class Output(StrEnum):
@@ -15,6 +22,15 @@ class Output(StrEnum):
 
     TEXT = "text"
     JSON = "json"
+
+
+def console(*, stderr: bool = False) -> "Console":
+    """Return where tables go: as wide as the terminal, and unbounded in a pipe."""
+    from rich.console import Console
+
+    stream = sys.stderr if stderr else sys.stdout
+    bounded = stream.isatty() or "COLUMNS" in os.environ
+    return Console(stderr=stderr, width=None if bounded else _UNBOUNDED)
 
 
 def printable_bytes(value: bytes | None) -> str:
@@ -38,13 +54,12 @@ def print_table(
     wide
         The column that has what is left of the line, folded.
     """
-    from rich.console import Console
     from rich.table import Table
     from rich.text import Text
 
     from icat_stream.records import printable
 
-    console = Console()
+    target = console()
     left = iter(rows)
     count = 0
     while piece := list(islice(left, _PIECE)):
@@ -53,7 +68,7 @@ def print_table(
             table.add_column(column, overflow="fold", no_wrap=column != wide)
         for row in piece:
             table.add_row(*(Text(printable(cell)) for cell in row))
-        console.print(table)
+        target.print(table)
         count += len(piece)
     return count
 

@@ -164,6 +164,13 @@ class KafkaSettings(Section):
         return options
 
 
+CA_FILE: Any = Field(
+    None,
+    description="For https: certificates (PEM) of the authorities to trust, instead of"
+    " the system's.",
+)
+
+
 class IcatSettings(Section):
     """The catalogue."""
 
@@ -181,6 +188,7 @@ class IcatSettings(Section):
     timeout: Duration = Field(
         60.0, description="A call without an answer for so long is given up."
     )
+    ca_file: Path | None = CA_FILE
     cache: Duration = Field(
         600.0, description="How long reference data (types, instruments) is believed."
     )
@@ -238,6 +246,7 @@ class IdsSettings(Section):
         default_factory=LocationSettings, description="For mode register."
     )
     timeout: Duration = Field(60.0, description="Without any byte for so long: failed.")
+    ca_file: Path | None = CA_FILE
 
 
 class FormatSettings(Section):

@@ -1,6 +1,7 @@
 """Texts of user offices, as the catalogue can hold them."""
 
 import re
+import unicodedata
 from collections.abc import Iterable
 
 from icat_stream.records import Rejection
@@ -13,8 +14,11 @@ _ORCID = re.compile(
 _LONGEST = 80
 
 
+_LAST_WORD = re.compile(r"\s+\S*\Z")
+
+
 def cut(text: str, limit: int, field: str, notes: list[str]) -> str:
-    """Return a text that is short enough, cut between two words.
+    """Return a text that is short enough, cut between two words where it has some.
 
     Parameters
     ----------
@@ -31,12 +35,19 @@ def cut(text: str, limit: int, field: str, notes: list[str]) -> str:
     if len(text) <= limit:
         return text
     kept = text[: limit - 1]
-    if not text[limit - 1].isspace():
-        head, blank, _ = kept.rpartition(" ")
-        # A text without blanks has no better place.
-        kept = head if blank and head.strip() else kept
-    notes.append(f"{field}: cut from {len(text)} to {limit} characters at a word")
-    return kept.rstrip(" ,;") + "…"
+    at_word = text[limit - 1].isspace()
+    if not at_word:
+        words = _LAST_WORD.sub("", kept)
+        # Many languages know no blanks: one that would cost most of a text is no place.
+        at_word = words != kept and len(words) >= limit // 2
+        kept = words if at_word else kept
+    while kept and not at_word and unicodedata.combining(text[len(kept)]):
+        # An accent stays with its letter.
+        kept = kept[:-1]
+    notes.append(
+        f"{field}: cut from {len(text)} to {limit} characters" + " at a word" * at_word
+    )
+    return kept.rstrip(" ,;\u3000、") + "…"
 
 
 def email(text: str) -> str:

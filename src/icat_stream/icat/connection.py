@@ -5,6 +5,7 @@ import select
 import socket
 import ssl
 from dataclasses import dataclass
+from pathlib import Path
 from urllib.parse import urlsplit
 
 from icat_stream.telemetry import received, sent
@@ -13,6 +14,22 @@ from .faults import ResultUnknown, unavailable
 
 _AGENT = "icat-stream"
 _SOAP_PATH = "/ICATService"
+
+
+def trusting(ca_file: Path | None) -> ssl.SSLContext:
+    """Return a TLS context that trusts the system's authorities, or only others.
+
+    Raises
+    ------
+    SystemUnavailable
+        The file of the others cannot be used.
+    """
+    try:
+        return ssl.create_default_context(cafile=ca_file)
+    except OSError as error:
+        raise unavailable(
+            f"{ca_file}: cannot be read as certificates (PEM): {error}"
+        ) from error
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,9 +50,11 @@ class Connection:
         As configured; the path of the SOAP service may be there or not.
     timeout
         Seconds without any byte after which a call is given up.
+    ca_file
+        Certificates of the authorities that are trusted; ``None`` for the system's.
     """
 
-    def __init__(self, url: str, timeout: float) -> None:
+    def __init__(self, url: str, timeout: float, ca_file: Path | None = None) -> None:
         parts = urlsplit(url)
         host, port = parts.hostname or "", parts.port
         self._where = parts.netloc.rpartition("@")[2]
@@ -44,7 +63,7 @@ class Connection:
         self._http: http.client.HTTPConnection
         if parts.scheme == "https":
             self._http = http.client.HTTPSConnection(
-                host, port, timeout=timeout, context=ssl.create_default_context()
+                host, port, timeout=timeout, context=trusting(ca_file)
             )
         else:
             self._http = http.client.HTTPConnection(host, port, timeout=timeout)

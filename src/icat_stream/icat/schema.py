@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from . import soap
@@ -93,7 +94,7 @@ def from_info(version: str, infos: Mapping[str, Iterable[Mapping[str, str]]]) ->
     return Schema(version, entities)
 
 
-def discover(url: str, timeout: float) -> Schema:
+def discover(url: str, timeout: float, ca_file: Path | None = None) -> Schema:
     """Ask a server for its schema.
 
     Parameters
@@ -102,6 +103,8 @@ def discover(url: str, timeout: float) -> Schema:
         Of ICAT.
     timeout
         Of each call, in seconds.
+    ca_file
+        As for :class:`Connection`.
 
     Raises
     ------
@@ -110,7 +113,7 @@ def discover(url: str, timeout: float) -> Schema:
     """
     # Not through python-icat: to import it, to read the WSDL and to make a class of
     # each entity costs a quarter of a daemon's start, for the same answers.
-    connection = Connection(url, timeout)
+    connection = Connection(url, timeout, ca_file)
 
     def ask(operation: str, arguments: str = "") -> list[Any]:
         body = soap.question(operation, arguments)

@@ -38,7 +38,7 @@ class Session:
     def __init__(self, settings: IcatSettings, page: int = 1) -> None:
         self._settings = settings
         self.page = page
-        self._connection = Connection(settings.url, settings.timeout)
+        self._connection = Connection(settings.url, settings.timeout, settings.ca_file)
         self._id: str | None = None
 
     @property

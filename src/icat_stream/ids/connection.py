@@ -3,6 +3,7 @@
 import http.client
 import ssl
 from collections.abc import Iterable
+from pathlib import Path
 from urllib.parse import urlencode, urlsplit
 
 from icat_stream.records import TransientFailure
@@ -22,11 +23,14 @@ class Connection:
         Of the data service.
     timeout
         Seconds without any byte after which a call is given up.
+    ca_file
+        Certificates of the authorities that are trusted; ``None`` for the system's.
     """
 
-    def __init__(self, url: str, timeout: float) -> None:
+    def __init__(self, url: str, timeout: float, ca_file: Path | None = None) -> None:
         self._parts = urlsplit(url)
         self._timeout = timeout
+        self._ca_file = ca_file
 
     def get(self, call: str, **parameters: str | int) -> IdsAnswer:
         """Return the answer to a GET; failures as :meth:`put`."""
@@ -103,6 +107,14 @@ class Connection:
         finally:
             connection.close()
 
+    def _trusting(self) -> ssl.SSLContext:
+        try:
+            return ssl.create_default_context(cafile=self._ca_file)
+        except OSError as error:
+            raise unavailable(
+                f"{self._ca_file}: cannot be read as certificates (PEM): {error}"
+            ) from error
+
     def _connect(self) -> http.client.HTTPConnection:
         host, port = self._parts.hostname or "", self._parts.port
         connection: http.client.HTTPConnection
@@ -111,7 +123,7 @@ class Connection:
                 host,
                 port,
                 timeout=self._timeout,
-                context=ssl.create_default_context(),
+                context=self._trusting(),
             )
         else:
             connection = http.client.HTTPConnection(host, port, timeout=self._timeout)

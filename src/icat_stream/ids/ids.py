@@ -22,7 +22,9 @@ class Ids:
     def __init__(self, settings: IdsSettings) -> None:
         self._settings = settings
         self._connection = (
-            None if settings.url is None else Connection(settings.url, settings.timeout)
+            None
+            if settings.url is None
+            else Connection(settings.url, settings.timeout, settings.ca_file)
         )
         self._lock = threading.Lock()
         self._two_level: bool | None = None

@@ -55,6 +55,7 @@ def main() -> None:
         settings = child_pipe.receive(requests)
         limits = Limits(**settings["limits"])
         rules = Rules(**settings["rules"])
+        hdf5.add_filters()
         _limit_memory(limits.memory)
         child_pipe.send(answers, child_pipe.pack({"ready": os.getpid()}))
         while True:

@@ -1,12 +1,14 @@
 """Opening an HDF5 file without any lock, and what HDF5's errors mean."""
 
 import errno
+import importlib.util
+import os
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from h5py import h5f, h5p
+from h5py import h5f, h5p, h5pl
 
 from icat_stream.records import Rejection, TransientFailure
 
@@ -23,6 +25,18 @@ _FILE_SYSTEM_TROUBLE = {
     errno.ENOTCONN,
     errno.EHOSTDOWN,
 }
+
+
+def add_filters() -> None:
+    """Let HDF5 find the filters of the extra `filters`, where that is installed.
+
+    Those of ``HDF5_PLUGIN_PATH`` come first.  To import the package would take longer
+    than to look where it is.
+    """
+    spec = importlib.util.find_spec("hdf5plugin")
+    if spec is not None and spec.origin is not None:
+        folder = os.path.join(os.path.dirname(spec.origin), "plugins")
+        h5pl.append(folder.encode())
 
 
 @contextmanager
@@ -75,7 +89,10 @@ def classify(error: Exception, held: Held, rules: Rules) -> Exception:
     if "signature not found" in text:
         return Rejection(f"{held.path}: is no HDF5 file ({held.found.st_size:,} bytes)")
     if "plugin" in text or "required filter" in text:
-        return Rejection(f"{reason}; it is packed by a filter not installed here")
+        return Rejection(
+            f"{reason}; it is packed by a filter that is not installed here, see"
+            " icat-stream[filters] and HDF5_PLUGIN_PATH"
+        )
     if "already open for" in text or "truncated file" in text:
         return rules.not_ready(f"{reason}; expected a file that its writer has closed")
     if not held.is_sealed:

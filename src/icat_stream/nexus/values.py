@@ -12,7 +12,7 @@ import re
 from typing import Any
 
 import numpy as np
-from h5py import check_enum_dtype, h5a, h5d, h5s, h5t, string_dtype
+from h5py import check_enum_dtype, h5a, h5d, h5s, h5t, h5z, string_dtype
 
 from .limits import Limits
 
@@ -31,6 +31,11 @@ _REFUSED = {
 }
 
 
+# What files themselves say of a filter is an address, or nothing.
+_FILTERS = {
+    **{307: "bzip2", 32001: "blosc", 32004: "lz4", 32008: "bitshuffle", 32013: "zfp"},
+    **{32015: "zstd", 32017: "sz", 32018: "fcidecomp", 32024: "sz3", 32026: "blosc2"},
+}
 _TEXT = (string_dtype(), h5t.py_create(string_dtype()))
 _COMMON = {
     (h5t.FLOAT, 8): (np.dtype("<f8"), h5t.IEEE_F64LE),
@@ -325,4 +330,16 @@ def check_layout(dataset: Any, limits: Limits) -> bool:
                 f"comes in chunks of {size:,} bytes, expected at most"
                 f" {limits.chunk_bytes:,}"
             )
+        _check_filters(properties)
     return True
+
+
+def _check_filters(properties: Any) -> None:
+    for number in range(properties.get_nfilters()):
+        code = properties.get_filter(number)[0]
+        if not h5z.filter_avail(code):
+            raise NoValue(
+                f"is packed by the HDF5 filter {_FILTERS.get(code, 'with the number')}"
+                f" {code}, which is not installed here: install icat-stream[filters],"
+                " or set HDF5_PLUGIN_PATH to the folder of its plugin"
+            )
