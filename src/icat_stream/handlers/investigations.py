@@ -34,7 +34,7 @@ from .field_map_handler import MappedMessage, key_of, read
 from .handler import HandlerContext
 from .options import FieldMapOptions, read_options
 from .stated_parameters import StatedParameters
-from .user_office_text import cut
+from .user_office_text import cut, doi
 
 KINDS: Mapping[str, type] = {"investigation": InvestigationMessage}
 _TITLE, _SUMMARY = 255, 4000
@@ -172,7 +172,7 @@ class Investigations:
             summary=None
             if message.summary is None
             else cut(message.summary, _SUMMARY, "summary", notes),
-            doi=message.doi,
+            doi=None if message.doi is None else doi(message.doi),
             start=message.start,
             end=message.end,
             release=release,
