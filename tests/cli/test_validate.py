@@ -59,6 +59,46 @@ def test_unknown_handler(facility, run):
     assert "file_written" in done.err
 
 
+def test_all_mistakes_at_once_also_those_of_schemas(facility, run, tmp_path):
+    (tmp_path / "mine.yaml").write_text("id: mine\nselector: {always: tru}\n")
+    config = facility.variant(
+        "twice-mistaken", files={"setle": "1s"}, schemas=str(tmp_path)
+    )
+    done = run("icat_validate_config", config)
+    assert done.code == 2
+    assert "files.setle: is no known key" in done.err
+    assert f"{tmp_path}/mine.yaml:2: selector" in done.err
+
+
+def test_files_of_secrets_and_disabled_consumers_are_noted(facility, run, tmp_path):
+    consumers = {
+        "on": {"handler": "file_written", "topics": ["a"]},
+        "off": {"handler": "file_written", "topics": ["b"], "enabled": False},
+    }
+    config = facility.variant("noted", consumers=consumers)
+    secret = tmp_path / "secret"
+    variable = {"ICAT_STREAM_ICAT__PASSWORD_FILE": str(secret)}
+    for content, mode, note in (
+        (None, 0o600, "is not there (yet)"),
+        (b" \n", 0o600, "is empty"),
+        (b"hunter2", 0o644, "can be read by everybody on this machine: chmod 600"),
+        (b"hunter2\nhunter3\n", 0o600, "has more than one line"),
+        (b"\xff\xfe", 0o600, "cannot be read: is not UTF-8"),
+    ):
+        if content is not None:
+            secret.write_bytes(content)
+            secret.chmod(mode)
+        done = run("icat_validate_config", config, **variable)
+        assert done.code == 0
+        assert f"note: icat.password_file: {secret} {note}" in done.out
+        assert "hunter" not in done.out + done.err
+    secret.write_bytes(b"hunter2\n")
+    secret.chmod(0o600)
+    done = run("icat_validate_config", config, **variable)
+    assert "password_file" not in done.out
+    assert "consumers: on (disabled: off)" in done.out
+
+
 def test_mistake_in_a_schema(facility, run, tmp_path):
     (tmp_path / "mine.yaml").write_text("id: mine\nselector: {always: tru}\n")
     config = facility.variant("bad-schema", schemas=str(tmp_path))

@@ -225,3 +225,56 @@ def test_what_would_fail_later(config, text, words):
 def test_list_in_the_environment_is_json(config, monkeypatch):
     monkeypatch.setenv("ICAT_STREAM_FILES__ROOTS", "/data")
     assert any("expected JSON" in problem for problem in problems(config()))
+
+
+def test_what_is_indented_wrongly_is_said_with_its_right_place(tmp_path):
+    file = tmp_path / "config.yaml"
+    file.write_text(
+        "facility: EXAMPLE\n"
+        "kafka:\n"
+        "group_id: beamlines\n"
+        "icat:\n"
+        "  url: http://127.0.0.1:8080\n"
+        "  journal:\n"
+        "    url: sqlite:///journal.db\n"
+        "lanes: 3\n"
+        "journl: {}\n"
+        "consumers:\n"
+        "  files: {handler: file_written, topics: [files]}\n"
+    )
+    with pytest.raises(ConfigError) as caught:
+        load(file, {})
+    said = str(caught.value).replace(f"{file}:", "").splitlines()
+    here = "is no known key at this indentation"
+    assert said == [
+        "2: kafka: expected keys, indented below it (found: nothing)",
+        f"3: group_id: {here} (found: 'beamlines'); did you mean kafka.group_id?",
+        f"6: icat.journal: {here}; did you mean journal?",
+        f"8: lanes: {here} (found: 3); did you mean consumers.NAME.lanes?",
+        "9: journl: is no known key; did you mean journal?",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("text", "line", "hint"),
+    [
+        (
+            "kafka:\n  start: earliest\n   group_id: x\n",
+            3,
+            "indented as",
+        ),
+        (
+            "kafka:\n    start: earliest\n  group_id: x\n",
+            3,
+            "indented as",
+        ),
+        ("kafka:\n\tgroup_id: x\n", 2, "spaces, not with tabs"),
+    ],
+)
+def test_yaml_that_is_none_for_its_indentation(tmp_path, text, line, hint):
+    file = tmp_path / "config.yaml"
+    file.write_text(text)
+    with pytest.raises(ConfigError) as caught:
+        load(file, {})
+    assert str(caught.value).startswith(f"{file}:{line}: ")
+    assert hint in str(caught.value)

@@ -1,6 +1,7 @@
 """People and proposals, as user offices send them, become plans."""
 
 import json
+import re
 from datetime import UTC, datetime
 
 import pytest
@@ -11,6 +12,7 @@ from icat_stream.app import load_handler
 from icat_stream.config import ConfigError, Settings
 from icat_stream.handlers import HandlerContext
 from icat_stream.handlers.user_office_text import cut
+from icat_stream.handlers.user_office_text import doi as bare_doi
 from icat_stream.records import Coordinates, Outcome, Record, Rejection
 
 ALBA_USER = {
@@ -193,11 +195,6 @@ def test_what_is_null_is_emptied_and_what_is_missing_is_left(handler):
 @pytest.mark.parametrize(
     ("change", "words"),
     [
-        ({"email": "not an email"}, "email: expected name@domain"),
-        ({"email": "x@nowhere"}, "email"),
-        ({"ORCID": "0000-0002-1825-0098"}, "check digit"),
-        ({"ORCID": "\u0660000-0002-1825-0097"}, "orcid: expected 0000"),
-        ({"ORCID": "none"}, "orcid: expected"),
         ({"user_list": []}, "user_list/username or usernames.* is required"),
         ({"enabled": "perhaps"}, "enabled: expected true or false"),
         ({"first_name": ["a", "b"]}, "first_name"),
@@ -207,6 +204,48 @@ def test_what_is_null_is_emptied_and_what_is_missing_is_left(handler):
 def test_bad_people_are_rejected_by_the_field(handler, change, words):
     with pytest.raises(Rejection, match=words):
         planned(handler("users"), ALBA_USER | change)
+
+
+@pytest.mark.parametrize(
+    ("change", "field", "words"),
+    [
+        ({"email": "not an email"}, "email", "email: expected name@domain"),
+        ({"email": "x@nowhere"}, "email", "email: expected"),
+        ({"ORCID": "0000-0002-1825-0098"}, "orcid_id", "check digit"),
+        ({"ORCID": "\u0660000-0002-1825-0097"}, "orcid_id", "orcid: expected 0000"),
+        ({"ORCID": "none"}, "orcid_id", "orcid: expected"),
+    ],
+)
+def test_an_unusable_detail_is_left_out_or_refuses_the_person(
+    handler, change, field, words
+):
+    plan = planned(handler("users"), ALBA_USER | change)
+    user = plan.users[0]
+    assert getattr(user, field) is None
+    # What is in the catalogue already stays.
+    assert user.cleared == ()
+    assert user.full_name == "Núria Exemplar"
+    (note,) = plan.notes
+    assert re.search(f"{words}.*: left out", note)
+    strict = handler("users", {"unusable_details": "reject"})
+    with pytest.raises(Rejection, match=words):
+        planned(strict, ALBA_USER | change)
+
+
+@pytest.mark.parametrize(
+    ("said", "doi"),
+    [
+        ("10.1234/ab.c", "10.1234/ab.c"),
+        ("https://doi.org/10.1234/ab.c", "10.1234/ab.c"),
+        ("http://dx.doi.org/10.1234%2FAB.c", "10.1234/AB.c"),
+        ("https://www.doi.org/10.1234/ab.c", "10.1234/ab.c"),
+        ("doi:10.1234/ab.c", "10.1234/ab.c"),
+        ("DOI: 10.1234/ab.c", "10.1234/ab.c"),
+        ("https://example.org/10.1234/ab.c", "https://example.org/10.1234/ab.c"),
+    ],
+)
+def test_a_doi_stands_without_its_resolver(said, doi):
+    assert bare_doi(said) == doi
 
 
 def test_a_secret_is_dropped_and_never_said(handler):

@@ -1,6 +1,7 @@
 """Checking a configuration, and with it all that it points to."""
 
 import logging
+import stat
 import sys
 from collections.abc import Callable
 from dataclasses import replace
@@ -8,7 +9,15 @@ from pathlib import Path
 
 from pydantic import SecretStr
 
-from icat_stream.config import ConfigError, Problem, Settings, line_of, load, read_yaml
+from icat_stream.config import (
+    BadYaml,
+    ConfigError,
+    Problem,
+    Settings,
+    line_of,
+    load,
+    read_yaml,
+)
 from icat_stream.records import Failure, SystemUnavailable
 from icat_stream.schemas import load_schemas
 
@@ -42,7 +51,11 @@ def validate(file: Path, *, connect: bool) -> int:
     ConfigError
         With all problems of the configuration and its metadata schemas.
     """
-    settings = load(file)
+    try:
+        settings = load(file)
+    except ConfigError as error:
+        # What else there is to mend is said in the same go.
+        raise ConfigError(error.problems + _schemas_beside(file)) from None
     problems = _handlers(settings, str(file))
     schemas = 0
     if settings.schemas is not None:
@@ -62,7 +75,10 @@ def validate(file: Path, *, connect: bool) -> int:
     if problems:
         raise ConfigError(problems)
     _say(f"{file}: valid")
-    _say(f"  consumers: {', '.join(settings.consumers)}")
+    enabled = [name for name, each in settings.consumers.items() if each.enabled]
+    disabled = [name for name in settings.consumers if name not in enabled]
+    rest = f" (disabled: {', '.join(disabled)})" if disabled else ""
+    _say(f"  consumers: {', '.join(enabled) or 'none'}{rest}")
     _say(f"  metadata schemas: {schemas} in {settings.schemas}")
     for note in _notes(settings):
         _say(f"  note: {note}")
@@ -71,6 +87,20 @@ def validate(file: Path, *, connect: bool) -> int:
 
 def _say(text: str) -> None:
     sys.stdout.write(text + "\n")
+
+
+def _schemas_beside(file: Path) -> list[Problem]:
+    """Return what is wrong with the schemas of a configuration that is wrong itself."""
+    try:
+        data, _ = read_yaml(file)
+        folder = file.resolve().parent / data["schemas"]
+        load_schemas(folder)
+    except ConfigError as error:
+        return error.problems
+    except (BadYaml, KeyError, TypeError):
+        # That is among the configuration's problems.
+        return []
+    return []
 
 
 def _handlers(settings: Settings, source: str) -> list[Problem]:
@@ -131,10 +161,11 @@ def _notes(settings: Settings) -> list[str]:
         for key, value in settings.kafka.client.items()
         if key.endswith("_file")
     }
+    files["alerts.webhook_file"] = settings.alerts.webhook_file
     notes = [
-        f"{field}: {path} is not there (yet)"
+        f"{field}: {path} {fault}"
         for field, path in files.items()
-        if path is not None and not path.exists()
+        if path is not None and (fault := _fault_of_secret(path))
     ]
     notes += [
         f"files.roots: {root} is no folder (yet)"
@@ -149,6 +180,25 @@ def _notes(settings: Settings) -> list[str]:
             " when the session times out"
         )
     return notes
+
+
+def _fault_of_secret(path: Path) -> str | None:
+    """Return what is wrong with the file of a secret; the secret is not told."""
+    try:
+        text = path.read_text(encoding="utf-8")
+        mode = path.stat().st_mode
+    except FileNotFoundError:
+        return "is not there (yet)"
+    except (OSError, UnicodeDecodeError) as error:
+        reason = error.strerror if isinstance(error, OSError) else "is not UTF-8"
+        return f"cannot be read: {reason}"
+    if not text.strip():
+        return "is empty"
+    if len(text.strip().splitlines()) > 1:
+        return "has more than one line: all of them are the secret"
+    if mode & stat.S_IROTH:
+        return "can be read by everybody on this machine: chmod 600"
+    return None
 
 
 def _connect(settings: Settings) -> int:

@@ -29,6 +29,8 @@ def exit_codes() -> Iterator[None]:
         Rejection,
         SystemUnavailable,
         TransientFailure,
+        bug_reason,
+        printable,
     )
 
     try:
@@ -51,6 +53,11 @@ def exit_codes() -> Iterator[None]:
     except Failure as error:
         # What is left: the configuration names what the catalogue does not have.
         leave(Exit.USAGE, str(error))
+    except Exception as error:
+        import traceback
+
+        traceback.print_exc()
+        leave(Exit.BUG, printable(bug_reason(error)))
 
 
 def leave(code: Exit, message: str) -> NoReturn:

@@ -12,7 +12,7 @@ from typing import Any, get_args, get_origin
 from pydantic import BaseModel, ValidationError
 from pydantic_settings import SettingsError
 
-from .settings import ENV_PREFIX, Settings
+from .settings import ENV_PREFIX, ConsumerSettings, Settings
 from .yaml_lines import BadYaml, Lines, line_of, read_yaml
 
 # Variables of ours that are no settings: for fault tests, and the sandbox's broker.
@@ -121,9 +121,8 @@ def load(file: Path, environ: Mapping[str, str] | None = None) -> Settings:
             ]
         ) from None
     except ValidationError as error:
-        problems += [
-            _problem(detail, data, lines, str(file)) for detail in error.errors()
-        ]
+        found = [_problem(detail, data, lines, str(file)) for detail in error.errors()]
+        problems += sorted(found, key=lambda problem: problem.line or 0)
         raise ConfigError(problems) from None
     if problems:
         raise ConfigError(problems)
@@ -274,14 +273,22 @@ def _problem(detail: Any, data: Any, lines: Lines, file: str) -> Problem:
     expected = detail["msg"].removeprefix("Value error, ")
     nearest = None
     if detail["type"] == "extra_forbidden":
-        expected = "is no known key"
-        near = difflib.get_close_matches(path[-1], _known_keys(path[:-1]), n=1)
-        nearest = near[0] if near else None
+        elsewhere = [p for p in _places() if p[-1] == path[-1]]
+        if elsewhere:
+            expected = "is no known key at this indentation"
+            nearest = " or ".join(".".join(place) for place in elsewhere[:3])
+        else:
+            expected = "is no known key"
+            near = difflib.get_close_matches(path[-1], _known_keys(path[:-1]), n=1)
+            nearest = near[0] if near else None
     elif detail["type"] == "missing":
         expected = "is required"
+    elif detail["type"] in ("model_type", "dict_type"):
+        expected = "expected keys, indented below it"
     found: str | None = None
     if detail["type"] != "missing" and not isinstance(value, dict) and path:
-        found = os.environ[variable] if in_environment else repr(value)
+        shown = "nothing" if value is None else repr(value)
+        found = os.environ[variable] if in_environment else shown
         if any(word in field for word in ("password", "secret", "key", "client")):
             found = "(not shown)"
         found = re.sub(r"//[^/@]*@", "//(not shown)@", found)
@@ -294,6 +301,14 @@ def _problem(detail: Any, data: Any, lines: Lines, file: str) -> Problem:
         found=found,
         nearest=nearest,
     )
+
+
+def _places() -> list[tuple[str, ...]]:
+    """Return all places of keys: sections, settings, and those of each consumer."""
+    leaves = _leaves()
+    sections = {path[:length] for path in leaves for length in range(1, len(path))}
+    consumer = [("consumers", "NAME", *path) for path in _leaves(ConsumerSettings)]
+    return [*sections, *leaves, *consumer]
 
 
 def _known_keys(path: tuple[str, ...]) -> list[str]:

@@ -498,6 +498,11 @@ class PolicySettings(Section):
         description="Of disabled accounts. rename: name__user_disabled; mark: the"
         " full name says so.",
     )
+    unusable_details: Literal["skip", "reject"] = Field(
+        "skip",
+        description="An email address or ORCID of a person that is none. skip: it is"
+        " left out with a note, and the person is brought in without it.",
+    )
     error_encountered: Literal["ignore", "reject", "incomplete"] = Field(
         "ignore", description="The file writer reports an error."
     )

@@ -94,12 +94,22 @@ def read_yaml(
         mistakes = [
             Mistake(
                 line=None if mark is None else mark.line + 1,
-                expected=f"is no YAML: {getattr(error, 'problem', None) or error}",
+                expected=f"is no YAML: {_explained(error)}",
             )
         ]
     if mistakes:
         raise BadYaml(mistakes)
     return data, lines
+
+
+def _explained(error: yaml.YAMLError) -> str:
+    """Return what is wrong with YAML, and what it comes from most of the time."""
+    problem = str(getattr(error, "problem", None) or error)
+    if "\\t" in problem:
+        return f"{problem}: indent with spaces, not with tabs"
+    if "mapping values" in problem or "expected <block end>" in problem:
+        return f"{problem}: is this line indented as its neighbours are?"
+    return problem
 
 
 def line_of(lines: Lines, path: tuple[str, ...]) -> int | None:

@@ -32,7 +32,7 @@ from .field_map_handler import FieldMapHandler, MappedMessage
 from .handler import HandlerContext
 from .options import FieldMapOptions
 from .stated_parameters import StatedParameters
-from .user_office_text import cut
+from .user_office_text import cut, doi
 
 _TITLE, _SUMMARY = 255, 4000
 _T = TypeVar("_T")
@@ -144,7 +144,7 @@ class Investigations(FieldMapHandler[InvestigationOptions]):
             summary=None
             if message.summary is None
             else cut(message.summary, _SUMMARY, "summary", notes),
-            doi=message.doi,
+            doi=None if message.doi is None else doi(message.doi),
             start=message.start,
             end=message.end,
             release=release,

@@ -2,6 +2,7 @@
 
 import re
 import unicodedata
+import urllib.parse
 from collections.abc import Iterable
 
 from icat_stream.records import Rejection
@@ -10,6 +11,10 @@ _EMAIL = re.compile(r"[^@\s,;<>]+@[^@\s,;<>]+\.[^@\s,;<>.]+")
 _ORCID = re.compile(
     r"(?:https?://(?:www\.)?orcid\.org/)?"
     r"([0-9]{4})-?([0-9]{4})-?([0-9]{4})-?([0-9]{3}[0-9Xx])/?"
+)
+_DOI = re.compile(
+    r"(?:https?://(?:www\.|dx\.)?doi\.org/|doi:\s*)(10\.[0-9.]{4,}(?:/|%2F)\S+)",
+    re.IGNORECASE,
 )
 _LONGEST = 80
 
@@ -83,6 +88,12 @@ def orcid(text: str) -> str:
     if digits[-1] != ("X" if check == 10 else str(check)):
         raise Rejection(f"orcid: its check digit is wrong (found: {_shown(text)})")
     return "-".join(groups)
+
+
+def doi(text: str) -> str:
+    """Return a DOI without the address of a resolver around it."""
+    match = _DOI.fullmatch(text.strip())
+    return urllib.parse.unquote(match[1]) if match else text
 
 
 def one_line(parts: Iterable[str | None]) -> str:

@@ -1,13 +1,13 @@
 """Messages about people become users of the catalogue, one an account."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, ClassVar, Literal
 
 from pydantic import Field
 
 from icat_stream.config import DISABLED_SUFFIX
 from icat_stream.messages import PersonMessage
-from icat_stream.records import Lookups, Outcome, Plan, User
+from icat_stream.records import Lookups, Outcome, Plan, Rejection, User
 
 from .field_map_handler import FieldMapHandler, MappedMessage
 from .handler import HandlerContext
@@ -89,10 +89,24 @@ class Users(FieldMapHandler[UserOptions]):
             "full_name": full_name,
             "given_name": message.given_name,
             "family_name": message.family_name,
-            "email": None if message.email is None else email(message.email),
-            "orcid_id": None if message.orcid is None else orcid(message.orcid),
+            "email": self._detail(email, message.email, notes),
+            "orcid_id": self._detail(orcid, message.orcid, notes),
             "affiliation": affiliation,
         }
+
+    def _detail(
+        self, read: Callable[[str], str], text: str | None, notes: list[str]
+    ) -> str | None:
+        """Return a detail, ``None`` where it is unusable and may be left out."""
+        if text is None:
+            return None
+        try:
+            return read(text)
+        except Rejection as unusable:
+            if self._policies.unusable_details == "reject":
+                raise
+            notes.append(f"{unusable.reason}: left out")
+            return None
 
     def _user(
         self,

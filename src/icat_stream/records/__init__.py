@@ -5,6 +5,7 @@ brought to that plan, and what became of the record is its :class:`Outcome`.  No
 in here does any I/O.
 """
 
+from .bugs import bug_reason
 from .failures import (
     DependencyMissing,
     Failure,
@@ -110,6 +111,7 @@ __all__ = [
     "User",
     "ValueType",
     "as_text",
+    "bug_reason",
     "digest",
     "explained",
     "from_text",

@@ -19,6 +19,7 @@ from icat_stream.records import (
     Record,
     SystemUnavailable,
     TransientFailure,
+    bug_reason,
 )
 from icat_stream.telemetry import current_record
 
@@ -196,7 +197,7 @@ def _outcome(consumer: Consumer, record: Record) -> Outcome:
         _log.exception("%s: a bug while handling it", record.at)
         return Outcome(
             kind=OutcomeKind.REJECTED,
-            reason=f"{type(error).__name__}: {error}",
+            reason=bug_reason(error),
             error_class=BUG,
         )
     finally:

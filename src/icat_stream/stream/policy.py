@@ -14,6 +14,7 @@ from icat_stream.records import (
     NotReady,
     SystemUnavailable,
     TransientFailure,
+    bug_reason,
 )
 
 from .headers import Delay
@@ -112,7 +113,7 @@ def decide(
         case _:
             if tries < BUG_ATTEMPTS:
                 return RetryInLane(lane_wait(tries, BUG_ATTEMPTS))
-            return GiveUp(f"{type(error).__name__}: {error}")
+            return GiveUp(bug_reason(error))
 
 
 def lane_wait(tries: int, attempts: int) -> float:
