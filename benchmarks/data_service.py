@@ -24,8 +24,9 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlencode, urlsplit
 
-import icat
 import yaml
+
+import icat
 
 BLOCK = 2**20
 PASSWORDS = {"simple": {"root": "r", "idsreader": "i"}}

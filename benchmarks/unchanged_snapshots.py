@@ -21,12 +21,12 @@ from typing import Any
 import icat.client
 
 from icat_stream.app import load_handler
-from icat_stream.catalogue import Applied, Catalogue, CatalogueSession
+from icat_stream.catalogue import Catalogue, CatalogueSession
 from icat_stream.config import IcatSettings, JournalSettings, PolicySettings, Settings
 from icat_stream.handlers import HandlerContext
-from icat_stream.ingest.newest_wins import NewestWins
+from icat_stream.ingest import NewestWins
 from icat_stream.journal import Journal
-from icat_stream.records import Coordinates, OutcomeKind, Plan, Record
+from icat_stream.records import Applied, Coordinates, OutcomeKind, Plan, Record
 from measuring import Result, run
 
 FACILITY = "Muster"

@@ -4,7 +4,6 @@ import http.client
 import json
 import logging
 import socket
-import threading
 import time
 import urllib.error
 import urllib.request
@@ -13,6 +12,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from icat_stream.config import AlertSettings, read_secret
+from icat_stream.telemetry import Periodic
 
 from .health_report import Problem
 
@@ -56,28 +56,18 @@ class Alerts:
         self._instance = instance or socket.gethostname()
         self._problems = problems
         self._states: dict[str, _State] = {}
-        self._stopping = threading.Event()
         self._complained: float | None = None
-        self._thread = threading.Thread(target=self._run, name="alerts", daemon=True)
+        self._periodic = Periodic("alerts", self._look, settings.every)
 
     def start(self) -> None:
         """Begin, if there is a webhook."""
         if self._settings.has_webhook:
-            self._thread.start()
+            self._periodic.start()
 
     def stop(self) -> None:
         """End; a delivery that hangs is left behind."""
-        self._stopping.set()
-        if self._thread.ident is not None:
-            self._thread.join(1.0)
-
-    def _run(self) -> None:
-        while not self._stopping.wait(self._settings.every):
-            try:
-                self._look()
-            except Exception:
-                # Whatever it is, the next look may be better, and nobody else looks.
-                _log.exception("alerts: a bug")
+        self._periodic.stop()
+        self._periodic.join(1.0)
 
     def _look(self) -> None:
         now = time.monotonic()
@@ -88,7 +78,7 @@ class Alerts:
             else:
                 state.problem, state.seen = problem, now
         for what, state in list(self._states.items()):
-            if self._stopping.is_set():
+            if self._periodic.is_stopping:
                 return
             self._judge(what, state, now)
 

@@ -18,7 +18,7 @@ from icat_stream.config import (
     load,
     read_yaml,
 )
-from icat_stream.records import Failure, SystemUnavailable
+from icat_stream.records import ExitCode, Failure, SystemUnavailable
 from icat_stream.schemas import load_schemas
 
 from .handler_registry import UnknownHandler, load_handler
@@ -27,8 +27,6 @@ from .pipeline import Pipeline, in_consumer
 # What librdkafka says of brokers is in the exceptions, too.
 _SILENT = logging.getLogger("icat_stream.app.config_check.kafka")
 _SILENT.disabled = True
-_CONFIGURATION = 2
-_UNAVAILABLE = 5
 
 
 def validate(file: Path, *, connect: bool) -> int:
@@ -218,10 +216,10 @@ def _connect(settings: Settings) -> int:
                 check()
             except (FacilityMissing, ConfigError) as error:
                 _say(f"  {name}: {error}")
-                code = code or _CONFIGURATION
+                code = code or ExitCode.USAGE
             except (Failure, OSError) as error:
                 _say(f"  {name}: {error}")
-                code = _UNAVAILABLE
+                code = ExitCode.UNAVAILABLE
             else:
                 _say(f"  {name}: reached")
     return code

@@ -28,7 +28,7 @@ from .outcome_output import outcome_line, outcome_text, summary_line
 from .pipeline import Pipeline
 from .stop_flag import StopFlag
 from .terminal_report import TerminalReport
-from .upkeep import Upkeep
+from .upkeep import journal_upkeep
 
 _log = logging.getLogger(__name__)
 OutcomeCallback = Callable[[Record, Outcome], None]
@@ -250,7 +250,7 @@ def _run(
         for loop, named in zip(loops, consumers, strict=True)
     ]
     monitor.attach(loops, meters)
-    upkeep = Upkeep(pipeline.journal)
+    upkeep = journal_upkeep(pipeline.journal)
     upkeep.start()
     for thread in threads:
         thread.start()

@@ -14,6 +14,7 @@ from icat_stream.ingest import RunningConsumer
 from icat_stream.journal import ONE_SHOT, JournalRow, RowKey
 from icat_stream.records import (
     Coordinates,
+    ExitCode,
     Failure,
     NotReady,
     Outcome,
@@ -33,7 +34,10 @@ _tracer = trace.get_tracer("icat_stream")
 
 """Stands for the consumer group in the journal."""
 
-_EXIT = {OutcomeKind.REJECTED: 3, OutcomeKind.DEFERRED: 4}
+_EXIT = {
+    OutcomeKind.REJECTED: ExitCode.REJECTED,
+    OutcomeKind.DEFERRED: ExitCode.DEFERRED,
+}
 
 
 def run_one_shot(
@@ -106,7 +110,7 @@ def run_one_shot(
                 sys.stdout.flush()
     finally:
         flush()
-    return _EXIT.get(outcome.kind, 0)
+    return _EXIT.get(outcome.kind, ExitCode.DONE)
 
 
 def only_consumer(settings: Settings) -> str:

@@ -1,12 +1,12 @@
 """Systems that are asked again and again whether they are there."""
 
 import logging
-import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
 from icat_stream.records import Failure
+from icat_stream.telemetry import Periodic
 
 _log = logging.getLogger(__name__)
 # A question that hangs in a socket or in the kernel is an answer, too.
@@ -59,18 +59,14 @@ class Check:
     ) -> None:
         self.name = name
         self._ask = ask
-        self._every = every
-        self._close = close
-        self._stopping = threading.Event()
         self._asked: float | None = None
         self._last: tuple[bool, str, float, float] | None = None
-        self._thread = threading.Thread(
-            target=self._run, name=f"check-{name}", daemon=True
+        self._periodic = Periodic(
+            f"check-{name}", self._look, every, at_once=True, close=close
         )
-
-    def start(self) -> None:
-        """Begin."""
-        self._thread.start()
+        self.start = self._periodic.start
+        self.stop = self._periodic.stop
+        self.join = self._periodic.join
 
     def answer(self) -> Answer:
         """Return what is known now."""
@@ -83,29 +79,17 @@ class Check:
         up, reason, seconds, at = last
         return Answer(up, reason, seconds, now - at)
 
-    def stop(self) -> None:
-        """Ask for the end."""
-        self._stopping.set()
-
-    def join(self, seconds: float) -> None:
-        """Wait for the end so long; a question that hangs is left behind."""
-        if self._thread.ident is not None:
-            self._thread.join(seconds)
-
-    def _run(self) -> None:
-        while not self._stopping.is_set():
-            self._asked = began = time.monotonic()
-            up, reason = False, ""
-            try:
-                self._ask()
-                up = True
-            except (Failure, OSError) as error:
-                reason = str(error)
-            except Exception as error:
-                # The one who asks must go on; the daemon's own handling is elsewhere.
-                _log.exception("check of %s: a bug", self.name)
-                reason = f"{type(error).__name__}: {error}"
-            now = time.monotonic()
-            self._last, self._asked = (up, reason, now - began, now), None
-            self._stopping.wait(self._every)
-        self._close()
+    def _look(self) -> None:
+        self._asked = began = time.monotonic()
+        up, reason = False, ""
+        try:
+            self._ask()
+            up = True
+        except (Failure, OSError) as error:
+            reason = str(error)
+        except Exception as error:
+            # The one who asks must go on; the daemon's own handling is elsewhere.
+            _log.exception("check of %s: a bug", self.name)
+            reason = f"{type(error).__name__}: {error}"
+        now = time.monotonic()
+        self._last, self._asked = (up, reason, now - began, now), None

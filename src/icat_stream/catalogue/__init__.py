@@ -7,15 +7,12 @@ it.  What goes wrong is raised as the failures of :mod:`icat_stream.records`.
 
 from icat_stream.icat import FacilityMissing, quote
 
-from .applied import Applied, AppliedDataset, AppliedSnapshot, FileStore
 from .catalogue import Catalogue
 from .catalogue_session import CatalogueSession
+from .file_store import FileStore
 from .inventory import Inventory, LocatedFile, NamedDataset, Scope
 
 __all__ = [
-    "Applied",
-    "AppliedDataset",
-    "AppliedSnapshot",
     "Catalogue",
     "CatalogueSession",
     "FacilityMissing",

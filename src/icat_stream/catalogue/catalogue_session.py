@@ -24,6 +24,9 @@ from icat_stream.icat import (
 )
 from icat_stream.records import (
     STUB_TITLE,
+    Applied,
+    AppliedDataset,
+    AppliedSnapshot,
     DatafileEntry,
     DatasetEntry,
     Diff,
@@ -39,9 +42,9 @@ from icat_stream.records import (
 from icat_stream.telemetry import quiet_span
 
 from . import held_datasets
-from .applied import Applied, AppliedDataset, AppliedSnapshot, FileStore
 from .dataset_writer import DatasetWriter
 from .fault_memory import FaultMemory
+from .file_store import FileStore
 from .inventory import Inventory
 from .reference_cache import ReferenceCache
 from .snapshot_trees import SnapshotResolver

@@ -18,6 +18,7 @@ from icat_stream.icat import (
     shorten,
 )
 from icat_stream.records import (
+    AppliedDataset,
     Dataset,
     Diff,
     Investigation,
@@ -29,11 +30,11 @@ from icat_stream.records import (
 )
 
 from . import dataset_replacement, held_datasets
-from .applied import AppliedDataset, FileStore
 from .dataset_diff import Comparison, Difference, changes, compare
 from .dataset_name import new_name
 from .dataset_xml import Writer, reference, rewritten
 from .fault_memory import FaultMemory
+from .file_store import FileStore
 from .held_datasets import HeldDataset
 from .prerequisites import Prerequisites
 from .reference_cache import ReferenceCache

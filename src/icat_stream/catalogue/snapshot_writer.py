@@ -4,6 +4,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 from icat_stream.records import (
+    AppliedSnapshot,
     Change,
     Investigation,
     OutcomeKind,
@@ -12,7 +13,6 @@ from icat_stream.records import (
     digest,
 )
 
-from .applied import AppliedSnapshot
 from .prerequisites import Prerequisites
 from .snapshot_trees import USER, Found, SnapshotResolver, missing_users, uses
 from .tree_writer import ResolvedTree, TreeWriter

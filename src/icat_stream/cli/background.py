@@ -51,10 +51,11 @@ def run(
     Exit codes: 0 done or unchanged; 2 bad usage or configuration; 3 rejected;
     4 deferred; 5 a system is unavailable or refuses the login; 1 a bug.
     """
-    from icat_stream.cli.exits import Exit, exit_codes, leave
+    from icat_stream.cli.exits import exit_codes, leave
+    from icat_stream.records import ExitCode
 
     if file is None and message is None:
-        leave(Exit.USAGE, "give --file, --message, or both")
+        leave(ExitCode.USAGE, "give --file, --message, or both")
     with exit_codes():
         from icat_stream.app import run_one_shot
 

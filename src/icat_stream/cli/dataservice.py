@@ -33,8 +33,9 @@ def serve(
     context.obj = config
     if context.invoked_subcommand is not None:
         return
-    from icat_stream.cli.exits import Exit, leave
+    from icat_stream.cli.exits import leave
     from icat_stream.cli.extras import require_extra
+    from icat_stream.records import ExitCode
 
     require_extra("dataservice", "icat_stream dataservice")
     from icat_stream.dataservice import SettingsError, end, load
@@ -43,8 +44,8 @@ def serve(
     try:
         run(load(_given(config)), ready)
     except (OSError, SettingsError) as error:
-        leave(Exit.USAGE, str(error))
-    end(Exit.DONE)
+        leave(ExitCode.USAGE, str(error))
+    end(ExitCode.DONE)
 
 
 @app.command()
@@ -89,8 +90,9 @@ def check(
 
     from pydantic import TypeAdapter, ValidationError
 
-    from icat_stream.cli.exits import Exit, leave
+    from icat_stream.cli.exits import leave
     from icat_stream.cli.extras import require_extra
+    from icat_stream.records import ExitCode
 
     require_extra("dataservice", "icat_stream dataservice check")
     from icat_stream.config import Duration
@@ -124,13 +126,15 @@ def check(
         finally:
             checking.close()
     except ValidationError:
-        leave(Exit.USAGE, f"--older-than {older_than}: expected such as 30m, 1h or 7d")
+        leave(
+            ExitCode.USAGE, f"--older-than {older_than}: expected such as 30m, 1h or 7d"
+        )
     except (OSError, SettingsError, TooMany) as error:
-        leave(Exit.USAGE, str(error))
+        leave(ExitCode.USAGE, str(error))
     except IdsError as error:
-        leave(Exit.UNAVAILABLE, str(error))
+        leave(ExitCode.UNAVAILABLE, str(error))
     if left:
-        leave(Exit.REJECTED, f"{left} left to look at")
+        leave(ExitCode.REJECTED, f"{left} left to look at")
 
 
 def _given(config: Path | None) -> Path:

@@ -251,8 +251,7 @@ def _deal(
     output: Output | None,
 ) -> None:
     from icat_stream.cli.dead_letters_output import place_values
-    from icat_stream.cli.exits import Exit
-    from icat_stream.records import printable
+    from icat_stream.records import ExitCode, printable
     from icat_stream.stream import Replay
 
     verb = {"replayed": "replay", "discarded": "discard"}[action.value]
@@ -300,7 +299,7 @@ def _deal(
     else:
         sys.stdout.write(f"{action.value}: {done}\n")
     if problems:
-        raise SystemExit(int(Exit.REJECTED))
+        raise SystemExit(int(ExitCode.REJECTED))
 
 
 def _preview(
@@ -331,7 +330,8 @@ def _preview(
 @contextmanager
 def _tool(config: Path) -> "Iterator[Settings]":
     """Load the configuration; turn foreseen failures into exit codes."""
-    from icat_stream.cli.exits import Exit, exit_codes, leave
+    from icat_stream.cli.exits import exit_codes, leave
+    from icat_stream.records import ExitCode
 
     with exit_codes():
         from icat_stream.config import load
@@ -340,7 +340,7 @@ def _tool(config: Path) -> "Iterator[Settings]":
         try:
             yield load(config)
         except Halt as halt:
-            leave(Exit(halt.code), halt.reason)
+            leave(ExitCode(halt.code), halt.reason)
 
 
 def _selection(
@@ -380,10 +380,10 @@ def _place(settings: "Settings", text: str) -> "Coordinates":
 
 
 def _leave_usage(message: str) -> NoReturn:
-    from icat_stream.cli.exits import Exit, leave
-    from icat_stream.records import printable
+    from icat_stream.cli.exits import leave
+    from icat_stream.records import ExitCode, printable
 
-    leave(Exit.USAGE, printable(message))
+    leave(ExitCode.USAGE, printable(message))
 
 
 def _tell_foreign(number: int) -> None:

@@ -5,7 +5,9 @@ import re
 from importlib.metadata import Distribution, PackageNotFoundError, distribution
 from itertools import takewhile
 
-from .exits import Exit, leave
+from icat_stream.records import ExitCode
+
+from .exits import leave
 
 _NAME = "icat-stream"
 _EXTRA = re.compile(r"""extra\s*==\s*["']([^"']+)["']""")
@@ -25,7 +27,7 @@ def require_extra(extra: str, command: str) -> None:
     missing = [name for name in _names(own, extra) if not _is_installed(name)]
     if missing:
         leave(
-            Exit.USAGE,
+            ExitCode.USAGE,
             f"{command} needs the extra {extra} ({', '.join(missing)} missing):"
             f" pip install '{_NAME}[{extra}]{_origin(own)}'",
         )

@@ -40,8 +40,8 @@ def health(
     """
     import http.client
 
-    from icat_stream.cli.exits import Exit, exit_codes, leave
-    from icat_stream.records import printable
+    from icat_stream.cli.exits import exit_codes, leave
+    from icat_stream.records import ExitCode, printable
 
     with exit_codes():
         base = url or _listens(config)
@@ -49,7 +49,7 @@ def health(
             report = _asked(f"{base.rstrip('/')}/health", timeout)
         except TimeoutError:
             leave(
-                Exit.UNAVAILABLE,
+                ExitCode.UNAVAILABLE,
                 f"{base} does not answer within {timeout:g} s: the daemon is stopped"
                 " (SIGSTOP), hangs, or its machine is overloaded; see"
                 " docs/night/stuck-daemon.md",
@@ -57,7 +57,7 @@ def health(
         except (OSError, ValueError, http.client.HTTPException) as error:
             reason = getattr(error, "reason", error)
             leave(
-                Exit.UNAVAILABLE,
+                ExitCode.UNAVAILABLE,
                 f"no daemon answers at {base} ({reason}): does it run?",
             )
         if output is Output.JSON:
@@ -66,7 +66,7 @@ def health(
             # Reasons and names came over the network, from whatever answers there.
             sys.stdout.write("".join(f"{printable(x)}\n" for x in _lines(report)))
         if not report["healthy"]:
-            raise SystemExit(int(Exit.UNAVAILABLE))
+            raise SystemExit(int(ExitCode.UNAVAILABLE))
 
 
 def _listens(config: Path | None) -> str:

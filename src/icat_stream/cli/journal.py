@@ -101,14 +101,15 @@ def show(
 
     Exit codes: 0 it is there; 2 it is not.
     """
-    from icat_stream.cli.exits import Exit, leave
+    from icat_stream.cli.exits import leave
+    from icat_stream.records import ExitCode
 
     with _journal(config) as (_, journal):
         from .journal_output import entry_values, print_lines, print_way
 
         entries = journal.entries.way(coordinates(message), group)
         if not entries:
-            leave(Exit.USAGE, f"the journal has no {message}")
+            leave(ExitCode.USAGE, f"the journal has no {message}")
         if is_text(output):
             print_way(console(), entries)
         else:
@@ -174,7 +175,8 @@ def reingest(
     Exit codes: 0 done; 2 bad usage or configuration; 3 some cannot be sent; 5 a system
     is unavailable, or somebody else began to do the same.
     """
-    from icat_stream.cli.exits import Exit, leave
+    from icat_stream.cli.exits import leave
+    from icat_stream.records import ExitCode
 
     with _journal(config) as (settings, journal):
         from icat_stream.app import Pipeline
@@ -183,7 +185,7 @@ def reingest(
         from icat_stream.stream import Halt
 
         if search in (Search(), Search(last=True)):
-            leave(Exit.USAGE, "say which messages; all of them: --since 1970-01-01")
+            leave(ExitCode.USAGE, "say which messages; all of them: --since 1970-01-01")
         wanted = again(journal, search)
         count = sum(each.rows for each in journal.entries.count(wanted))
         _preview(journal, wanted, count)
@@ -192,7 +194,7 @@ def reingest(
         if not yes:
             if not sys.stdin.isatty():
                 leave(
-                    Exit.USAGE,
+                    ExitCode.USAGE,
                     f"{count} messages would be handled again: nobody is there to ask,"
                     " so say --yes",
                 )
@@ -219,10 +221,10 @@ def reingest(
                 ) as tool:
                     tool.run(wanted)
             except Halt as halt:
-                leave(Exit(halt.code), halt.reason)
+                leave(ExitCode(halt.code), halt.reason)
         told.sum_up()
         if told.problems:
-            raise SystemExit(int(Exit.REJECTED))
+            raise SystemExit(int(ExitCode.REJECTED))
 
 
 class _Told:

@@ -11,7 +11,7 @@ from rich.table import Table
 from rich.text import Text
 
 from icat_stream.journal import By, Count, Entry
-from icat_stream.records import printable
+from icat_stream.records import printable, shortened
 
 _STYLES = {
     "ingested": "green",
@@ -226,4 +226,4 @@ def _reason(entry: Entry) -> str:
 
 
 def _shortened(text: str) -> str:
-    return text if len(text) <= 200 else text[:199] + "…"
+    return shortened(text, 200)

@@ -75,8 +75,9 @@ def reconcile(
     import tempfile
 
     from icat_stream.app import Pipeline, only_consumer
-    from icat_stream.cli.exits import Exit, exit_codes
+    from icat_stream.cli.exits import exit_codes
     from icat_stream.config import load
+    from icat_stream.records import ExitCode
     from icat_stream.repair import Wanted, announce
 
     if ingest and not yes and not sys.stdin.isatty():
@@ -107,7 +108,7 @@ def reconcile(
                     left -= announce(settings, named, _lines(missing))
                     sys.stderr.write(f"announced to {named.name}\n")
     if left:
-        raise SystemExit(int(Exit.REJECTED))
+        raise SystemExit(int(ExitCode.REJECTED))
 
 
 def _compare(

@@ -28,11 +28,12 @@ def run(
     Exit codes: 0 it is right; 2 it is not; 5 with --connect: a system cannot be
     reached or refuses the login.
     """
-    from icat_stream.cli.exits import Exit, exit_codes, leave
+    from icat_stream.cli.exits import exit_codes, leave
+    from icat_stream.records import ExitCode
 
     file = config or config_option
     if file is None:
-        leave(Exit.USAGE, "give the configuration: icat_validate_config FILE")
+        leave(ExitCode.USAGE, "give the configuration: icat_validate_config FILE")
         return
     with exit_codes():
         from icat_stream.app import validate

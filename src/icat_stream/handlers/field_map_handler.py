@@ -7,7 +7,7 @@ from typing import Any, ClassVar, Generic, TypeVar
 
 from icat_stream.config import Settings
 from icat_stream.messages import Mapped
-from icat_stream.records import Outcome, OutcomeKind, Record
+from icat_stream.records import Outcome, OutcomeKind, Record, shortened
 
 from .handler import Handler, HandlerContext
 from .options import FieldMapOptions, read_options
@@ -132,7 +132,7 @@ class FieldMapHandler(Handler, Generic[OptionsT]):
 
 def _short(value: Any) -> Any:
     if isinstance(value, str):
-        return value if len(value) <= _LONGEST else f"{value[: _LONGEST - 1]}…"
+        return shortened(value, _LONGEST)
     if isinstance(value, Sequence):
         return [_short(each) for each in value[:_MOST]]
     return value

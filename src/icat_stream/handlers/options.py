@@ -9,6 +9,7 @@ from pydantic import Field, ValidationError, field_validator
 
 from icat_stream.config import ConfigError, Problem, Section, Settings
 from icat_stream.messages import DocumentLimits, FieldMaps, load_field_map
+from icat_stream.records import shortened
 
 _Model = TypeVar("_Model", bound=Section)
 _LONGEST = 80
@@ -108,8 +109,7 @@ def _problem(detail: Any, options: Any, known: Sequence[str]) -> Problem:
         else:
             expected += f", expected one of {', '.join(known)}"
     elif detail["type"] != "missing":
-        text = repr(detail.get("input"))
-        found = text if len(text) <= _LONGEST else f"{text[: _LONGEST - 1]}…"
+        found = shortened(repr(detail.get("input")), _LONGEST)
     return Problem(
         source="configuration",
         field=".".join(["options", *path]),

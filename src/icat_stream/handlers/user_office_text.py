@@ -5,7 +5,7 @@ import unicodedata
 import urllib.parse
 from collections.abc import Iterable
 
-from icat_stream.records import Rejection
+from icat_stream.records import Rejection, shortened
 
 _EMAIL = re.compile(r"[^@\s,;<>]+@[^@\s,;<>]+\.[^@\s,;<>.]+")
 _ORCID = re.compile(
@@ -104,4 +104,4 @@ def one_line(parts: Iterable[str | None]) -> str:
 
 def _shown(text: str) -> str:
     shown = repr(text)
-    return shown if len(shown) <= _LONGEST else f"{shown[: _LONGEST - 1]}…"
+    return shortened(shown, _LONGEST)

@@ -2,16 +2,21 @@
 
 import re
 
-from icat_stream.records import Failure, Rejection, SystemUnavailable, TransientFailure
+from icat_stream.records import (
+    Failure,
+    Rejection,
+    SystemUnavailable,
+    TransientFailure,
+    without_session_ids,
+)
 
 SYSTEM = "icat"
+NO_ICAT = {404, 502, 503, 504}
+"""HTTP of a proxy, or of an application server whose ICAT is not (yet) deployed."""
 
 _PASSING = re.compile(
     r"deadlock|lock wait|time-?d?\s?out|connection|communications link|try restarting",
     re.IGNORECASE,
-)
-_SESSION_ID = re.compile(
-    r"\b[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}\b", re.IGNORECASE
 )
 _PERMANENT = {
     "BAD_PARAMETER",
@@ -34,8 +39,8 @@ class IcatFault(Exception):
     """
 
     def __init__(self, kind: str, message: str) -> None:
-        # ICAT quotes them in some faults, and whoever reads one may use it.
-        message = _SESSION_ID.sub("…", message)
+        # ICAT quotes them in some faults.
+        message = without_session_ids(message)
         super().__init__(f"{kind or 'no type'}: {message}")
         self.kind = kind
         self.message = message

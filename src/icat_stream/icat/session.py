@@ -12,14 +12,13 @@ from icat_stream.telemetry import client_span
 
 from . import soap
 from .connection import Answer, Connection
-from .faults import SYSTEM, IcatFault, ResultUnknown, failure_of, unavailable
+from .faults import NO_ICAT, SYSTEM, IcatFault, ResultUnknown, failure_of, unavailable
 from .query import select
 
 _log = logging.getLogger(__name__)
 _FORM = "application/x-www-form-urlencoded"
 _T = TypeVar("_T")
 _ANY_FACILITY = select("Facility", what="o.id", then="LIMIT 0, 1")
-_DOWN = {404, 502, 503, 504}
 
 
 class Session:
@@ -258,7 +257,7 @@ def _json(answer: Answer) -> Any:
     try:
         body = json.loads(answer.body)
     except ValueError as error:
-        if answer.status in _DOWN:
+        if answer.status in NO_ICAT:
             raise unavailable(
                 f"ICAT is not there: HTTP {answer.status} instead of an answer"
             ) from error

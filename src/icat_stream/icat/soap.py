@@ -7,7 +7,7 @@ from xml.parsers.expat import ExpatError
 import xmltodict
 
 from .connection import Answer
-from .faults import IcatFault, ResultUnknown, unavailable
+from .faults import NO_ICAT, IcatFault, ResultUnknown, unavailable
 from .xml_text import escape
 
 PATH = "/ICATService/ICAT"
@@ -19,8 +19,6 @@ _HEAD = (
     ' xmlns:xsi="http://www.w3.org/2001/XMLSchema-instance"><s:Body>'
 )
 _TAIL = "</s:Body></s:Envelope>"
-# A proxy, or an application server whose ICAT is not (yet) deployed.
-_DOWN = {404, 502, 503, 504}
 
 
 def envelope(operation: str, session_id: str, arguments: str) -> bytes:
@@ -83,7 +81,7 @@ def values(answer: Answer, operation: str) -> list[Any]:
     ResultUnknown
         The answer is none of ICAT's.
     """
-    if answer.status in _DOWN:
+    if answer.status in NO_ICAT:
         text = f"HTTP {answer.status} instead of an answer to {operation}"
         if answer.status in (404, 503):
             raise unavailable(f"ICAT is not there: {text}")

@@ -1,17 +1,19 @@
 """What a data service answers, and which failure of a record it means."""
 
 import json
-import re
 from dataclasses import dataclass
 from typing import Any
 
-from icat_stream.records import Failure, Rejection, SystemUnavailable, TransientFailure
+from icat_stream.records import (
+    Failure,
+    Rejection,
+    SystemUnavailable,
+    TransientFailure,
+    without_session_ids,
+)
 
 SYSTEM = "ids"
 _NO_SESSION = ("unable to find user by sessionid", "has expired")
-_SESSION_ID = re.compile(
-    r"\b[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}\b", re.IGNORECASE
-)
 # A proxy, or an application server whose IDS is not (yet) deployed.
 _DOWN = {404, 502, 503, 504}
 
@@ -45,7 +47,7 @@ class IdsAnswer:
         found = self.content
         if "code" not in found:
             return "", ""
-        message = _SESSION_ID.sub("…", str(found.get("message", "")))
+        message = without_session_ids(str(found.get("message", "")))
         return str(found["code"]), message
 
     @property

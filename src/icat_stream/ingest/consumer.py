@@ -4,13 +4,15 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
-from icat_stream.catalogue import Applied, Catalogue, CatalogueSession
+from icat_stream.catalogue import Catalogue, CatalogueSession
 from icat_stream.config import ConsumerSettings
 from icat_stream.handlers import Handler
 from icat_stream.ids import Ids
 from icat_stream.journal import Journal
+from icat_stream.messages import dataset_event, snapshot_event
 from icat_stream.nexus import NexusReader
 from icat_stream.records import (
+    Applied,
     Failure,
     Outcome,
     OutcomeKind,
@@ -21,7 +23,6 @@ from icat_stream.records import (
 )
 from icat_stream.telemetry import current_record, step
 
-from .events import dataset_event, snapshot_event
 from .newest_wins import SUPERSEDED, NewestWins
 
 

@@ -6,9 +6,10 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 
-from icat_stream.catalogue import Applied, AppliedSnapshot
 from icat_stream.journal import Claim, Decision, Entity, NewestClaims, Standing
 from icat_stream.records import (
+    Applied,
+    AppliedSnapshot,
     DependencyMissing,
     Investigation,
     InvestigationKey,

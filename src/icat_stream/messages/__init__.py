@@ -20,7 +20,13 @@ from .datasets import (
     StatedSample,
 )
 from .documents import Document, DocumentLimits, read_document
-from .events import EVENT_VERSION, EventMessage, read_event
+from .events import (
+    EVENT_VERSION,
+    EventMessage,
+    dataset_event,
+    read_event,
+    snapshot_event,
+)
 from .field_map import FieldMap, FieldMaps, Mapped
 from .field_map_file import load_field_map
 from .filewriter import (
@@ -92,12 +98,14 @@ __all__ = [
     "Status",
     "Undecodable",
     "Unfit",
+    "dataset_event",
     "decode",
     "encode",
     "load_field_map",
     "read_document",
     "read_event",
     "schema_of",
+    "snapshot_event",
 ]
 
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime, tzinfo
 from typing import Any
 
-from icat_stream.records import number_of
+from icat_stream.records import number_of, shortened
 
 Scalar = str | int | float | bool
 
@@ -178,7 +178,7 @@ KINDS = frozenset(_CONVERSIONS)
 
 def printable(name: str) -> str:
     """Return a name that somebody else chose as an error may show it."""
-    name = name if len(name) <= _MOST_OF_A_NAME else f"{name[: _MOST_OF_A_NAME - 1]}…"
+    name = shortened(name, _MOST_OF_A_NAME)
     return "".join(c if c.isprintable() else "\ufffd" for c in name)
 
 
@@ -189,4 +189,4 @@ def shown(value: Any) -> str:
     if isinstance(value, list):
         return f"a list of {len(value)}"
     text = repr(value)
-    return text if len(text) <= _LONGEST else f"{text[: _LONGEST - 1]}…"
+    return shortened(text, _LONGEST)

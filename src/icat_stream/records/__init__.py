@@ -5,7 +5,9 @@ brought to that plan, and what became of the record is its :class:`Outcome`.  No
 in here does any I/O.
 """
 
+from .applied import Applied, AppliedDataset, AppliedSnapshot
 from .bugs import bug_reason
+from .exit_code import ExitCode
 from .failures import (
     DependencyMissing,
     Failure,
@@ -61,12 +63,15 @@ from .plan import (
 )
 from .plan_json import as_text, digest, from_text
 from .record import Coordinates, Record
-from .text import printable
+from .text import printable, shortened, without_session_ids
 from .times import same_time
 from .versions import is_higher
 
 __all__ = [
     "STUB_TITLE",
+    "Applied",
+    "AppliedDataset",
+    "AppliedSnapshot",
     "AskedPath",
     "Change",
     "Coordinates",
@@ -78,6 +83,7 @@ __all__ = [
     "DependencyMissing",
     "Diff",
     "Event",
+    "ExitCode",
     "ExternalLink",
     "Failure",
     "FieldPath",
@@ -124,6 +130,8 @@ __all__ = [
     "replacing_name",
     "rounding",
     "same_time",
+    "shortened",
     "suffixed",
     "translated",
+    "without_session_ids",
 ]

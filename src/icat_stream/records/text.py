@@ -1,5 +1,11 @@
 """Text that others wrote, as a terminal or a log may show it."""
 
+import re
+
+_SESSION_ID = re.compile(
+    r"\b[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}\b", re.IGNORECASE
+)
+
 
 def printable(text: str) -> str:
     """Return a text with everything escaped that is not seen, but may act.
@@ -12,3 +18,13 @@ def printable(text: str) -> str:
         each if each.isprintable() else each.encode("unicode_escape").decode()
         for each in text
     )
+
+
+def shortened(text: str, most: int = 80) -> str:
+    """Return a text of at most so many characters, the last one an ellipsis if cut."""
+    return text if len(text) <= most else f"{text[: most - 1]}…"
+
+
+def without_session_ids(text: str) -> str:
+    """Return a text with ICAT's session ids masked: whoever reads one may use it."""
+    return _SESSION_ID.sub("…", text)

@@ -8,7 +8,7 @@ from datetime import UTC, datetime, timedelta, tzinfo
 from enum import StrEnum
 from typing import Any, NamedTuple
 
-from icat_stream.records import number_of
+from icat_stream.records import number_of, shortened
 
 # Digits of other scripts, which Python takes too, are no numbers in a data file.
 _INTEGER = re.compile(r"[+-]?[0-9]{1,30}")
@@ -284,4 +284,4 @@ def shorten(value: Any, limit: int = 60) -> str:
     elif isinstance(value, tuple | list):
         value = list(value[:10])
     shown = repr(value)
-    return shown if len(shown) <= limit else shown[: limit - 1] + "…"
+    return shortened(shown, limit)

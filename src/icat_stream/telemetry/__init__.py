@@ -5,11 +5,13 @@ from .fault_points import fault_point
 from .health import Page, health_endpoint
 from .logs import configure_logging, current_record
 from .metrics import METRICS, Sample, export_metrics, render, sample
+from .periodic import Periodic
 from .traces import configure_traces, step
 
 __all__ = [
     "METRICS",
     "Page",
+    "Periodic",
     "Sample",
     "client_span",
     "configure_logging",

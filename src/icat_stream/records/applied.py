@@ -1,10 +1,11 @@
-"""What became of a plan, and who takes files in where the data service stores them."""
+"""What became of a plan in the catalogue."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any, Protocol, Self
+from typing import Any, Self
 
-from icat_stream.records import Datafile, InvestigationKey, OutcomeKind
+from .outcome import OutcomeKind
+from .plan import InvestigationKey
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -83,41 +84,3 @@ class Applied:
     def also(self, lines: Sequence[str]) -> Self:
         """Return the same with further lines of what was written."""
         return replace(self, written=(*self.written, *lines))
-
-
-class FileStore(Protocol):
-    """A data service that takes files in and catalogues them itself."""
-
-    def put(self, datafile: Datafile, *, dataset_id: int, format_id: int) -> None:
-        """Bring one file in; it is not in the catalogue yet.
-
-        Parameters
-        ----------
-        datafile
-            Planned, with its source.
-        dataset_id, format_id
-            ICAT's.
-
-        Raises
-        ------
-        Failure
-            It could not be brought in.
-        """
-        ...
-
-    def verify(self, datafile: Datafile, *, dataset_id: int) -> None:
-        """See that a file that is in the catalogue already arrived whole.
-
-        Parameters
-        ----------
-        datafile
-            Planned, with its source.
-        dataset_id
-            ICAT's.
-
-        Raises
-        ------
-        Failure
-            It did not, or it is another one.
-        """
-        ...
