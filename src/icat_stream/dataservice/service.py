@@ -336,37 +336,42 @@ class DataService:
     def _catalogued(self, session: str, file: NewFile) -> int:
         """Catalogue a stored file; take it out again only when surely refused."""
         try:
-            return self.catalogue.create(session, file)
-        except Internal as error:
-            # An answer that says INTERNAL can follow a commit, and so can silence.
-            try:
-                found = self.catalogue.find(session, file.dataset_id, file.location)
-            except IdsError as second:
-                self._doubt(file, f"{error}; asked again: {second}")
-                raise error from None
-            if found is not None:
-                return found
-            if isinstance(error, Unanswered):
-                # It may still be under way to the catalogue.
-                self._doubt(file, str(error))
-            else:
-                self._take_back(file)
+            id_ = self._created(session, file)
+            fault_point("put.created")
+            self.catalogue.sign(session, id_, file)
+        except Unanswered as error:
+            # It may still be under way to the catalogue.
+            self._doubt(file, str(error))
             raise
         except IdsError:
             self._take_back(file)
             raise
+        return id_
+
+    def _created(self, session: str, file: NewFile) -> int:
+        try:
+            return self.catalogue.create(session, file)
+        except Internal as error:
+            # An answer that says INTERNAL can follow a commit, and so can silence.
+            try:
+                found = self.catalogue.find(session, file)
+            except IdsError as second:
+                raise Unanswered(f"{error}; asked again: {second}") from None
+            if found is None:
+                raise
+            return found
 
     def _take_back(self, file: NewFile) -> None:
         try:
-            self._storage.delete(file.location)
-            self.levels.refused(file.location)
+            self._storage.delete(file.location or "")
+            self.levels.refused(file.location or "")
         except (OSError, IdsError) as error:
             self._doubt(file, f"not catalogued, but not removed: {error}")
 
     def _doubt(self, file: NewFile, reason: str) -> None:
         _log.warning("perhaps an orphan: %s (%s)", file.location, reason)
         try:
-            self._state.doubt(file.location, file.dataset_id, file.name, reason)
+            self._state.doubt(file.location or "", file.dataset_id, file.name, reason)
         except IdsError as error:
             # The log has it, and the caller is to hear of what was first.
             _log.error("%s is noted nowhere else: %s", file.location, error)

@@ -28,6 +28,7 @@ from .files import (
     FolderFile,
 )
 from .host_paths import host_path, is_windows_path, translated
+from .location_key import LocationKey
 from .lookups import (
     DatafileEntry,
     DatasetEntry,
@@ -92,6 +93,7 @@ __all__ = [
     "InvestigationKey",
     "Job",
     "KeptFile",
+    "LocationKey",
     "LoginRefused",
     "Lookups",
     "Member",
