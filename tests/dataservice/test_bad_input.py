@@ -9,6 +9,7 @@ import urllib.error
 import urllib.parse
 import urllib.request
 import uuid
+import zipfile
 from collections.abc import Iterator
 from typing import Any
 
@@ -110,8 +111,64 @@ def test_prepared_ids_are_of_one_use_only(site: Site, dataset: Any, nexus: Any) 
             assert found == status, answer
     site.client.deleteData([file])
     status, answer, _ = call(site, "GET", "getData", preparedId=id_)
-    assert status == 500
-    assert f"Datafile[id:{file.id}]" in answer["message"]
+    assert (status, answer["message"]) == (404, f"Datafile[id:{file.id}] not found.")
+
+
+def test_what_is_deleted_drops_out_of_what_was_prepared(
+    site: Site, dataset: Any, nexus: Any
+) -> None:
+    files = [put(site, dataset, nexus, name, b"x") for name in "ab"]
+    id_ = site.client.prepareData(files)
+    site.client.deleteData(files[:1])
+    _, answer, _ = call(site, "GET", "getDatafileIds", preparedId=id_)
+    assert json.loads(answer)["ids"] == [files[1].id]
+    _, content, _ = call(site, "GET", "getData", preparedId=id_)
+    with zipfile.ZipFile(io.BytesIO(content)) as archive:
+        assert [name.rsplit("/")[-1] for name in archive.namelist()] == ["b"]
+
+
+def test_prepared_ids_are_withdrawn_by_their_maker_or_root(site: Site) -> None:
+    settings = {"root_users": ["simple/root"], "prepared": {"user_count": 2}}
+    with service(site, "withdrawn", **settings) as made:
+        _, [file] = made.registered("d", a=b"a")
+        rules = [
+            site.client.new("Rule", what=what, crudFlags="R")
+            for what in ("Datafile", "Dataset", "Investigation")
+        ]
+        for rule in rules:
+            rule.create()
+        jdoe = site.login("db", "jdoe").sessionId
+        root = site.client.sessionId
+
+        def prepare(session: str) -> Any:
+            status, answer = made.call(
+                "POST", "prepareData", datafileIds=file, sessionId=session
+            )
+            return answer.decode() if status == 200 else answer["message"]
+
+        roots, first, second = prepare(root), prepare(jdoe), prepare(jdoe)
+        # Each user has so many, whatever others have.
+        assert "db/jdoe keeps 2 prepared ids" in prepare(jdoe)
+        for session, id_, status in (
+            (jdoe, roots, 403),
+            (jdoe, first, 204),
+            (root, second, 204),
+            (root, roots, 204),
+            (root, roots, 404),
+        ):
+            found, _ = made.call(
+                "DELETE", "prepareData", preparedId=id_, sessionId=session
+            )
+            assert found == status
+        assert made.call("GET", "getData", preparedId=first)[0] == 404
+        kept = prepare(jdoe)
+        site.client.deleteMany(rules)
+        # Nobody who reads the database can use them.
+        database = made.path / "state" / "state.db"
+        assert database.stat().st_mode & 0o777 == 0o600
+        for path in database.parent.iterdir():
+            if path.is_file():
+                assert kept.encode() not in path.read_bytes()
 
 
 def test_prepared_ids_expire(site: Site) -> None:

@@ -22,7 +22,7 @@ from icat_stream.dataservice.errors import (
 )
 from icat_stream.dataservice.file_storage import FileStorage
 from icat_stream.dataservice.plugins import DatasetInfo
-from icat_stream.dataservice.settings import SettingsError, load
+from icat_stream.dataservice.settings import PreparedSettings, SettingsError, load
 from icat_stream.dataservice.state import State
 from icat_stream.dataservice.threads import Threads
 from icat_stream.dataservice.zip_mapping import ZipMapping
@@ -200,11 +200,13 @@ def test_threads_that_hang_have_an_end() -> None:
 def test_a_state_in_trouble_tells_nothing_of_what_it_holds(tmp_path: Path) -> None:
     state = State(tmp_path)
     with sqlite3.connect(tmp_path / "state.db") as database:
-        database.execute("DROP TABLE prepared")
+        database.execute("DROP TABLE prepared_selections")
     database.close()
     try:
-        with pytest.raises(Internal, match="no such table: prepared") as caught:
-            state.prepare("of-somebody", {"files": "theirs"}, 60)
+        with pytest.raises(Internal, match="no such table: prepared_sel") as caught:
+            state.prepare(
+                "of-somebody", "db/x", {"files": "theirs"}, PreparedSettings()
+            )
         assert "theirs" not in caught.value.message
         assert "of-somebody" not in caught.value.message
     finally:

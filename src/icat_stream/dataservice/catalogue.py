@@ -191,6 +191,21 @@ class Catalogue:
             if entity == "Datafile":
                 self._all_there(session, entity, some, seen)
 
+    def still_there(self, files: Sequence[CataloguedFile]) -> list[CataloguedFile]:
+        """Return those of some files that nobody deleted, as far as anybody sees."""
+        if self._reader is None:
+            return list(files)
+        known: set[int] = set()
+        if len(files) <= _IDS_A_QUERY:
+            column, ids = "df.id", [file.id for file in files]
+        else:
+            column, ids = "df.dataset.id", sorted({file.dataset_id for file in files})
+        for some in _portions(ids, _IDS_A_QUERY):
+            condition = f"{column} IN ({', '.join(map(str, some))})"
+            for page in self._pages(None, condition):
+                known.update(file.id for file in page)
+        return [file for file in files if file.id in known]
+
     def all_files(self, dataset_id: int) -> list[CataloguedFile]:
         """Return all files of a dataset that have a location, as the reader sees it.
 

@@ -99,6 +99,9 @@ class Calls:
             Route("/ids/getData", self._get_data),
             Route("/ids/put", self._put, methods=["PUT"]),
             Route("/ids/put", self._post, methods=["POST"]),
+            Route(
+                "/ids/prepareData", self._threaded(self._withdraw), methods=["DELETE"]
+            ),
             Route("/ids/delete", self._threaded(self._delete), methods=["DELETE"]),
         ]
         post: dict[str, Callable[[Parameters], Response]] = {
@@ -219,11 +222,18 @@ class Calls:
         selection = parameters.selection(asked)
         found = self._service.resolve(session, selection, with_names=True)
         id_ = self._service.prepare(
+            session,
             found,
             zip_=found.zip or parameters.flag(asked, "zip"),
             compress=parameters.flag(asked, "compress"),
         )
         return _text(id_)
+
+    def _withdraw(self, request: Request) -> Response:
+        asked = request.query_params
+        session = parameters.session_id(asked)
+        self._service.withdraw(session, parameters.prepared_id(asked))
+        return Response(status_code=204)
 
     def _get_link(self, asked: Parameters) -> Response:
         session = parameters.session_id(asked)

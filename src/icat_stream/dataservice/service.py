@@ -90,7 +90,7 @@ class DataService:
         self.levels = levels
         self.catalogue = catalogue
         self._roots = settings.root_users
-        self._prepared_live = settings.prepared.lifetime
+        self._prepared_settings = settings.prepared
         self._unfinished = Unfinished(settings.limits)
         self._storage = storage
         self._zips = zips
@@ -179,8 +179,11 @@ class DataService:
             lease.release()
             raise
 
-    def prepare(self, found: Resolved, *, zip_: bool, compress: bool) -> str:
+    def prepare(
+        self, session: str, found: Resolved, *, zip_: bool, compress: bool
+    ) -> str:
         """Keep a selection under a new id, and begin to get it online."""
+        owner = self.catalogue.user(session)
         id_ = str(uuid.uuid4())
         content = {
             "zip": zip_,
@@ -192,9 +195,23 @@ class DataService:
                 for info in found.datasets.values()
             ],
         }
-        self._state.prepare(id_, content, self._prepared_live)
+        self._state.prepare(id_, owner, content, self._prepared_settings)
         self.levels.prepare(found.selected)
         return id_
+
+    def withdraw(self, session: str, id_: str) -> None:
+        """Forget a prepared id, for its maker or a root user.
+
+        Raises
+        ------
+        IdsError
+            There is no such id, or it is somebody else's.
+        """
+        user = self.catalogue.user(session)
+        owner, _ = self._kept(id_)
+        if user != owner and user not in self._roots:
+            raise InsufficientPrivileges("this preparedId was made by somebody else")
+        self._state.withdraw(id_)
 
     def service_status(self, session: str | None) -> dict[str, Any]:
         """Return queue, locks and failures to those who may see them."""
@@ -376,15 +393,22 @@ class DataService:
             # The log has it, and the caller is to hear of what was first.
             _log.error("%s is noted nowhere else: %s", file.location, error)
 
-    def _prepared(self, id_: str) -> Resolved:
+    def _kept(self, id_: str) -> tuple[str, Any]:
         kept = self._state.prepared(id_)
         if kept is None:
             raise NotFound(f"The preparedId {id_} is not known")
+        return kept
+
+    def _prepared(self, id_: str) -> Resolved:
+        _, kept = self._kept(id_)
         infos = {}
         for raw in kept["datasets"]:
             start = raw["start"] and datetime.fromisoformat(raw["start"])
             raw |= {"start": start, "instruments": tuple(raw["instruments"])}
             infos[raw["id"]] = DatasetInfo(**raw)
         files = [CataloguedFile(*values) for values in kept["files"]]
-        selected = Selected(files, kept["empty"])
+        left = self.catalogue.still_there(files)
+        if files and not left and not kept["zip"]:
+            raise NotFound(f"Datafile[id:{files[0].id}] not found.")
+        selected = Selected(left, kept["empty"])
         return Resolved(selected, infos, zip=kept["zip"], compress=kept["compress"])

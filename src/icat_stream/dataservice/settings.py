@@ -72,6 +72,10 @@ class PreparedSettings(Section):
     """What prepareData keeps."""
 
     lifetime: Duration = 7 * 86_400.0
+    user_count: int = Field(1000, ge=0)
+    """Ids of one user."""
+    user_size: Size = 256 * 2**20
+    """Of the selections of one user, as they are kept."""
 
 
 class LinkSettings(Section):
