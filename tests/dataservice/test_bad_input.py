@@ -223,7 +223,7 @@ def test_outnames_stay_in_their_header(
 
 @pytest.mark.parametrize(
     "text",
-    ["bytes=-5", "bytes=5-2", "bytes=0-1,4-5", "lines=1-", "bytes=x-", "bytes=", "5-"],
+    ["bytes=-", "bytes=5-2", "bytes=0-1,4-5", "lines=1-", "bytes=x-", "bytes=", "5-"],
 )
 def test_ranges_that_make_no_sense(
     site: Site, dataset: Any, nexus: Any, text: str
@@ -344,6 +344,9 @@ def test_forms_that_are_none(site: Site, dataset: Any, nexus: Any) -> None:
     ):
         status, answer = post(site, body)
         assert (status, message in answer["message"]) == (400, True), answer
+    kind = f"multipart/form-data; boundary={'b' * 257}"
+    status, answer = post(site, whole, kind)
+    assert (status, "Boundary length 257" in answer["message"]) == (400, True)
     status, answer = post(site, b"x", "text/plain")
     assert "multipart/form-data" in answer["message"]
     assert stored(site) == before
@@ -438,6 +441,27 @@ def test_many_hang_and_others_go_on(troubled: Service) -> None:
         (troubled.path / "trouble").unlink()
     assert answers == [500] * 30
     assert troubled.get(datafileIds=file) == b"a"
+
+
+def test_a_session_that_is_no_xml(site: Site) -> None:
+    for session in ("a\x00b", "\x1b[2J", "\ufffe"):
+        status, answer, _ = call(site, "GET", "getServiceStatus", sessionId=session)
+        assert (status, answer["code"]) == (400, "BadRequestException")
+
+
+def test_a_body_with_two_lengths(site: Site, dataset: Any, nexus: Any) -> None:
+    parts = urllib.parse.urlsplit(site.ids_url)
+    with socket.create_connection((parts.hostname, parts.port)) as connection:
+        connection.sendall(
+            b"POST /ids/reset HTTP/1.1\r\nHost: x\r\nContent-Length: 5\r\n"
+            b"Transfer-Encoding: chunked\r\n\r\n0\r\n\r\n"
+            b"GET /ids/ping HTTP/1.1\r\nHost: x\r\n\r\n"
+        )
+        found = b""
+        while piece := connection.recv(65536):
+            found += piece
+    assert found.startswith(b"HTTP/1.1 400 ")
+    assert found.count(b"HTTP/1.1") == 1
 
 
 def test_calls_of_older_and_of_no_clients(site: Site) -> None:

@@ -61,6 +61,8 @@ class CataloguedFile:
     """Zero where it was not asked for."""
     signed: bool = True
     """Whether it may have its location: always, where none is signed."""
+    modified: str | None = None
+    """When, as the catalogue writes it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -489,8 +491,9 @@ class Catalogue:
         while True:
             rows = self._search(
                 session,
-                "SELECT df.id, df.name, df.location, df.fileSize, df.checksum"  # noqa: S608
-                f" FROM Datafile df WHERE {condition} AND df.id > {last}"
+                "SELECT df.id, df.name, df.location, df.fileSize, df.checksum,"  # noqa: S608
+                " df.datafileModTime FROM Datafile df"
+                f" WHERE {condition} AND df.id > {last}"
                 f" ORDER BY df.id LIMIT 0, {_ROWS_A_QUERY}",
             )
             yield [self._file(*row) for row in rows]
@@ -499,11 +502,23 @@ class Catalogue:
             last = int(rows[-1][0])
 
     def _file(
-        self, id_: Any, name: str, signed: str | None, size: Any, checksum: str | None
+        self,
+        id_: int,
+        name: str,
+        signed: str | None,
+        size: int | None,
+        checksum: str | None,
+        modified: str | None,
     ) -> CataloguedFile:
         location, good = self._plain(int(id_), signed) if signed else (signed, True)
         return CataloguedFile(
-            int(id_), name, location, int(size or 0), checksum, signed=good
+            int(id_),
+            name,
+            location,
+            int(size or 0),
+            checksum,
+            signed=good,
+            modified=modified,
         )
 
     def _with_datasets(

@@ -2,7 +2,7 @@
 
 import logging
 import uuid
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import asdict, astuple, dataclass
 from datetime import datetime
@@ -48,11 +48,21 @@ class Resolved:
 class Content:
     """Bytes to be sent."""
 
-    blocks: Iterator[bytes]
+    blocks: Callable[[int], Iterator[bytes]]
+    """From an offset on."""
     name: str
     lease: Lease
+    etag: str
+    """Another one if the bytes are other ones."""
     size: int | None = None
     """Of the whole, where it is known."""
+    close: Callable[[], None] = lambda: None
+    """Closes what is open, if no blocks are asked for."""
+
+    def let_go(self) -> None:
+        """Give up what would have been sent."""
+        self.close()
+        self.lease.release()
 
 
 class DataService:
@@ -143,15 +153,9 @@ class DataService:
         return Resolved(selected, infos, zip=not selection.is_one_file, compress=False)
 
     def content(
-        self,
-        found: Resolved,
-        *,
-        zip_: bool,
-        compress: bool,
-        outname: str | None,
-        offset: int,
+        self, found: Resolved, *, zip_: bool, compress: bool, outname: str | None
     ) -> Content:
-        """Return what getData sends, from an offset on.
+        """Return what getData sends.
 
         Raises
         ------
@@ -162,19 +166,21 @@ class DataService:
         lease = self.levels.reading(files)
         try:
             if zip_:
-                blocks = delivery.zipped(
-                    self._storage,
-                    self._zips,
-                    files,
-                    found.datasets,
-                    compress=compress,
-                    skip=offset,
+                made = delivery.zipped(
+                    self._storage, self._zips, files, found.datasets, compress=compress
                 )
-                return Content(blocks, delivery.zip_name(outname), lease)
+                return Content(
+                    partial(delivery.without, pieces=made),
+                    delivery.zip_name(outname),
+                    lease,
+                    made.etag(),
+                    made.size,
+                )
             [file] = files
             opened = delivery.open_one(self._storage, file)
-            blocks = opened.blocks(min(offset, opened.size))
-            return Content(blocks, outname or file.name, lease, opened.size)
+            etag = delivery.etag(file, opened.size)
+            name = outname or file.name
+            return Content(opened.blocks, name, lease, etag, opened.size, opened.close)
         except BaseException:
             lease.release()
             raise

@@ -62,7 +62,7 @@ from .plan import (
 )
 from .plan_json import as_text, digest, from_text
 from .record import Coordinates, Record
-from .text import printable
+from .text import json_line, printable
 from .times import same_time
 from .versions import is_higher
 
@@ -120,6 +120,7 @@ __all__ = [
     "host_path",
     "is_higher",
     "is_windows_path",
+    "json_line",
     "number_of",
     "parameter_label",
     "printable",
