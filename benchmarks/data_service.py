@@ -24,9 +24,8 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlencode, urlsplit
 
-import yaml
-
 import icat
+import yaml
 
 BLOCK = 2**20
 PASSWORDS = {"simple": {"root": "r", "idsreader": "i"}}

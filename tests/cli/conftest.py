@@ -55,6 +55,8 @@ class Facility:
         have announced.
         """
         values = yaml.safe_load(self.config.read_text())
+        # Of several daemons only one could have the facility's address.
+        del values["health"]
         for key, section in sections.items():
             if isinstance(section, dict) and key != "consumers":
                 section = {**values.get(key, {}), **section}

@@ -152,7 +152,8 @@ def test_a_stopped_daemon_is_noticed(facility, start, run, tmp_path):
 
 
 def test_without_an_address_it_says_what_to_set(facility, run):
-    done = run("icat_stream", "health", "-c", facility.config)
+    config = facility.variant("no-address")
+    done = run("icat_stream", "health", "-c", config)
     assert done.code == 2
     assert "health.listen" in done.err
 

@@ -1,5 +1,7 @@
 """YAML with its lines: what every reader of such files stands on."""
 
+import os
+
 import pytest
 
 from icat_stream.config.yaml_lines import BadYaml, line_of, read_yaml
@@ -82,4 +84,22 @@ def test_what_is_none(mistakes, text, words):
 
 def test_a_file_that_is_not_there(tmp_path):
     with pytest.raises(BadYaml, match="cannot be read"):
+        read_yaml(tmp_path / "f.yaml")
+
+
+@pytest.mark.timeout(20)
+@pytest.mark.parametrize(
+    "number", ["1" + ":1" * 50_000, "9" * 50_000, "0x" + "f" * 50_000, "1." + "0" * 101]
+)
+def test_numbers_that_take_their_time(mistakes, number):
+    expected = [(2, "a.b", "is a number of more than 100 digits")]
+    assert mistakes(f"a:\n  b: {number}\n") == expected
+    # In quotes it is text like any other.
+    assert mistakes(f"a: '{number}'\nb: ]") != expected
+
+
+@pytest.mark.timeout(20)
+def test_a_pipe_is_not_waited_for(tmp_path):
+    os.mkfifo(tmp_path / "f.yaml")
+    with pytest.raises(BadYaml, match="is no regular file"):
         read_yaml(tmp_path / "f.yaml")

@@ -9,6 +9,7 @@ import urllib.error
 import urllib.parse
 import urllib.request
 import uuid
+import zipfile
 from collections.abc import Iterator
 from typing import Any
 
@@ -110,8 +111,64 @@ def test_prepared_ids_are_of_one_use_only(site: Site, dataset: Any, nexus: Any) 
             assert found == status, answer
     site.client.deleteData([file])
     status, answer, _ = call(site, "GET", "getData", preparedId=id_)
-    assert status == 500
-    assert f"Datafile[id:{file.id}]" in answer["message"]
+    assert (status, answer["message"]) == (404, f"Datafile[id:{file.id}] not found.")
+
+
+def test_what_is_deleted_drops_out_of_what_was_prepared(
+    site: Site, dataset: Any, nexus: Any
+) -> None:
+    files = [put(site, dataset, nexus, name, b"x") for name in "ab"]
+    id_ = site.client.prepareData(files)
+    site.client.deleteData(files[:1])
+    _, answer, _ = call(site, "GET", "getDatafileIds", preparedId=id_)
+    assert json.loads(answer)["ids"] == [files[1].id]
+    _, content, _ = call(site, "GET", "getData", preparedId=id_)
+    with zipfile.ZipFile(io.BytesIO(content)) as archive:
+        assert [name.rsplit("/")[-1] for name in archive.namelist()] == ["b"]
+
+
+def test_prepared_ids_are_withdrawn_by_their_maker_or_root(site: Site) -> None:
+    settings = {"root_users": ["simple/root"], "prepared": {"user_count": 2}}
+    with service(site, "withdrawn", **settings) as made:
+        _, [file] = made.registered("d", a=b"a")
+        rules = [
+            site.client.new("Rule", what=what, crudFlags="R")
+            for what in ("Datafile", "Dataset", "Investigation")
+        ]
+        for rule in rules:
+            rule.create()
+        jdoe = site.login("db", "jdoe").sessionId
+        root = site.client.sessionId
+
+        def prepare(session: str) -> Any:
+            status, answer = made.call(
+                "POST", "prepareData", datafileIds=file, sessionId=session
+            )
+            return answer.decode() if status == 200 else answer["message"]
+
+        roots, first, second = prepare(root), prepare(jdoe), prepare(jdoe)
+        # Each user has so many, whatever others have.
+        assert "db/jdoe keeps 2 prepared ids" in prepare(jdoe)
+        for session, id_, status in (
+            (jdoe, roots, 403),
+            (jdoe, first, 204),
+            (root, second, 204),
+            (root, roots, 204),
+            (root, roots, 404),
+        ):
+            found, _ = made.call(
+                "DELETE", "prepareData", preparedId=id_, sessionId=session
+            )
+            assert found == status
+        assert made.call("GET", "getData", preparedId=first)[0] == 404
+        kept = prepare(jdoe)
+        site.client.deleteMany(rules)
+        # Nobody who reads the database can use them.
+        database = made.path / "state" / "state.db"
+        assert database.stat().st_mode & 0o777 == 0o600
+        for path in database.parent.iterdir():
+            if path.is_file():
+                assert kept.encode() not in path.read_bytes()
 
 
 def test_prepared_ids_expire(site: Site) -> None:
@@ -166,7 +223,7 @@ def test_outnames_stay_in_their_header(
 
 @pytest.mark.parametrize(
     "text",
-    ["bytes=-5", "bytes=5-2", "bytes=0-1,4-5", "lines=1-", "bytes=x-", "bytes=", "5-"],
+    ["bytes=-", "bytes=5-2", "bytes=0-1,4-5", "lines=1-", "bytes=x-", "bytes=", "5-"],
 )
 def test_ranges_that_make_no_sense(
     site: Site, dataset: Any, nexus: Any, text: str
@@ -287,6 +344,9 @@ def test_forms_that_are_none(site: Site, dataset: Any, nexus: Any) -> None:
     ):
         status, answer = post(site, body)
         assert (status, message in answer["message"]) == (400, True), answer
+    kind = f"multipart/form-data; boundary={'b' * 257}"
+    status, answer = post(site, whole, kind)
+    assert (status, "Boundary length 257" in answer["message"]) == (400, True)
     status, answer = post(site, b"x", "text/plain")
     assert "multipart/form-data" in answer["message"]
     assert stored(site) == before
@@ -381,6 +441,27 @@ def test_many_hang_and_others_go_on(troubled: Service) -> None:
         (troubled.path / "trouble").unlink()
     assert answers == [500] * 30
     assert troubled.get(datafileIds=file) == b"a"
+
+
+def test_a_session_that_is_no_xml(site: Site) -> None:
+    for session in ("a\x00b", "\x1b[2J", "\ufffe"):
+        status, answer, _ = call(site, "GET", "getServiceStatus", sessionId=session)
+        assert (status, answer["code"]) == (400, "BadRequestException")
+
+
+def test_a_body_with_two_lengths(site: Site, dataset: Any, nexus: Any) -> None:
+    parts = urllib.parse.urlsplit(site.ids_url)
+    with socket.create_connection((parts.hostname, parts.port)) as connection:
+        connection.sendall(
+            b"POST /ids/reset HTTP/1.1\r\nHost: x\r\nContent-Length: 5\r\n"
+            b"Transfer-Encoding: chunked\r\n\r\n0\r\n\r\n"
+            b"GET /ids/ping HTTP/1.1\r\nHost: x\r\n\r\n"
+        )
+        found = b""
+        while piece := connection.recv(65536):
+            found += piece
+    assert found.startswith(b"HTTP/1.1 400 ")
+    assert found.count(b"HTTP/1.1") == 1
 
 
 def test_calls_of_older_and_of_no_clients(site: Site) -> None:

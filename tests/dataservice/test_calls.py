@@ -4,6 +4,7 @@ import http.client
 import io
 import json
 import os
+import subprocess
 import threading
 import urllib.error
 import urllib.parse
@@ -12,6 +13,7 @@ import uuid
 import zipfile
 import zlib
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 from typing import Any
 
 import icat
@@ -283,14 +285,100 @@ def test_ranges(site: Site, dataset: Any, nexus: Any) -> None:
     status, body, headers = get(Range="bytes=10-")
     assert (status, body) == (206, content[10:])
     assert headers["Content-Range"] == "bytes 10-999/1000"
-    assert get(Range="bytes=5000-")[:2] == (206, b"")
-    status, answer, _ = get(Range="bytes=10-20")
-    assert (status, answer["code"]) == (400, "BadRequestException")
-    assert answer["message"] == r"The range must match bytes=(\d+)-"
+    for asked, first, last in (
+        ("10-20", 10, 20),
+        ("0-0", 0, 0),
+        ("990-5000", 990, 999),
+        ("-10", 990, 999),
+        ("-5000", 0, 999),
+    ):
+        status, body, headers = get(Range=f"bytes={asked}")
+        assert (status, body) == (206, content[first : last + 1])
+        assert headers["Content-Range"] == f"bytes {first}-{last}/1000"
+        assert headers["Content-Length"] == str(last + 1 - first)
+    etag = headers["ETag"]
+    assert get(Range="bytes=9-", **{"If-Range": etag})[:2] == (206, content[9:])
+    assert get(Range="bytes=9-", **{"If-Range": '"other"'})[:2] == (200, content)
     status, body, headers = get("HEAD")
     assert (status, body, headers["Content-Length"]) == (200, b"", "1000")
     data = site.client.ids.getData(DataSelection([file]), offset=990)
     assert data.read() == content[990:]
+
+
+def curl(*arguments: str) -> int:
+    return subprocess.run(["curl", "-sSf", *arguments], check=False).returncode
+
+
+def test_a_zip_is_resumed(site: Site, dataset: Any, nexus: Any, tmp_path: Path) -> None:
+    for name in "abc":
+        put(site, dataset, nexus, name, os.urandom(100_000))
+    session = site.client.sessionId
+    base = {"sessionId": session, "datasetIds": dataset.id}
+
+    def get(method: str = "GET", **more: Any) -> tuple[int, Any, Any]:
+        return call(site, method, "getData", **base, **more)
+
+    status, whole, headers = get()
+    assert (status, headers["Content-Length"]) == (200, str(len(whole)))
+    assert get("HEAD")[2]["Content-Length"] == str(len(whole))
+    begin, end = 150_000, 250_000
+    status, part, headers = get(headers={"Range": f"bytes={begin}-{end}"})
+    assert (status, part) == (206, whole[begin : end + 1])
+    assert headers["Content-Range"] == f"bytes {begin}-{end}/{len(whole)}"
+    # As who has it prepared, whatever the order, and by what people have.
+    id_ = site.client.prepareData([dataset])
+    url = f"{site.ids_url}/getData?preparedId={id_}"
+    path = tmp_path / "part.zip"
+    path.write_bytes(whole[:begin])
+    assert curl("-C", "-", "-o", str(path), url) == 0
+    assert path.read_bytes() == whole
+    # A compressed one has no length, and no parts.
+    status, small, headers = get(compress="true")
+    assert (status, headers["Content-Length"]) == (200, None)
+    assert headers["Accept-Ranges"] == "none"
+    assert get("HEAD", compress="true")[2]["Content-Length"] is None
+    status, answer, _ = get(compress="true", headers={"Range": "bytes=9-"})
+    assert (status, answer["code"]) == (400, "BadRequestException")
+    with zipfile.ZipFile(io.BytesIO(small)) as archive:
+        assert archive.testzip() is None
+
+
+@pytest.mark.parametrize("asked", ["bytes=1000-", "bytes=1000-2000", "bytes=-0"])
+def test_a_part_that_is_not_there(
+    site: Site, dataset: Any, nexus: Any, asked: str
+) -> None:
+    file = put(site, dataset, nexus, "a", b"x" * 1000)
+    query = f"sessionId={site.client.sessionId}&datafileIds={file.id}"
+    request = urllib.request.Request(
+        f"{site.ids_url}/getData?{query}", headers={"Range": asked}
+    )
+    with pytest.raises(urllib.error.HTTPError) as caught:
+        urllib.request.urlopen(request)
+    with caught.value as error:
+        assert error.code == 416
+        assert error.headers["Content-Range"] == "bytes */1000"
+
+
+def test_entries_of_one_name_are_numbered(site: Site, dataset: Any, nexus: Any) -> None:
+    contents = {"/abs.dat": b"1", "abs.dat": b"2", "..": b"3", "../../x": b"4"}
+    contents |= {"a\\..\\b.x": b"5", "a_.._b.x": b"6", "c\x85\u202e": b"7"}
+    for name, content in contents.items():
+        put(site, dataset, nexus, name, content)
+    base = f"ids/EXAMPLE/240815/1/{dataset.name}"
+    content = site.client.getData([dataset]).read()
+    with zipfile.ZipFile(io.BytesIO(content)) as archive:
+        found = {
+            n.removeprefix(f"{base}/"): archive.read(n) for n in archive.namelist()
+        }
+    assert found == {
+        "abs.dat": b"1",
+        "abs (2).dat": b"2",
+        "__ (2)": b"3",
+        "__/__/x": b"4",
+        "a_.._b.x": b"5",
+        "a_.._b (2).x": b"6",
+        "c\x85\u202e": b"7",
+    }
 
 
 @pytest.mark.parametrize("make_absolute", [False, True])

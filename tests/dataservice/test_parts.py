@@ -21,8 +21,9 @@ from icat_stream.dataservice.errors import (
     Internal,
 )
 from icat_stream.dataservice.file_storage import FileStorage
+from icat_stream.dataservice.parameters import Range
 from icat_stream.dataservice.plugins import DatasetInfo
-from icat_stream.dataservice.settings import SettingsError, load
+from icat_stream.dataservice.settings import PreparedSettings, SettingsError, load
 from icat_stream.dataservice.state import State
 from icat_stream.dataservice.threads import Threads
 from icat_stream.dataservice.zip_mapping import ZipMapping
@@ -64,7 +65,20 @@ def test_a_download_has_a_header_that_can_be_sent(name: str) -> None:
 def test_ranges_are_read_or_refused(text: str) -> None:
     good = text.isascii() and text.isdecimal() and len(text) <= 18
     with nullcontext() if good else pytest.raises(BadRequest):
-        assert parameters.offset(f"bytes={text}-") == int(text)
+        assert parameters.range_(f"bytes={text}-") == Range(int(text), None)
+
+
+@given(st.binary(max_size=20), st.integers(0, 25), st.none() | st.integers(0, 25))
+def test_ranges_are_as_in_slices(text: bytes, first: int, last: int | None) -> None:
+    end = None if last is None else max(first, last)
+    found = Range(first, end).within(len(text))
+    expected = text[first : None if end is None else end + 1]
+    assert (text[found[0] : found[1]] if found else b"") == expected
+    if last is not None:
+        found = Range(None, last).within(len(text))
+        assert (text[found[0] : found[1]] if found else b"") == (
+            text[-last:] if last else b""
+        )
 
 
 @given(st.lists(st.integers(-(10**17), 10**17), min_size=1))
@@ -200,11 +214,13 @@ def test_threads_that_hang_have_an_end() -> None:
 def test_a_state_in_trouble_tells_nothing_of_what_it_holds(tmp_path: Path) -> None:
     state = State(tmp_path)
     with sqlite3.connect(tmp_path / "state.db") as database:
-        database.execute("DROP TABLE prepared")
+        database.execute("DROP TABLE prepared_selections")
     database.close()
     try:
-        with pytest.raises(Internal, match="no such table: prepared") as caught:
-            state.prepare("of-somebody", {"files": "theirs"}, 60)
+        with pytest.raises(Internal, match="no such table: prepared_sel") as caught:
+            state.prepare(
+                "of-somebody", "db/x", {"files": "theirs"}, PreparedSettings()
+            )
         assert "theirs" not in caught.value.message
         assert "of-somebody" not in caught.value.message
     finally:

@@ -55,6 +55,8 @@ class Facility:
         values = yaml.safe_load(self.config.read_text())
         for name, section in sections.items():
             values[name] = {**values.get(name, {}), **section}
+        # Of several instances only one could have the facility's address.
+        values["health"] = sections.get("health", {"listen": "127.0.0.1:0"})
         self.config.write_text(yaml.safe_dump(values))
 
     def announce(self, count: int, *options: str) -> None:

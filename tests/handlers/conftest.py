@@ -73,7 +73,10 @@ class CatalogueInMemory:
         return [t for t in self.types if t.name == name]
 
     def exists(self, entity, name):
-        return (entity, name) not in self.unknown
+        return self.spelling(entity, name) is not None
+
+    def spelling(self, entity, name):
+        return None if (entity, name) in self.unknown else name
 
     def formats(self, name):
         return []

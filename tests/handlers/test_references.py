@@ -45,8 +45,8 @@ class Catalogue:
     def parameter_types(self, name):
         return [t for t in self.types if t.name == name]
 
-    def exists(self, entity, name):
-        return (entity, name) in self.names
+    def spelling(self, entity, name):
+        return name if (entity, name) in self.names else None
 
     def formats(self, name):
         return []
@@ -104,6 +104,32 @@ def test_visits_of_the_same_dates_are_not_guessed_between():
     catalogue = Catalogue([visit("1", MAY, JULY), visit("2", MAY, JUNE)])
     with pytest.raises(Rejection, match=r"1: 2026-05-01 .* state which one"):
         references(catalogue).investigation("2026-0815", None, JUNE)
+
+
+def test_a_visit_in_other_letters_by_policy():
+    catalogue = Catalogue([visit("Run-A"), visit("Run-B")])
+    loose = references(catalogue, names="ignore_case")
+    assert loose.investigation("2026-0815", "run-b", None).key.visit_id == "Run-B"
+    with pytest.raises(DependencyMissing):
+        references(catalogue).investigation("2026-0815", "run-b", None)
+    catalogue.visits.append(visit("run-a"))
+    assert loose.investigation("2026-0815", "run-a", None).key.visit_id == "run-a"
+    with pytest.raises(Rejection, match="Run-A, run-a differ from 'RUN-A' in letters"):
+        loose.investigation("2026-0815", "RUN-A", None)
+
+
+def test_names_become_what_the_catalogue_calls_them():
+    class InCapitals(Catalogue):
+        def spelling(self, entity, name):
+            return super().spelling(entity, name.upper())
+
+    names = {("Instrument", "BL04"), ("Technique", "SAXS"), ("DatasetType", "RAW")}
+    asked = references(InCapitals(names=names), names="ignore_case")
+    of_visit = visit("1", instruments=("BL04",))
+    assert asked.instruments(["bl04", "BL04"], of_visit) == ("BL04",)
+    assert [t.name for t in asked.techniques(["saxs"])] == ["SAXS"]
+    assert asked.dataset_type("raw") == "RAW"
+    assert asked.notes == []
 
 
 def test_visit_by_id():

@@ -216,7 +216,9 @@ def test_a_zone_that_is_none(tmp_path: Path) -> None:
 def test_a_cluster_that_is_not_there(tmp_path: Path) -> None:
     done = sandbox("up", tmp_path, "--detach", "--kafka", "127.0.0.1:9")
     assert done.returncode == 1
-    assert "Kafka at 127.0.0.1:9" in done.stderr
+    [line] = done.stderr.splitlines()
+    assert line.startswith("no Kafka answers at 127.0.0.1:9: ")
+    assert not (tmp_path / "icat.db").exists()
 
 
 def test_a_word_that_is_no_kafka(tmp_path: Path) -> None:
@@ -224,3 +226,39 @@ def test_a_word_that_is_no_kafka(tmp_path: Path) -> None:
     assert done.returncode == 1
     assert "emebdded" in done.stderr
     assert "embedded, java or HOST:PORT" in done.stderr
+
+
+def test_a_reset_facility_is_empty_and_keeps_what_was_configured(
+    tmp_path: Path,
+) -> None:
+    with facility_in(tmp_path) as folder:
+        secret = (folder.secrets / "root").read_text()
+        schema = folder.schemas / "isis.yaml"
+        schema.write_text(f"# mine\n{schema.read_text()}")
+        assert sandbox("announce", tmp_path, "--count", "2").returncode == 0
+        assert list(folder.data.rglob("*.nxs"))
+        done = sandbox("reset", tmp_path, "--yes")
+        assert done.returncode == 0, done.stderr
+        assert done.stdout == "ended and emptied\n"
+        assert not folder.data.exists()
+        assert not folder.catalogue.exists()
+        assert schema.read_text().startswith("# mine\n")
+    with facility_in(tmp_path) as folder:
+        assert (folder.secrets / "root").read_text() == secret
+        with logged_in(folder, "root") as logins:
+            [client] = list(logins)
+            assert client.search("SELECT COUNT(i) FROM Instrument i") != [0]
+    # What is no facility is not emptied.
+    other = tmp_path / "other"
+    other.mkdir()
+    (other / "data").mkdir()
+    done = sandbox("reset", other, "--yes")
+    assert done.returncode == 1
+    assert "is no facility's folder" in done.stderr
+    assert (other / "data").exists()
+
+
+def test_the_daemon_of_a_facility_can_be_asked_how_it_is(facility: Folder) -> None:
+    listen = load(facility.config, {}).health.listen
+    assert listen is not None
+    assert not listen.endswith(":0")

@@ -232,7 +232,7 @@ def _icat(pipeline: Pipeline, settings: Settings) -> None:
         return
     session = pipeline.catalogue.session()
     try:
-        if not session.exists("InvestigationType", kind):
+        if session.spelling("InvestigationType", kind) is None:
             raise ConfigError(
                 [
                     Problem(

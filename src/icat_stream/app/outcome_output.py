@@ -15,6 +15,7 @@ from icat_stream.records import (
     OutcomeKind,
     Plan,
     Record,
+    json_line,
     printable,
 )
 
@@ -41,7 +42,7 @@ def outcome_line(record: Record, outcome: Outcome) -> str:
         "written": list(outcome.written),
         "steps": {name: round(value, 6) for name, value in outcome.steps.items()},
     }
-    return json.dumps(body, ensure_ascii=False, separators=(",", ":"))
+    return json_line(body)
 
 
 def outcome_text(record: Record, outcome: Outcome) -> str:

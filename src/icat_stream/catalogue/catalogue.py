@@ -136,7 +136,10 @@ class Catalogue:
                         self._settings.ca_file,
                     )
                 self._references = ReferenceCache(
-                    self._schema, number, self._settings.cache
+                    self._schema,
+                    number,
+                    self._settings.cache,
+                    ignore_case=self._policies.ignore_case,
                 )
             return self._schema, self._references
 

@@ -169,7 +169,12 @@ class CatalogueSession:
 
     def exists(self, entity: str, name: str) -> bool:
         """Whether the facility has an entity of that name."""
-        return name in self._references.named(self._session, entity, [name])
+        return self.spelling(entity, name) is not None
+
+    def spelling(self, entity: str, name: str) -> str | None:
+        """Return the name of an entity of the facility as the catalogue spells it."""
+        rows = self._references.named(self._session, entity, [name]).get(name)
+        return str(rows[0]["name"]) if rows else None
 
     def formats(self, name: str) -> Sequence[str]:
         """Return the versions of the datafile format of that name."""
@@ -304,10 +309,9 @@ class CatalogueSession:
                 found.update(self._present_users(names))
             elif kind in _NAMED:
                 there = self._ask(_NAMED[kind], names)
+                known = {self._letters(row["name"]) for row in there}
                 found.update(
-                    f"{kind}:{name}"
-                    for name in names
-                    if any(row["name"] == name for row in there)
+                    f"{kind}:{name}" for name in names if self._letters(name) in known
                 )
         return found
 
@@ -385,10 +389,16 @@ class CatalogueSession:
         there = self._ask(
             "Investigation", {first for pairs in cuts.values() for first, _ in pairs}
         )
-        keys = {(row["name"], row["visitId"]) for row in there}
-        keys |= {(row["name"], None) for row in there}
+        letters = self._letters
+        keys: set[tuple[str, str | None]] = {
+            (letters(row["name"]), letters(row["visitId"])) for row in there
+        }
+        keys |= {(letters(row["name"]), None) for row in there}
         for name, pairs in cuts.items():
-            if not keys.isdisjoint(pairs):
+            if any(
+                (letters(first), None if second is None else letters(second)) in keys
+                for first, second in pairs
+            ):
                 yield f"investigation:{name}"
 
     def _present_ids(
@@ -404,9 +414,9 @@ class CatalogueSession:
     def _present_users(self, names: Sequence[str]) -> Iterable[str]:
         called = {name: self._policies.names_of(name) for name in names}
         rows = self._ask("User", {each for names in called.values() for each in names})
-        there = {row["name"] for row in rows}
+        there = {self._letters(row["name"]) for row in rows}
         for name, each in called.items():
-            if not there.isdisjoint(each):
+            if not there.isdisjoint(map(self._letters, each)):
                 yield f"user:{name}"
 
     def _present_parameter_types(self, names: Sequence[str]) -> Iterable[str]:
@@ -421,6 +431,10 @@ class CatalogueSession:
             if key in keys:
                 yield f"parameter_type:{name}"
 
+    def _letters(self, name: str) -> str:
+        """Return what is compared of a name."""
+        return name.lower() if self._policies.ignore_case else name
+
     def _ask(self, entity: str, names: Iterable[str]) -> list[dict[str, Any]]:
         """Return entities by name, past the cache."""
         # Names that no ICAT can hold are not there, and are not asked for.
@@ -431,8 +445,9 @@ class CatalogueSession:
             else []
         )
         rows: list[dict[str, Any]] = []
-        for listed in in_lists(possible):
-            query = select(entity, *scope, f"o.name IN {listed}")
+        attribute = "LOWER(o.name)" if self._policies.ignore_case else "o.name"
+        for listed in in_lists(map(self._letters, possible)):
+            query = select(entity, *scope, f"{attribute} IN {listed}")
             rows += entities(self._session.search(query, entity))
         return rows
 

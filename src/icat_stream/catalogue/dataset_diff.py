@@ -182,8 +182,12 @@ def _dataset(found: Comparison, resolved: Resolved) -> None:
     if row["type"]["name"] != planned.type:
         fields["type"] = (row["type"]["name"], planned.type, resolved.type_id)
     if planned.sample is not None:
-        there = (row.get("sample") or {}).get("name")
-        if there != planned.sample.name:
+        held = row.get("sample") or {}
+        there = held.get("name")
+        # The same sample may be spelled in other letters, by policy.
+        if there != planned.sample.name and (
+            resolved.sample_id is None or held.get("id") != resolved.sample_id
+        ):
             fields["sample"] = (there, planned.sample.name, resolved.sample_id)
     if found.holding.name != planned.name:
         fields["name"] = (found.holding.name, planned.name, planned.name)

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from icat_stream.icat import Schema, Session, entities, in_lists, quote, select
-from icat_stream.records import ParameterTypeEntry, ValueType
+from icat_stream.records import ParameterTypeEntry, Rejection, ValueType
 
 Row = Mapping[str, Any]
 
@@ -15,6 +15,15 @@ Row = Mapping[str, Any]
 SHORT = 10.0
 _MOST = 20_000
 _APPLICABLE = "applicableTo"
+_SPELLING = "spelling of an Investigation"
+# Whose names people write in whatever letters.  Those of parameter types and formats
+# stand in schemas and configurations, and mean what is written there.
+_IN_ANY_LETTERS = frozenset(
+    {
+        *("DatasetType", "FacilityCycle", "Grouping", "Instrument"),
+        *("InvestigationType", "SampleType", "Technique", "User"),
+    }
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,6 +55,8 @@ class ReferenceCache:
         Of the facility.
     lifetime
         Seconds for which reference data is believed.
+    ignore_case
+        Whether what is not there as it is spelled is looked for in other letters.
     clock
         Monotonic seconds.
     """
@@ -55,11 +66,14 @@ class ReferenceCache:
         schema: Schema,
         facility_id: int,
         lifetime: float,
+        *,
+        ignore_case: bool = False,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._schema = schema
         self.facility_id = facility_id
         self._lifetime = lifetime
+        self.ignore_case = ignore_case
         self._clock = clock
         self._lock = threading.Lock()
         self._kept: dict[tuple[str, str], tuple[float, tuple[Row, ...]]] = {}
@@ -77,7 +91,13 @@ class ReferenceCache:
             ``ParameterType``, ``DatafileFormat``, ``DatasetType``, ``Instrument``,
             ``SampleType`` or ``Technique``.
         names
-            Exactly so spelled, even where the database sees no difference.
+            Exactly so spelled, even where the database sees no difference; else,
+            where case is ignored, in whatever letters.
+
+        Raises
+        ------
+        Rejection
+            There are several that differ in letters only, and none is spelled so.
         """
         found = {name: rows for name in names if (rows := self._get(entity, name))}
         missing = [name for name in names if name not in found]
@@ -85,11 +105,28 @@ class ReferenceCache:
         for listed in in_lists(missing):
             for row in entities(session.search(self._query(entity, listed), entity)):
                 loaded.setdefault(row["name"], []).append(row)
+        if self.ignore_case and entity in _IN_ANY_LETTERS:
+            absent = [name for name in missing if name not in loaded]
+            loaded |= self._in_other_letters(session, entity, absent)
         for name in missing:
             if name in loaded:
                 found[name] = tuple(loaded[name])
                 self._put(entity, name, found[name], self._lifetime)
         return found
+
+    def _in_other_letters(
+        self, session: Session, entity: str, names: Collection[str]
+    ) -> dict[str, list[Row]]:
+        by_letters: dict[str, list[Row]] = {}
+        for listed in in_lists(name.lower() for name in names):
+            query = self._query(entity, listed, "LOWER(o.name)")
+            for row in entities(session.search(query, entity)):
+                by_letters.setdefault(row["name"].lower(), []).append(row)
+        return {
+            name: one_spelling(entity, name, rows)
+            for name in names
+            if (rows := by_letters.get(name.lower()))
+        }
 
     def parameter_types(
         self, session: Session, names: Collection[str]
@@ -118,19 +155,37 @@ class ReferenceCache:
         """
         rows = None if fresh else self.recent_investigations(name)
         if not rows:
-            query = select(
-                "Investigation",
-                f"o.facility.id = {self.facility_id}",
-                f"o.name = {quote(name)}",
-                then="INCLUDE o.investigationInstruments.instrument",
-            )
-            rows = tuple(
-                row
-                for row in entities(session.search(query, "Investigation"))
-                if row["name"] == name
-            )
+            rows = self._visits(session, name)
+            if not rows and self.ignore_case:
+                rows = self._visits_in_other_letters(session, name)
             self._put("Investigation", name, rows, SHORT)
         return rows
+
+    def _visits(self, session: Session, name: str) -> tuple[Row, ...]:
+        found = self._ask_visits(session, f"o.name = {quote(name)}")
+        return tuple(row for row in found if row["name"] == name)
+
+    def _visits_in_other_letters(self, session: Session, name: str) -> tuple[Row, ...]:
+        # No index helps to find it, so how it is spelled is remembered for longer
+        # than which visits there are.
+        if known := self._get(_SPELLING, name.lower()):
+            found = self._visits(session, known[0]["name"])
+            if found:
+                return found
+        rows = self._ask_visits(session, f"LOWER(o.name) = {quote(name.lower())}")
+        alike = [row for row in rows if row["name"].lower() == name.lower()]
+        visits = tuple(one_spelling("Investigation", name, alike))
+        self._put(_SPELLING, name.lower(), visits[:1], self._lifetime)
+        return visits
+
+    def _ask_visits(self, session: Session, condition: str) -> list[Any]:
+        query = select(
+            "Investigation",
+            f"o.facility.id = {self.facility_id}",
+            condition,
+            then="INCLUDE o.investigationInstruments.instrument",
+        )
+        return list(entities(session.search(query, "Investigation")))
 
     def recent_investigations(self, name: str) -> tuple[Row, ...]:
         """Return the visits that were found seconds ago; empty if none was."""
@@ -151,6 +206,14 @@ class ReferenceCache:
                 for row in entities(session.search(query, "Sample"))
                 if row["name"] == name
             )
+            if not rows and self.ignore_case:
+                query = select(
+                    "Sample",
+                    f"o.investigation.id = {investigation}",
+                    f"LOWER(o.name) = {quote(name.lower())}",
+                )
+                found = entities(session.search(query, "Sample"))
+                rows = tuple(one_spelling("Sample", name, found))
             self._put("Sample", key, rows, SHORT)
         return rows[0]["id"] if rows else None
 
@@ -160,8 +223,8 @@ class ReferenceCache:
             for key in [k for k in self._kept if not entity or k[0] in entity]:
                 del self._kept[key]
 
-    def _query(self, entity: str, listed: str) -> str:
-        where = [f"o.name IN {listed}"]
+    def _query(self, entity: str, listed: str, name: str = "o.name") -> str:
+        where = [f"{name} IN {listed}"]
         if self._schema.has(entity, "facility"):
             where.insert(0, f"o.facility.id = {self.facility_id}")
         then = "INCLUDE o.permissibleStringValues" if entity == "ParameterType" else ""
@@ -181,6 +244,24 @@ class ReferenceCache:
             if len(self._kept) >= _MOST:
                 self._kept.clear()
             self._kept[entity, name] = (self._clock() + lifetime, rows)
+
+
+def one_spelling(entity: str, name: str, rows: Iterable[Row]) -> list[Row]:
+    """Return rows whose names differ from the one asked for in letters only.
+
+    Raises
+    ------
+    Rejection
+        They are not all spelled alike.
+    """
+    found = list(rows)
+    spellings = sorted({row["name"] for row in found})
+    if len(spellings) > 1:
+        raise Rejection(
+            f"{entity} {name!r}: the catalogue has {', '.join(spellings)}, which differ"
+            " in letters only: state which one is meant (policies.names: ignore_case)"
+        )
+    return found
 
 
 def _entry(row: Row) -> ParameterTypeEntry:

@@ -103,6 +103,10 @@ class SnapshotResolver:
 
     def user(self, user: User) -> Found:
         """Return a user's tree."""
+        row = self._user_row(user)
+        if row is not None and row["name"].lower() == user.name.lower():
+            # Of an account that is found in other letters the catalogue's stay.
+            user = replace(user, name=row["name"])
         groups = (*user.groups, *user.left_groups)
         found = self.references.named(self.session, "Grouping", groups)
         ids = ids_of(found)
@@ -115,7 +119,7 @@ class SnapshotResolver:
             branches=branches,
         )
         return Found(
-            seed=ResolvedTree(node=node, row=self._user_row(user)),
+            seed=ResolvedTree(node=node, row=row),
             prerequisites=tuple(
                 Prerequisite(
                     entity="Grouping",
@@ -141,6 +145,7 @@ class SnapshotResolver:
         DependencyMissing, Rejection
             Something that it refers to is not there, by policy.
         """
+        planned = self._spelled(planned)
         resolver = Resolver(self.references, self.session, self.policies)
         types, skipped = resolver.parameter_types(uses(planned))
         planned = _without(planned, skipped)
@@ -198,6 +203,21 @@ class SnapshotResolver:
             notes=resolver.notes,
         )
 
+    def _spelled(self, planned: Investigation) -> Investigation:
+        """Return an investigation by the name that the catalogue has for it."""
+        key = planned.investigation
+        if not self.references.ignore_case:
+            return planned
+        rows = self.references.investigations(self.session, key.name)
+        if not rows:
+            return planned
+        visits = {row["visitId"] for row in rows}
+        alike = [visit for visit in visits if visit.lower() == key.visit_id.lower()]
+        if key.visit_id not in visits and len(alike) == 1:
+            key = replace(key, visit_id=alike[0])
+        key = replace(key, name=rows[0]["name"])
+        return replace(planned, investigation=key)
+
     def _values(
         self, entity: str, names: Mapping[str, str], planned: Any
     ) -> dict[str, Any]:
@@ -220,7 +240,15 @@ class SnapshotResolver:
             )
             found = entities(self.session.search(query, "User"))
             rows.update((row["name"], row) for row in found)
-        return next((rows[name] for name in names if name in rows), None)
+        exact = next((rows[name] for name in names if name in rows), None)
+        if exact is not None or not self.references.ignore_case:
+            return exact
+        spelled = self.references.named(self.session, "User", names)
+        known = next((spelled[name][0] for name in names if name in spelled), None)
+        if known is None:
+            return None
+        asked = (known["name"],)
+        return self._user_row(replace(user, name=asked[0], formerly=()))
 
     def _groups(self, user: User, ids: Mapping[str, int]) -> Branch:
         left = set(user.left_groups)
@@ -317,11 +345,19 @@ class SnapshotResolver:
                     matches=self._named(name),
                     values={"name": name},
                 )
-                for name in dict.fromkeys(keywords)
+                for name in self._distinct(keywords)
             ),
             label=lambda row: f"Keyword {row['name']}",
             removes=self._removes,
         )
+
+    def _distinct(self, keywords: Iterable[str]) -> Iterable[str]:
+        """Return keywords without those that are one to whoever compares them."""
+        fold = self._fold if self.references.ignore_case else str
+        first: dict[str, str] = {}
+        for keyword in keywords:
+            first.setdefault(fold(keyword), keyword)
+        return first.values()
 
     def _samples(
         self, samples: Iterable[Sample], types: Types, resolver: Resolver
@@ -423,7 +459,9 @@ class SnapshotResolver:
         return self.policies.removed_members == "delete"
 
     def _fold(self, text: str) -> str:
-        return text.rstrip(" ").casefold() if self.ignore_case else text
+        if self.ignore_case or self.references.ignore_case:
+            return text.rstrip(" ").casefold()
+        return text
 
     def _named(self, name: str) -> Callable[[Row], bool]:
         wanted = self._fold(name)

@@ -124,7 +124,9 @@ class SnapshotWriter:
         if isinstance(planned, User):
             self._checker().user(planned, USER)
         else:
-            self._checker().investigation(planned)
+            self._checker().investigation(
+                planned, one_in_any_letters=self.looking.references.ignore_case
+            )
 
     def _checker(self) -> Checker:
         return Checker(self.looking.schema, self.looking.ignore_case)

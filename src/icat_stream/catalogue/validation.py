@@ -101,8 +101,17 @@ class Checker:
             self._key(where, "name or group", name)
         self._report("user")
 
-    def investigation(self, planned: Investigation) -> None:
+    def investigation(
+        self, planned: Investigation, *, one_in_any_letters: bool = False
+    ) -> None:
         """Check all of an investigation that can be checked without the catalogue.
+
+        Parameters
+        ----------
+        planned
+            As it was stated.
+        one_in_any_letters
+            Whether keywords that differ in letters only are one by policy.
 
         Raises
         ------
@@ -131,6 +140,8 @@ class Checker:
             self._text(at, "InvestigationUser", "role", member.role or 0)
         for keyword in planned.keywords or ():
             self._name(f"Keyword {shorten(keyword)}", "Keyword", keyword)
+        if not one_in_any_letters:
+            self._duplicates(where, "keywords", dict.fromkeys(planned.keywords or ()))
         samples = planned.samples or ()
         self._duplicates(where, "samples", (sample.name for sample in samples))
         for sample in samples:

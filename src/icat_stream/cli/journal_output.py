@@ -1,6 +1,5 @@
 """Rows of the journal as tables for people and as JSON for programs."""
 
-import json
 import sys
 from collections.abc import Collection, Iterable, Sequence
 from datetime import UTC, datetime, timedelta
@@ -11,7 +10,7 @@ from rich.table import Table
 from rich.text import Text
 
 from icat_stream.journal import By, Count, Entry
-from icat_stream.records import printable, shortened
+from icat_stream.records import json_line, printable, shortened
 
 _STYLES = {
     "ingested": "green",
@@ -63,9 +62,7 @@ def entry_values(entry: Entry) -> dict[str, Any]:
 def print_lines(values: Iterable[dict[str, Any]]) -> None:
     """Print a line of JSON for each."""
     for each in values:
-        line = json.dumps(each, ensure_ascii=False, separators=(",", ":"))
-        # Half a surrogate pair is no UTF-8.
-        sys.stdout.write(line.encode(errors="replace").decode() + "\n")
+        sys.stdout.write(json_line(each) + "\n")
 
 
 def print_entries(console: Console, entries: Sequence[Entry]) -> None:

@@ -71,6 +71,25 @@ def down(directory: Dir = _DIR) -> None:
 
 
 @app.command()
+def reset(
+    directory: Dir = _DIR,
+    yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
+) -> None:
+    """Empty the facility in DIR, and end it if it runs.
+
+    Catalogue, data, topics and journal go; configuration, metadata schemas and
+    passwords stay.  The next `up` begins anew.
+    """
+    with _failures():
+        from icat_stream.sandbox import reset as empty
+
+        if not yes:
+            typer.confirm(f"Remove all that {directory} holds?", abort=True, err=True)
+        running = empty(directory)
+        typer.echo("ended and emptied" if running else "emptied")
+
+
+@app.command()
 def status(directory: Dir = _DIR) -> None:
     """Say where the services of the facility in DIR are.
 

@@ -498,6 +498,12 @@ class PolicySettings(Section):
         description="Of disabled accounts. rename: name__user_disabled; mark: the"
         " full name says so.",
     )
+    names: Literal["exact", "ignore_case"] = Field(
+        "exact",
+        description="How names in messages and files are looked for: investigations,"
+        " visits, instruments, techniques, samples, accounts, keywords and others."
+        " ignore_case: first exactly, then in whatever letters, if that is one.",
+    )
     unusable_details: Literal["skip", "reject"] = Field(
         "skip",
         description="An email address or ORCID of a person that is none. skip: it is"
@@ -522,6 +528,11 @@ class PolicySettings(Section):
                 " no investigation without a type"
             )
         return self
+
+    @property
+    def ignore_case(self) -> bool:
+        """Whether names are looked for in whatever letters."""
+        return self.names == "ignore_case"
 
     def names_of(self, user: str) -> tuple[str, ...]:
         """Return what a user of ICAT may be called: enabled, and maybe disabled."""

@@ -10,6 +10,9 @@ import yaml
 _DEPTH = 100
 _PLACES = 100_000
 _TEXT = "tag:yaml.org,2002:str"
+_NUMBERS = ("tag:yaml.org,2002:int", "tag:yaml.org,2002:float")
+# One of 50,000 digits, or parts such as in 1:30, takes its time to be made.
+_DIGITS = 100
 
 Lines = dict[tuple[str, ...], int]
 """Line by the keys that lead to a place; members of a list have their number."""
@@ -78,6 +81,9 @@ def read_yaml(
     mistakes: list[Mistake] = []
     lines: Lines = {}
     try:
+        if file.exists() and not file.is_file():
+            # A pipe would be waited for, for ever.
+            raise OSError("is no regular file")
         reading = loader(file.read_text(encoding="utf-8"))
         node = reading.get_single_node()
         if node is None:
@@ -163,6 +169,15 @@ def _walk(
                 )
             lines[inner] = line
             _walk(value, inner, lines, mistakes, text_keys=text_keys)
+    elif isinstance(node, yaml.ScalarNode):
+        if node.tag in _NUMBERS and len(node.value) > _DIGITS:
+            mistakes.append(
+                Mistake(
+                    line=node.start_mark.line + 1,
+                    field=".".join(path) or "-",
+                    expected=f"is a number of more than {_DIGITS} digits",
+                )
+            )
     elif isinstance(node, yaml.SequenceNode):
         for index, value in enumerate(node.value):
             inner = (*path, str(index))

@@ -1,7 +1,7 @@
 """Bodies that are streamed, and that let go of everything when the caller is gone."""
 
 import logging
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Iterator, Mapping
 
 import anyio
 from starlette.requests import ClientDisconnect
@@ -12,6 +12,7 @@ from .errors import IdsError
 from .metrics import Metrics
 from .service import Content
 from .threads import Threads
+from .zips import SizeDiffers
 
 _log = logging.getLogger(__name__)
 
@@ -54,13 +55,35 @@ class Refusal(Response):
         await send({**part, "body": b"", "more_body": False})
 
 
-class StreamedBody(Response):
+class Bodiless(Response):
+    """The head of an answer, whose body is not counted here.
+
+    Parameters
+    ----------
+    status
+        HTTP status.
+    headers
+        With a Content-Length, if it is known.
+    """
+
+    def __init__(self, status: int, headers: Mapping[str, str]) -> None:
+        super().__init__(None, status, headers, "application/octet-stream")
+        if "Content-Length" not in headers:
+            # Response counts an empty body; here it is not known.
+            self.raw_headers = [
+                h for h in self.raw_headers if h[0] != b"content-length"
+            ]
+
+
+class StreamedBody(Bodiless):
     """Sends content block by block.
 
     Parameters
     ----------
     content
-        What to send; its lease ends with this response, however it ends.
+        What it is of; its lease ends with this response, however it ends.
+    blocks
+        What to send.
     status
         HTTP status.
     headers
@@ -74,22 +97,21 @@ class StreamedBody(Response):
     def __init__(
         self,
         content: Content,
+        blocks: Iterator[bytes],
         status: int,
         headers: Mapping[str, str],
         threads: Threads,
         metrics: Metrics,
     ) -> None:
-        super().__init__(None, status, headers, "application/octet-stream")
-        if "content-length" in self.headers and "Content-Length" not in headers:
-            # Response counts an empty body; here it is not known.
-            del self.headers["content-length"]
+        super().__init__(status, headers)
         self._content = content
+        self._blocks = blocks
         self._threads = threads
         self._metrics = metrics
 
     def let_go(self) -> None:
         """Give up what would have been sent."""
-        self._content.lease.release()
+        self._content.let_go()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer, as ASGI wants it."""
@@ -114,7 +136,7 @@ class StreamedBody(Response):
         start = {"status": self.status_code, "headers": self.raw_headers}
         await send({"type": "http.response.start", **start})
         sent = 0
-        blocks = self._content.blocks
+        blocks = self._blocks
         try:
             while (
                 block := await self._threads.block(lambda: next(blocks, None))
@@ -123,7 +145,7 @@ class StreamedBody(Response):
                     {"type": "http.response.body", "body": block, "more_body": True}
                 )
                 sent += len(block)
-        except (IdsError, OSError) as error:
+        except (IdsError, OSError, SizeDiffers) as error:
             # The caller has the beginning: only a broken connection tells now.
             _log.error(
                 "%s broke off after %d bytes: %s", self._content.name, sent, error

@@ -1,7 +1,6 @@
 """The catalogue as the data service sees it: always with somebody's session."""
 
-import json
-import logging
+import re
 import threading
 import time
 from collections.abc import (
@@ -18,13 +17,15 @@ from itertools import chain, islice
 from typing import Any, TypeVar
 from xml.sax.saxutils import escape
 
-from .errors import BadSession, IdsError, InsufficientPrivileges, Unanswered
+from icat_stream.records import LocationKey
+
+from .accounts import Account
+from .errors import IdsError, InsufficientPrivileges, Internal, Unanswered
 from .metrics import Metrics
 from .plugins import DatasetInfo
-from .settings import IcatAccess, ReaderSettings
+from .settings import AccountSettings, IcatAccess
 from .wire import Wire
 
-_log = logging.getLogger(__name__)
 T = TypeVar("T")
 Session = str | None
 """Of the caller; ``None`` is that of the reader."""
@@ -58,6 +59,10 @@ class CataloguedFile:
     checksum: str | None = None
     dataset_id: int = 0
     """Zero where it was not asked for."""
+    signed: bool = True
+    """Whether it may have its location: always, where none is signed."""
+    modified: str | None = None
+    """When, as the catalogue writes it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -67,7 +72,7 @@ class NewFile:
     name: str
     dataset_id: int
     format_id: int
-    location: str
+    location: str | None
     size: int
     checksum: int
     description: str | None
@@ -85,6 +90,10 @@ class Catalogue:
         Where it is.
     reader
         Account for callers without a session, and for what runs in the background.
+    writer
+        Account that makes entries; without one, callers make theirs.
+    key
+        With which locations are signed, if they are.
     metrics
         Count the calls.
     """
@@ -92,13 +101,16 @@ class Catalogue:
     def __init__(
         self,
         access: IcatAccess,
-        reader: ReaderSettings | None,
+        reader: AccountSettings | None,
+        writer: AccountSettings | None = None,
+        key: str | None = None,
         metrics: Metrics | None = None,
     ) -> None:
         self._wire = Wire(access, metrics or Metrics())
         self.url = self._wire.url
-        self._reader = reader
-        self._reader_session: str | None = None
+        self._reader = None if reader is None else Account(self._wire, reader)
+        self._writer = None if writer is None else Account(self._wire, writer)
+        self._key = None if key is None else LocationKey(key)
         self._lock = threading.Lock()
         self._infos: dict[int, tuple[float, DatasetInfo]] = {}
 
@@ -115,16 +127,14 @@ class Catalogue:
         """Return if ICAT answers."""
         self._wire.rest("GET", "/icat/version", name="version")
 
-    def check_reader(self) -> None:
-        """Return if the reader, if there is one, can log in.
-
-        Raises
-        ------
-        IdsError
-            ICAT refuses it, or does not answer.
-        """
-        if self._reader is not None:
-            self._login()
+    def check_accounts(self) -> Iterator[tuple[str, IdsError | OSError]]:
+        """Try whether the service's accounts can log in; return those that cannot."""
+        for name, account in (("reader", self._reader), ("writer", self._writer)):
+            if account is not None:
+                try:
+                    account.log_in()
+                except (IdsError, OSError) as error:
+                    yield name, error
 
     def must_read_dataset(self, session: str, dataset_id: int) -> None:
         """Return if the caller may read a dataset.
@@ -175,12 +185,28 @@ class Catalogue:
             seen: set[int] = set()
             for page in self._pages(session, f"{_CHOSEN[entity]} {listed}"):
                 seen.update(file.id for file in page)
+                _must_be_signed(page)
                 if with_datasets:
                     only = some[0] if entity == "Dataset" and len(some) == 1 else None
                     page = self._with_datasets(session, page, only)
                 yield from page
             if entity == "Datafile":
                 self._all_there(session, entity, some, seen)
+
+    def still_there(self, files: Sequence[CataloguedFile]) -> list[CataloguedFile]:
+        """Return those of some files that nobody deleted, as far as anybody sees."""
+        if self._reader is None:
+            return list(files)
+        known: set[int] = set()
+        if len(files) <= _IDS_A_QUERY:
+            column, ids = "df.id", [file.id for file in files]
+        else:
+            column, ids = "df.dataset.id", sorted({file.dataset_id for file in files})
+        for some in _portions(ids, _IDS_A_QUERY):
+            condition = f"{column} IN ({', '.join(map(str, some))})"
+            for page in self._pages(None, condition):
+                known.update(file.id for file in page)
+        return [file for file in files if file.id in known]
 
     def all_files(self, dataset_id: int) -> list[CataloguedFile]:
         """Return all files of a dataset that have a location, as the reader sees it.
@@ -216,10 +242,11 @@ class Catalogue:
         """Return a location of any file of a dataset, ``None`` if there is none."""
         found = self._search(
             self._privileged(session),
-            f"SELECT df.location FROM Datafile df WHERE df.dataset.id = {dataset_id}"  # noqa: S608
+            "SELECT df.id, df.location FROM Datafile df"  # noqa: S608
+            f" WHERE df.dataset.id = {dataset_id}"
             " AND df.location IS NOT NULL LIMIT 0, 1",
         )
-        return str(found[0]) if found else None
+        return self._plain(int(found[0][0]), str(found[0][1]))[0] if found else None
 
     def dataset(self, session: Session, dataset_id: int) -> DatasetInfo:
         """Return what is known about a dataset that the caller may read."""
@@ -255,13 +282,15 @@ class Catalogue:
             self._infos.update((i, (now + _INFO_LIVES, d)) for i, d in fresh.items())
         return {**known, **fresh}
 
-    def find(self, session: str, dataset_id: int, location: str) -> int | None:
-        """Return the id of the datafile at a location, if there is one."""
-        found = self._search(
-            session,
-            f"SELECT df.id FROM Datafile df WHERE df.dataset.id = {dataset_id}"  # noqa: S608
-            f" AND df.location = {_quoted(location)}",
-        )
+    def find(self, session: str, file: NewFile) -> int | None:
+        """Return the id of a datafile that may or may not be catalogued, if it is."""
+        where = f"df.dataset.id = {file.dataset_id} AND "
+        if self._key is None:
+            where += f"df.location = {_quoted(file.location or '')}"
+        else:
+            where += f"df.name = {_quoted(file.name)} AND df.location IS NULL"
+        query = f"SELECT df.id FROM Datafile df WHERE {where}"  # noqa: S608
+        found = self._as_maker(session, lambda s: self._wire.search(s, query))
         return int(found[0]) if found else None
 
     def at(self, locations: Iterable[str]) -> dict[str, tuple[int, int]]:
@@ -271,9 +300,12 @@ class Catalogue:
             rows = self._search(
                 None,
                 "SELECT df.location, df.id, df.dataset.id FROM Datafile df"  # noqa: S608
-                f" WHERE df.location IN ({', '.join(map(_quoted, some))})",
+                f" WHERE {self._located(some)}",
             )
-            found.update({str(r[0]): (int(r[1]), int(r[2])) for r in rows})
+            for signed, id_, dataset in rows:
+                location, good = self._plain(int(id_), str(signed))
+                if good:
+                    found[location] = (int(id_), int(dataset))
         return found
 
     def shared(
@@ -295,9 +327,12 @@ class Catalogue:
             rows = self._search(
                 None,
                 "SELECT df.location, df.id FROM Datafile df"  # noqa: S608
-                f" WHERE df.location IN ({', '.join(map(_quoted, some))})",
+                f" WHERE {self._located(some)}",
             )
-            found.update(str(where) for where, id_ in rows if int(id_) not in ids)
+            for signed, id_ in rows:
+                if int(id_) not in ids:
+                    # Who may not have it names it all the same: better kept than gone.
+                    found.add(self._plain(int(id_), str(signed))[0])
         return {w for w, spelled in spellings.items() if not found.isdisjoint(spelled)}
 
     def everything(self) -> Iterator[CataloguedFile]:
@@ -306,7 +341,7 @@ class Catalogue:
             yield from self._with_datasets(None, page, None)
 
     def create(self, session: str, file: NewFile) -> int:
-        """Catalogue a stored file.
+        """Catalogue a stored file; where locations are signed, yet without one.
 
         Returns
         -------
@@ -320,32 +355,101 @@ class Catalogue:
         IdsError
             ICAT refuses.
         """
-        answer = self._wire.soap("create", session, _datafile(file))
+        if self._key is not None:
+            file = replace(file, location=None)
+        bean = _datafile(file)
+        answer = self._as_maker(session, lambda s: self._wire.soap("create", s, bean))
         try:
             return int(answer.findtext(".//return") or "")
         except ValueError:
             raise Unanswered(f"ICAT at {self.url} answered create without id") from None
 
+    def sign(self, session: str, id_: int, file: NewFile) -> None:
+        """Give a new Datafile its location, signed, where that is done.
+
+        Raises
+        ------
+        IdsError
+            ICAT refuses, or does not answer; the entry is gone, or without location.
+        """
+        if self._key is None or file.location is None:
+            return
+        signed = replace(file, location=self._key.signed(id_, file.location))
+        bean = _datafile(signed, id_)
+        try:
+            self._as_maker(session, lambda s: self._wire.soap("update", s, bean))
+        except Unanswered:
+            raise
+        except IdsError as error:
+            try:
+                self._as_maker(session, lambda s: self.delete(s, [id_]))
+            except IdsError as second:
+                raise Internal(
+                    f"Datafile[id:{id_}] could not be given its location"
+                    f" ({error.message}) and stays without: {second.message}"
+                ) from None
+            raise
+
     def must_create(self, session: str, file: NewFile) -> None:
-        """Return if the caller could catalogue a file like this; ICAT tries it.
+        """Return if a file like this could be catalogued for the caller; ICAT tries.
+
+        Where the service makes the entries, the caller needs UPDATE on the dataset.
 
         Raises
         ------
         IdsError
             ICAT would refuse.
         """
-        bean = _datafile(file) + "<accessType>CREATE</accessType>"
+        if self._writer is not None:
+            bean = f'<bean xsi:type="icat:dataset"><id>{file.dataset_id}</id></bean>'
+            self._must_be_allowed(session, bean, "UPDATE", "Dataset")
+        bean = _datafile(file)
         try:
-            answer = self._wire.soap("isAccessAllowed", session, bean)
+            self._as_maker(
+                session, lambda s: self._must_be_allowed(s, bean, "CREATE", "Datafile")
+            )
+        except InsufficientPrivileges:
+            raise
         except IdsError:
             query = f"SELECT f.id FROM DatafileFormat f WHERE f.id = {file.format_id}"  # noqa: S608
             if not self._search(session, query):
                 self._explain(session, "DatafileFormat", file.format_id)
             raise
+
+    def _must_be_allowed(
+        self, session: str, bean: str, access: str, entity: str
+    ) -> None:
+        bean += f"<accessType>{access}</accessType>"
+        answer = self._wire.soap("isAccessAllowed", session, bean)
         if answer.findtext(".//return") != "true":
             raise InsufficientPrivileges(
-                "CREATE access to this Datafile is not allowed."
+                f"{access} access to this {entity} is not allowed."
             )
+
+    def _as_maker(self, session: str, call: Callable[[str], T]) -> T:
+        """Call as who makes entries: the service, or else the caller."""
+        return call(session) if self._writer is None else self._writer.call(call)
+
+    def _located(self, locations: Iterable[str]) -> str:
+        """Return the condition that a Datafile is at one of some locations."""
+        locations = list(locations)
+        condition = f"df.location IN ({', '.join(map(_quoted, locations))})"
+        if self._key is not None:
+            signed = (re.sub("[%_!]", r"!\g<0>", where) for where in locations)
+            condition += "".join(
+                f" OR df.location LIKE {_quoted(where + ' %')} ESCAPE '!'"
+                for where in signed
+            )
+        return condition
+
+    def _plain(self, id_: int, signed: str) -> tuple[str, bool]:
+        """Return the location in what a Datafile has, and whether it may have it."""
+        if self._key is None:
+            return signed, True
+        location = self._key.location(id_, signed)
+        if location is not None:
+            return location, True
+        return signed.rpartition(" ")[0] or signed, False
 
     def delete(self, session: str, ids: Iterable[int]) -> None:
         """Remove datafiles from the catalogue, all or none."""
@@ -362,41 +466,18 @@ class Catalogue:
         InsufficientPrivileges
             There is no such account, or it is refused.
         """
-        session = self._reader_session or self._login()
-        try:
-            return call(session)
-        except BadSession:
-            return call(self._login(instead_of=session))
-
-    def close(self) -> None:
-        """Log the reader out, if that works, and close all connections."""
-        if self._reader_session is not None:
-            try:
-                path = f"/icat/session/{self._reader_session}"
-                self._wire.rest("DELETE", path, name="logout")
-            except IdsError as error:
-                _log.info("the reader was not logged out: %s", error)
-        self._wire.close()
-
-    def _login(self, *, instead_of: str | None = None) -> str:
         if self._reader is None:
             raise InsufficientPrivileges(
                 "a sessionId is needed: this service has no reader account"
             )
-        with self._lock:
-            # Of many who find it over, one logs in.
-            if self._reader_session in (None, instead_of):
-                login = {
-                    "plugin": self._reader.auth,
-                    "credentials": [
-                        {"username": self._reader.username},
-                        {"password": self._reader.secret()},
-                    ],
-                }
-                form = {"json": json.dumps(login, separators=(",", ":"))}
-                answer = self._wire.rest("POST", "/icat/session", form, name="login")
-                self._reader_session = str(answer["sessionId"])
-            return self._reader_session
+        return self._reader.call(call)
+
+    def close(self) -> None:
+        """Log the accounts out, if that works, and close all connections."""
+        for account in (self._reader, self._writer):
+            if account is not None:
+                account.log_out()
+        self._wire.close()
 
     def _search(self, session: Session, query: str) -> list[Any]:
         if session is None:
@@ -410,17 +491,35 @@ class Catalogue:
         while True:
             rows = self._search(
                 session,
-                "SELECT df.id, df.name, df.location, df.fileSize, df.checksum"  # noqa: S608
-                f" FROM Datafile df WHERE {condition} AND df.id > {last}"
+                "SELECT df.id, df.name, df.location, df.fileSize, df.checksum,"  # noqa: S608
+                " df.datafileModTime FROM Datafile df"
+                f" WHERE {condition} AND df.id > {last}"
                 f" ORDER BY df.id LIMIT 0, {_ROWS_A_QUERY}",
             )
-            yield [
-                CataloguedFile(int(r[0]), r[1], r[2], int(r[3] or 0), r[4])
-                for r in rows
-            ]
+            yield [self._file(*row) for row in rows]
             if len(rows) < _ROWS_A_QUERY:
                 return
             last = int(rows[-1][0])
+
+    def _file(
+        self,
+        id_: int,
+        name: str,
+        signed: str | None,
+        size: int | None,
+        checksum: str | None,
+        modified: str | None,
+    ) -> CataloguedFile:
+        location, good = self._plain(int(id_), signed) if signed else (signed, True)
+        return CataloguedFile(
+            int(id_),
+            name,
+            location,
+            int(size or 0),
+            checksum,
+            signed=good,
+            modified=modified,
+        )
 
     def _with_datasets(
         self, session: Session, page: list[CataloguedFile], only: int | None
@@ -503,8 +602,18 @@ class Catalogue:
         raise Unanswered(f"{entity}[id:{id_}] came into being just now: ask again")
 
 
-def _datafile(file: NewFile) -> str:
+def _must_be_signed(files: Iterable[CataloguedFile]) -> None:
+    for file in files:
+        if not file.signed:
+            raise InsufficientPrivileges(
+                f"Datafile[id:{file.id}]: its location does not contain a valid hash:"
+                " it was not given by this data service"
+            )
+
+
+def _datafile(file: NewFile, id_: int | None = None) -> str:
     facts = {
+        "id": id_,
         "checksum": f"{file.checksum:x}",
         "datafileCreateTime": file.create_time and file.create_time.isoformat(),
         "datafileModTime": file.mod_time and file.mod_time.isoformat(),

@@ -15,6 +15,8 @@ from .state import State
 from .tables import Request
 from .two_levels import merged
 
+_UNSIGNED = "its location does not contain a valid hash"
+
 
 class Kind(StrEnum):
     """What can be wrong."""
@@ -100,7 +102,7 @@ class Check:
     def __init__(self, settings: DataServiceSettings) -> None:
         self._by_dataset = settings.storage_unit == "dataset"
         self._main, self._archive = plugin_loader.storages(settings)
-        self._catalogue = Catalogue(settings.icat, settings.reader)
+        self._catalogue = Catalogue(settings.icat, settings.reader, key=settings.key())
         self._state = State(settings.folder)
 
     def close(self) -> None:
@@ -171,6 +173,11 @@ class Check:
     ) -> Iterator[Finding]:
         here = 0
         for file in files:
+            if not file.signed:
+                yield Finding(
+                    Kind.OUTSIDE, file.location or "", file.id, note=_UNSIGNED
+                )
+                continue
             try:
                 size = self._main.size(file.location or "")
             except FileNotFoundError:

@@ -1,15 +1,16 @@
 """Files on their way to a caller: one as it is, several as a zip, never in memory."""
 
-from collections.abc import Iterator, Mapping, Sequence
+import hashlib
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import closing
 from datetime import UTC, datetime
+from functools import partial
 from urllib.parse import quote
-from zipfile import ZIP_DEFLATED, ZIP_STORED
-
-from zipstream import ZipStream
 
 from .catalogue import CataloguedFile
 from .errors import IdsError, Internal, NotFound
 from .plugins import DatasetInfo, MainStorage, StoredFile, ZipMapper
+from .zips import Entry, Zip, distinct
 
 
 def open_one(storage: MainStorage, file: CataloguedFile) -> StoredFile:
@@ -33,9 +34,8 @@ def zipped(
     datasets: Mapping[int, DatasetInfo],
     *,
     compress: bool,
-    skip: int,
-) -> Iterator[bytes]:
-    """Return a zip of catalogued files, piece by piece.
+) -> Zip:
+    """Return a zip of catalogued files.
 
     Parameters
     ----------
@@ -49,23 +49,29 @@ def zipped(
         Theirs, by id.
     compress
         Deflate them.
-    skip
-        Bytes of the zip to leave out at its beginning.
 
     Raises
     ------
     IdsError
-        Before the first piece: not all can be delivered.
+        Not all can be delivered.
     """
-    archive = ZipStream(compress_type=ZIP_DEFLATED if compress else ZIP_STORED)
-    for file in files:
+    # The same zip for the same files, however they were chosen and found.
+    files = sorted(files, key=lambda file: file.id)
+    names = [zips.entry_name(datasets[file.dataset_id], file.name) for file in files]
+    entries = []
+    for file, name in zip(files, distinct(names), strict=True):
         try:
             size = storage.size(location_of(file))
         except (OSError, IdsError) as error:
             raise explained(file, error) from None
-        name = zips.entry_name(datasets[file.dataset_id], file.name)
-        archive.add(_content(storage, file), name, size=size)
-    return _without(skip, archive)
+        content = partial(_content, storage, file)
+        entries.append(Entry(name, size, content, _modified(file), _tag(file, size)))
+    return Zip(entries, compress=compress)
+
+
+def etag(file: CataloguedFile, size: int) -> str:
+    """Return what tells a file from one with other content."""
+    return f'"{hashlib.sha256(_tag(file, size).encode()).hexdigest()[:32]}"'
 
 
 def location_of(file: CataloguedFile) -> str:
@@ -108,10 +114,33 @@ def _content(storage: MainStorage, file: CataloguedFile) -> Iterator[bytes]:
     yield from storage.open(location_of(file)).blocks()
 
 
-def _without(skip: int, pieces: Iterator[bytes]) -> Iterator[bytes]:
+def without(skip: int, pieces: Iterable[bytes]) -> Iterator[bytes]:
+    """Return pieces but for some bytes at their beginning."""
     for piece in pieces:
         if skip >= len(piece):
             skip -= len(piece)
             continue
         yield piece[skip:] if skip else piece
         skip = 0
+
+
+def limited(size: int, pieces: Iterator[bytes]) -> Iterator[bytes]:
+    """Return so many bytes of pieces, and close what they come from."""
+    with closing(pieces):  # type: ignore[type-var]
+        for piece in pieces:
+            yield piece[:size]
+            size -= len(piece)
+            if size <= 0:
+                return
+
+
+def _tag(file: CataloguedFile, size: int) -> str:
+    return repr((file.id, file.location, size, file.checksum))
+
+
+def _modified(file: CataloguedFile) -> datetime | None:
+    try:
+        # As the catalogue shows it: a zip's times have no zone.
+        return datetime.fromisoformat(file.modified or "").replace(tzinfo=None)
+    except ValueError:
+        return None

@@ -6,9 +6,8 @@ import threading
 import zipfile
 import zlib
 from collections.abc import Collection, Iterator, Sequence
+from functools import partial
 from typing import BinaryIO
-
-from zipstream import ZipStream
 
 from icat_stream.telemetry import fault_point
 
@@ -18,6 +17,7 @@ from .file_storage import BLOCK
 from .plugins import ArchiveStorage, DatasetInfo, MainStorage, Upload, ZipMapper
 from .settings import DataServiceSettings
 from .tables import Copy
+from .zips import Entry, SizeDiffers, Zip, distinct
 
 _log = logging.getLogger(__name__)
 
@@ -55,9 +55,7 @@ class Mover:
         stopping: threading.Event,
     ) -> None:
         self._by_dataset = settings.storage_unit == "dataset"
-        self._compression = (
-            zipfile.ZIP_DEFLATED if settings.compress_archive else zipfile.ZIP_STORED
-        )
+        self._compress = settings.compress_archive
         self._main = main
         self._archive = archive
         self._zips = zips
@@ -209,13 +207,13 @@ class Mover:
         try:
             with zipfile.ZipFile(source) as archive:
                 entries = {
-                    self._zips.file_name(i.filename): i for i in archive.infolist()
+                    self._plain(dataset, i.filename): i for i in archive.infolist()
                 }
                 content = {n: (i.file_size, i.CRC) for n, i in entries.items()}
                 # The dataset may have another name by now; its files have theirs.
                 wanted = {
-                    self._zips.file_name(self._zips.entry_name(dataset, f.name)): f
-                    for f in files
+                    self._zips.file_name(name): file
+                    for file, name in self._entry_names(dataset, files)
                 }
                 for name in sorted(wanted.keys() ^ entries.keys()):
                     what = "is missing" if name in wanted else "is spurious"
@@ -228,6 +226,11 @@ class Mover:
                             self._put_back(entry, file, restored)
         except (zipfile.BadZipFile, zlib.error, EOFError, ValueError) as error:
             raise MoveFailed(f"the archive's zip is corrupt: {error}") from None
+
+    def _plain(self, dataset: DatasetInfo, entry: str) -> str:
+        """Return a file's name as this service makes it, whoever made the entry."""
+        name = self._zips.file_name(entry)
+        return self._zips.file_name(self._zips.entry_name(dataset, name))
 
     def _put_back(
         self, source: object, file: CataloguedFile, restored: list[str]
@@ -254,16 +257,26 @@ class Mover:
         files: Sequence[CataloguedFile],
         content: dict[str, tuple[int, int]],
     ) -> Iterator[bytes]:
-        archive = ZipStream(compress_type=self._compression)
-        names = set()
-        for file in files:
-            entry = self._zips.entry_name(dataset, file.name)
-            name = self._zips.file_name(entry)
-            if name in names:
-                raise MoveFailed(f"two files would be one in the zip: {name!r}")
-            names.add(name)
-            archive.add(self._checked(file, name, content), entry, size=file.size)
-        yield from archive
+        entries = []
+        for file, name in self._entry_names(dataset, files):
+            key = self._zips.file_name(name)
+            try:
+                size = self._main.size(file.location or "")
+            except FileNotFoundError:
+                raise _not_here(file) from None
+            part = partial(self._checked, file, key, content)
+            entries.append(Entry(name, size, part))
+        try:
+            yield from Zip(entries, compress=self._compress)
+        except SizeDiffers as error:
+            raise MoveFailed(f"changed while it was copied: {error}") from None
+
+    def _entry_names(
+        self, dataset: DatasetInfo, files: Sequence[CataloguedFile]
+    ) -> Iterator[tuple[CataloguedFile, str]]:
+        files = sorted(files, key=lambda file: file.id)
+        names = [self._zips.entry_name(dataset, file.name) for file in files]
+        return zip(files, distinct(names), strict=True)
 
     def _checked(
         self, file: CataloguedFile, name: str, content: dict[str, tuple[int, int]]
@@ -271,9 +284,7 @@ class Mover:
         try:
             opened = self._main.open(file.location or "")
         except FileNotFoundError:
-            raise MoveFailed(
-                f"Datafile[id:{file.id}] is not in main storage at {file.location!r}"
-            ) from None
+            raise _not_here(file) from None
         size = checksum = 0
         for block in opened.blocks():
             checksum = zlib.crc32(block, checksum)
@@ -301,6 +312,12 @@ class Mover:
     def _go_on(self) -> None:
         if self._stopping.is_set():
             raise Parked
+
+
+def _not_here(file: CataloguedFile) -> MoveFailed:
+    return MoveFailed(
+        f"Datafile[id:{file.id}] is not in main storage at {file.location!r}"
+    )
 
 
 def listing(files: Sequence[CataloguedFile]) -> str:

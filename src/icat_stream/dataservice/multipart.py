@@ -1,6 +1,7 @@
 """Forms with a file in them, as older clients and browsers send a put."""
 
 from collections.abc import AsyncIterator
+from typing import Any
 
 from python_multipart.exceptions import FormParserError
 from python_multipart.multipart import MultipartParser, parse_options_header
@@ -8,6 +9,13 @@ from python_multipart.multipart import MultipartParser, parse_options_header
 from .errors import BadRequest
 
 _FIELDS_MAX = 2**16
+
+
+def _parser(boundary: bytes, callbacks: Any) -> MultipartParser:
+    try:
+        return MultipartParser(boundary, callbacks)
+    except FormParserError as error:
+        raise BadRequest(f"the form is malformed: {error}") from None
 
 
 class FormUpload:
@@ -43,7 +51,7 @@ class FormUpload:
         self._field = bytearray()
         self._file: list[bytes] = []
         self._seen = 0
-        self._parser = MultipartParser(
+        self._parser = _parser(
             boundary,
             {
                 "on_header_field": self._on_header_field,

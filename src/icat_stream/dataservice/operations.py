@@ -30,6 +30,18 @@ _CALLS = frozenset(
         " prepareData put reset restore version write"
     ).split()
 )
+_LENGTHS = (b"content-length", b"transfer-encoding")
+_TWO_LENGTHS = Response(
+    json.dumps(
+        {
+            "code": "BadRequestException",
+            "message": "Content-Length and Transfer-Encoding contradict each other",
+        }
+    ),
+    400,
+    {"Connection": "close"},
+    "application/json",
+)
 
 
 class Observed:
@@ -52,6 +64,11 @@ class Observed:
         path = scope.get("path", "")
         if scope["type"] != "http" or not path.startswith("/ids/"):
             await self._app(scope, receive, send)
+            return
+        lengths = [k for k, _ in scope["headers"] if k in _LENGTHS]
+        if len(set(lengths)) > 1:
+            # A proxy may have taken the other one for the body's end.
+            await _TWO_LENGTHS(scope, receive, send)
             return
         name = path.removeprefix("/ids/")
         # Whatever else somebody asks for must not become a metric of its own.

@@ -10,7 +10,7 @@ from .errors import BadRequest
 _UUID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 _ID = re.compile(r"-?[0-9]{1,18}")
 _NOT_XML = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
-_RANGE = re.compile(r"bytes=([0-9]{1,18})-")
+_RANGE = re.compile(r"bytes=([0-9]{0,18})-([0-9]{0,18})")
 _SELECTORS = {
     "investigationIds": "Investigation",
     "datasetIds": "Dataset",
@@ -102,14 +102,35 @@ def flag(parameters: Parameters, name: str) -> bool:
     return parameters.get(name, "").lower() == "true"
 
 
-def offset(range_header: str | None) -> int | None:
-    """Return where a Range header wants to begin, ``None`` without one."""
-    if range_header is None:
+@dataclass(frozen=True, slots=True)
+class Range:
+    """The part of something that a caller wants."""
+
+    first: int | None
+    """``None``: it is counted from the end."""
+    last: int | None
+    """``None``: to the end; without a first one, how many."""
+
+    def within(self, size: int) -> tuple[int, int] | None:
+        """Return where it begins and ends in so many bytes, ``None`` if nowhere."""
+        first, last = self.first, self.last
+        if first is None:
+            first, last = max(0, size - (last or 0)), None
+        end = size if last is None else min(size, last + 1)
+        return (first, end) if first < end else None
+
+
+def range_(header: str | None) -> Range | None:
+    """Return what a Range header wants, ``None`` without one."""
+    if header is None:
         return None
-    match = _RANGE.fullmatch(range_header.strip())
-    if match is None:
-        raise BadRequest(r"The range must match bytes=(\d+)-")
-    return int(match[1])
+    match = _RANGE.fullmatch(header.strip())
+    first, last = match.groups() if match else ("", "")
+    found = Range(int(first) if first else None, int(last) if last else None)
+    backward = first and last and int(last) < int(first)
+    if not (first or last) or backward:
+        raise BadRequest(r"The range must match bytes=(\d+)-(\d*) or bytes=-(\d+)")
+    return found
 
 
 def length(header: str | None) -> int | None:

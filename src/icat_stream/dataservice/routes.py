@@ -16,7 +16,7 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from . import delivery, parameters
-from .bodies import Refusal, StreamedBody
+from .bodies import Bodiless, Refusal, StreamedBody
 from .catalogue import Session
 from .errors import (
     BadRequest,
@@ -32,9 +32,9 @@ from .levels import Selected
 from .metrics import Metrics
 from .multipart import FormUpload
 from .operations import Observed, Operations
-from .parameters import Parameters, Selection
+from .parameters import Parameters, Range, Selection
 from .puts import Put, Wanted
-from .service import DataService, Resolved
+from .service import Content, DataService, Resolved
 from .threads import Threads
 
 VERSION = "2.1.1"
@@ -45,7 +45,6 @@ _log = logging.getLogger(__name__)
 _PIECE = 2**20
 # As long as a selection in a request line may be, and some more.
 _LONGEST_FORM = 2**22
-_OCTETS = "application/octet-stream"
 _ANY = ["GET", "HEAD", "POST", "PUT", "DELETE", "PATCH"]
 
 Handler = Callable[[Request], Awaitable[Response]]
@@ -99,6 +98,9 @@ class Calls:
             Route("/ids/getData", self._get_data),
             Route("/ids/put", self._put, methods=["PUT"]),
             Route("/ids/put", self._post, methods=["POST"]),
+            Route(
+                "/ids/prepareData", self._threaded(self._withdraw), methods=["DELETE"]
+            ),
             Route("/ids/delete", self._threaded(self._delete), methods=["DELETE"]),
         ]
         post: dict[str, Callable[[Parameters], Response]] = {
@@ -138,7 +140,7 @@ class Calls:
         )
 
     def _get_service_status(self, request: Request) -> Response:
-        session = request.query_params.get("sessionId")
+        session = parameters.text(request.query_params, "sessionId")
         return _answer(self._service.service_status(session))
 
     def _get_status(self, request: Request) -> Response:
@@ -177,7 +179,8 @@ class Calls:
 
     async def _get_data(self, request: Request) -> Response:
         asked = request.query_params
-        offset = parameters.offset(request.headers.get("range"))
+        wanted = parameters.range_(request.headers.get("range"))
+        before = request.headers.get("if-range")
 
         def content() -> Response:
             found = self._found(asked, with_names=True)
@@ -187,25 +190,48 @@ class Calls:
                 zip_=zip_,
                 compress=found.compress or parameters.flag(asked, "compress"),
                 outname=asked.get("outname"),
-                offset=offset or 0,
             )
-            headers = {
-                "Accept-Ranges": "bytes",
-                "Content-Disposition": delivery.disposition(made.name),
-            }
-            if made.size is not None:
-                begin = min(offset or 0, made.size)
-                headers["Content-Length"] = str(made.size - begin)
-                if offset is not None and begin < made.size:
-                    span = f"bytes {begin}-{made.size - 1}/{made.size}"
-                    headers["Content-Range"] = span
-            status = 200 if offset is None else 206
-            if request.method == "HEAD":
-                made.lease.release()
-                return Response(None, status, headers, _OCTETS)
-            return StreamedBody(made, status, headers, self._threads, self._metrics)
+            # What was begun before is another one: the caller gets all of this.
+            part = wanted if before in (None, made.etag) else None
+            try:
+                return self._content(made, part, head=request.method == "HEAD")
+            except BaseException:
+                made.let_go()
+                raise
 
         return await self._threads.call(content, _let_go)
+
+    def _content(self, made: Content, wanted: Range | None, *, head: bool) -> Response:
+        headers = {
+            "Accept-Ranges": "none" if made.size is None else "bytes",
+            "Content-Disposition": delivery.disposition(made.name),
+            "ETag": made.etag,
+        }
+        begin, end = 0, made.size
+        if wanted is not None:
+            if made.size is None:
+                raise BadRequest(
+                    "the length of a compressed zip is not known, so that no part of"
+                    " it can be sent: leave out the range, or compress"
+                )
+            found = wanted.within(made.size)
+            if found is None:
+                made.let_go()
+                headers = {"Content-Range": f"bytes */{made.size}"}
+                return Response(None, 416, headers)
+            begin, end = found
+            headers["Content-Range"] = f"bytes {begin}-{end - 1}/{made.size}"
+        if end is not None:
+            headers["Content-Length"] = str(end - begin)
+        status = 200 if wanted is None else 206
+        if head:
+            made.let_go()
+            return Bodiless(status, headers)
+        length = None if end is None else end - begin
+        blocks = made.blocks(begin)
+        if length is not None:
+            blocks = delivery.limited(length, blocks)
+        return StreamedBody(made, blocks, status, headers, self._threads, self._metrics)
 
     def _delete(self, request: Request) -> Response:
         self._must_be_writable()
@@ -219,11 +245,18 @@ class Calls:
         selection = parameters.selection(asked)
         found = self._service.resolve(session, selection, with_names=True)
         id_ = self._service.prepare(
+            session,
             found,
             zip_=found.zip or parameters.flag(asked, "zip"),
             compress=parameters.flag(asked, "compress"),
         )
         return _text(id_)
+
+    def _withdraw(self, request: Request) -> Response:
+        asked = request.query_params
+        session = parameters.session_id(asked)
+        self._service.withdraw(session, parameters.prepared_id(asked))
+        return Response(status_code=204)
 
     def _get_link(self, asked: Parameters) -> Response:
         session = parameters.session_id(asked)

@@ -17,7 +17,7 @@ from icat_stream.telemetry import configure_logging, configure_traces
 from . import plugin_loader
 from .catalogue import Catalogue
 from .connections import LONGEST_HEAD, Connection, OnceAMinute, within_open_files
-from .errors import IdsError, InsufficientPrivileges
+from .errors import InsufficientPrivileges
 from .levels import Levels, OneLevel
 from .links import Links
 from .locks import Locks
@@ -27,7 +27,7 @@ from .operations import Operations
 from .plugins import ArchiveStorage, MainStorage, ZipMapper
 from .routes import Calls
 from .service import DataService
-from .settings import DataServiceSettings, SettingsError
+from .settings import AccountSettings, DataServiceSettings, SettingsError
 from .state import State
 from .threads import Threads
 from .two_levels import TwoLevels
@@ -90,8 +90,10 @@ def serve(settings: DataServiceSettings, ready: Path | None = None) -> None:
         stack.callback(state.close)
         stack.enter_context(state.held())
         metrics = Metrics()
-        catalogue = Catalogue(settings.icat, settings.reader, metrics)
-        _check_reader(catalogue, settings)
+        catalogue = Catalogue(
+            settings.icat, settings.reader, settings.writer, settings.key(), metrics
+        )
+        _check_accounts(catalogue, settings)
         stack.callback(catalogue.close)
         listener = _listener(settings)
         stack.callback(listener.close)
@@ -188,17 +190,15 @@ def _listener(settings: DataServiceSettings) -> socket.socket:
     return listener
 
 
-def _check_reader(catalogue: Catalogue, settings: DataServiceSettings) -> None:
+def _check_accounts(catalogue: Catalogue, settings: DataServiceSettings) -> None:
     """Refuse an account that ICAT refuses; an ICAT that is down may come up."""
-    try:
-        catalogue.check_reader()
-    except InsufficientPrivileges as error:
-        assert settings.reader is not None  # noqa: S101 - or nothing is refused
-        raise SettingsError(
-            f"reader: ICAT at {catalogue.url} refuses"
-            f" {settings.reader.auth}/{settings.reader.username}: {error.message}"
-        ) from None
-    except OSError as error:
-        raise SettingsError(f"reader.password_file: {error}") from None
-    except IdsError as error:
-        _log.warning("the reader cannot log in yet: %s", error.message)
+    for name, error in catalogue.check_accounts():
+        if isinstance(error, InsufficientPrivileges):
+            account: AccountSettings = getattr(settings, name)
+            raise SettingsError(
+                f"{name}: ICAT at {catalogue.url} refuses"
+                f" {account.auth}/{account.username}: {error.message}"
+            )
+        if isinstance(error, OSError):
+            raise SettingsError(f"{name}.password_file: {error}")
+        _log.warning("the %s cannot log in yet: %s", name, error.message)

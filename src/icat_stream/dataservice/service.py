@@ -2,7 +2,7 @@
 
 import logging
 import uuid
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import asdict, astuple, dataclass
 from datetime import datetime
@@ -48,11 +48,21 @@ class Resolved:
 class Content:
     """Bytes to be sent."""
 
-    blocks: Iterator[bytes]
+    blocks: Callable[[int], Iterator[bytes]]
+    """From an offset on."""
     name: str
     lease: Lease
+    etag: str
+    """Another one if the bytes are other ones."""
     size: int | None = None
     """Of the whole, where it is known."""
+    close: Callable[[], None] = lambda: None
+    """Closes what is open, if no blocks are asked for."""
+
+    def let_go(self) -> None:
+        """Give up what would have been sent."""
+        self.close()
+        self.lease.release()
 
 
 class DataService:
@@ -90,7 +100,7 @@ class DataService:
         self.levels = levels
         self.catalogue = catalogue
         self._roots = settings.root_users
-        self._prepared_live = settings.prepared.lifetime
+        self._prepared_settings = settings.prepared
         self._unfinished = Unfinished(settings.limits)
         self._storage = storage
         self._zips = zips
@@ -143,15 +153,9 @@ class DataService:
         return Resolved(selected, infos, zip=not selection.is_one_file, compress=False)
 
     def content(
-        self,
-        found: Resolved,
-        *,
-        zip_: bool,
-        compress: bool,
-        outname: str | None,
-        offset: int,
+        self, found: Resolved, *, zip_: bool, compress: bool, outname: str | None
     ) -> Content:
-        """Return what getData sends, from an offset on.
+        """Return what getData sends.
 
         Raises
         ------
@@ -162,25 +166,30 @@ class DataService:
         lease = self.levels.reading(files)
         try:
             if zip_:
-                blocks = delivery.zipped(
-                    self._storage,
-                    self._zips,
-                    files,
-                    found.datasets,
-                    compress=compress,
-                    skip=offset,
+                made = delivery.zipped(
+                    self._storage, self._zips, files, found.datasets, compress=compress
                 )
-                return Content(blocks, delivery.zip_name(outname), lease)
+                return Content(
+                    partial(delivery.without, pieces=made),
+                    delivery.zip_name(outname),
+                    lease,
+                    made.etag(),
+                    made.size,
+                )
             [file] = files
             opened = delivery.open_one(self._storage, file)
-            blocks = opened.blocks(min(offset, opened.size))
-            return Content(blocks, outname or file.name, lease, opened.size)
+            etag = delivery.etag(file, opened.size)
+            name = outname or file.name
+            return Content(opened.blocks, name, lease, etag, opened.size, opened.close)
         except BaseException:
             lease.release()
             raise
 
-    def prepare(self, found: Resolved, *, zip_: bool, compress: bool) -> str:
+    def prepare(
+        self, session: str, found: Resolved, *, zip_: bool, compress: bool
+    ) -> str:
         """Keep a selection under a new id, and begin to get it online."""
+        owner = self.catalogue.user(session)
         id_ = str(uuid.uuid4())
         content = {
             "zip": zip_,
@@ -192,9 +201,23 @@ class DataService:
                 for info in found.datasets.values()
             ],
         }
-        self._state.prepare(id_, content, self._prepared_live)
+        self._state.prepare(id_, owner, content, self._prepared_settings)
         self.levels.prepare(found.selected)
         return id_
+
+    def withdraw(self, session: str, id_: str) -> None:
+        """Forget a prepared id, for its maker or a root user.
+
+        Raises
+        ------
+        IdsError
+            There is no such id, or it is somebody else's.
+        """
+        user = self.catalogue.user(session)
+        owner, _ = self._kept(id_)
+        if user != owner and user not in self._roots:
+            raise InsufficientPrivileges("this preparedId was made by somebody else")
+        self._state.withdraw(id_)
 
     def service_status(self, session: str | None) -> dict[str, Any]:
         """Return queue, locks and failures to those who may see them."""
@@ -336,50 +359,62 @@ class DataService:
     def _catalogued(self, session: str, file: NewFile) -> int:
         """Catalogue a stored file; take it out again only when surely refused."""
         try:
-            return self.catalogue.create(session, file)
-        except Internal as error:
-            # An answer that says INTERNAL can follow a commit, and so can silence.
-            try:
-                found = self.catalogue.find(session, file.dataset_id, file.location)
-            except IdsError as second:
-                self._doubt(file, f"{error}; asked again: {second}")
-                raise error from None
-            if found is not None:
-                return found
-            if isinstance(error, Unanswered):
-                # It may still be under way to the catalogue.
-                self._doubt(file, str(error))
-            else:
-                self._take_back(file)
+            id_ = self._created(session, file)
+            fault_point("put.created")
+            self.catalogue.sign(session, id_, file)
+        except Unanswered as error:
+            # It may still be under way to the catalogue.
+            self._doubt(file, str(error))
             raise
         except IdsError:
             self._take_back(file)
             raise
+        return id_
+
+    def _created(self, session: str, file: NewFile) -> int:
+        try:
+            return self.catalogue.create(session, file)
+        except Internal as error:
+            # An answer that says INTERNAL can follow a commit, and so can silence.
+            try:
+                found = self.catalogue.find(session, file)
+            except IdsError as second:
+                raise Unanswered(f"{error}; asked again: {second}") from None
+            if found is None:
+                raise
+            return found
 
     def _take_back(self, file: NewFile) -> None:
         try:
-            self._storage.delete(file.location)
-            self.levels.refused(file.location)
+            self._storage.delete(file.location or "")
+            self.levels.refused(file.location or "")
         except (OSError, IdsError) as error:
             self._doubt(file, f"not catalogued, but not removed: {error}")
 
     def _doubt(self, file: NewFile, reason: str) -> None:
         _log.warning("perhaps an orphan: %s (%s)", file.location, reason)
         try:
-            self._state.doubt(file.location, file.dataset_id, file.name, reason)
+            self._state.doubt(file.location or "", file.dataset_id, file.name, reason)
         except IdsError as error:
             # The log has it, and the caller is to hear of what was first.
             _log.error("%s is noted nowhere else: %s", file.location, error)
 
-    def _prepared(self, id_: str) -> Resolved:
+    def _kept(self, id_: str) -> tuple[str, Any]:
         kept = self._state.prepared(id_)
         if kept is None:
             raise NotFound(f"The preparedId {id_} is not known")
+        return kept
+
+    def _prepared(self, id_: str) -> Resolved:
+        _, kept = self._kept(id_)
         infos = {}
         for raw in kept["datasets"]:
             start = raw["start"] and datetime.fromisoformat(raw["start"])
             raw |= {"start": start, "instruments": tuple(raw["instruments"])}
             infos[raw["id"]] = DatasetInfo(**raw)
         files = [CataloguedFile(*values) for values in kept["files"]]
-        selected = Selected(files, kept["empty"])
+        left = self.catalogue.still_there(files)
+        if files and not left and not kept["zip"]:
+            raise NotFound(f"Datafile[id:{files[0].id}] not found.")
+        selected = Selected(left, kept["empty"])
         return Resolved(selected, infos, zip=kept["zip"], compress=kept["compress"])

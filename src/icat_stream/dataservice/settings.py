@@ -23,6 +23,8 @@ from icat_stream.config import (
     read_yaml,
 )
 
+# What ids.server takes is up to its operator; this much must be.
+_SHORTEST_KEY = 12
 Url = Annotated[str, Field(pattern=r"^https?://[^\s]+$")]
 
 
@@ -47,8 +49,8 @@ class PluginSettings(BaseModel):
     plugin: str = "files"
 
 
-class ReaderSettings(Section):
-    """The account that looks things up for callers without a session."""
+class AccountSettings(Section):
+    """An account of the service's own in ICAT."""
 
     auth: str
     username: str
@@ -70,6 +72,10 @@ class PreparedSettings(Section):
     """What prepareData keeps."""
 
     lifetime: Duration = 7 * 86_400.0
+    user_count: int = Field(1000, ge=0)
+    """Ids of one user."""
+    user_size: Size = 256 * 2**20
+    """Of the selections of one user, as they are kept."""
 
 
 class LinkSettings(Section):
@@ -133,7 +139,9 @@ class DataServiceSettings(Section):
     folder: Path = Path("dataservice")
     read_only: bool = False
     root_users: tuple[str, ...] = ()
-    reader: ReaderSettings | None = None
+    reader: AccountSettings | None = None
+    writer: AccountSettings | None = None
+    key_file: Path | None = None
     prepared: PreparedSettings = PreparedSettings()
     links: LinkSettings = LinkSettings()
     queue: QueueSettings = QueueSettings()
@@ -149,6 +157,27 @@ class DataServiceSettings(Section):
         """The folder that relative paths of plugins are relative to."""
         return self._file.parent
 
+    def key(self) -> str | None:
+        """Return the secret with which locations are signed, if they are.
+
+        Raises
+        ------
+        SettingsError
+            It cannot be read, or is none.
+        """
+        if self.key_file is None:
+            return None
+        try:
+            key = read_secret(None, self.key_file) or ""
+        except (OSError, UnicodeDecodeError) as error:
+            raise SettingsError(f"key_file {self.key_file}: {error}") from None
+        if len(key) < _SHORTEST_KEY:
+            raise SettingsError(
+                f"key_file {self.key_file}: expected {_SHORTEST_KEY} letters or more,"
+                " which nobody can guess"
+            )
+        return key
+
     def own_paths(self) -> dict[str, Path]:
         """Return by their keys the files and folders that no caller may ever see."""
         paths: dict[str, Path | None] = {
@@ -156,6 +185,8 @@ class DataServiceSettings(Section):
             "folder": self.folder,
             "links.folder": self.links.folder,
             "reader.password_file": getattr(self.reader, "password_file", None),
+            "writer.password_file": getattr(self.writer, "password_file", None),
+            "key_file": self.key_file,
             "telemetry.log_file": self.telemetry.log_file,
         }
         return {key: path for key, path in paths.items() if path is not None}
@@ -224,10 +255,13 @@ def load(file: Path) -> DataServiceSettings:
     if settings.links.folder is not None:
         path = base / settings.links.folder
         updates["links"] = settings.links.model_copy(update={"folder": path})
-    reader = settings.reader
-    if reader is not None and reader.password_file is not None:
-        path = base / reader.password_file
-        updates["reader"] = reader.model_copy(update={"password_file": path})
+    if settings.key_file is not None:
+        updates["key_file"] = base / settings.key_file
+    for name in ("reader", "writer"):
+        account: AccountSettings | None = getattr(settings, name)
+        if account is not None and account.password_file is not None:
+            path = base / account.password_file
+            updates[name] = account.model_copy(update={"password_file": path})
     log = settings.telemetry.log_file
     if log is not None:
         new = settings.telemetry.model_copy(update={"log_file": base / log})

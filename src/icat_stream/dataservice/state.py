@@ -1,6 +1,7 @@
 """What survives a restart: requests, failures, prepared ids, links, doubts."""
 
 import fcntl
+import hashlib
 import json
 import os
 import threading
@@ -23,8 +24,8 @@ from sqlalchemy import (
 from sqlalchemy.dialects.sqlite import insert
 from sqlalchemy.exc import DBAPIError
 
-from .errors import Internal
-from .settings import SettingsError
+from .errors import InsufficientStorage, Internal
+from .settings import PreparedSettings, SettingsError
 from .tables import Copy, Doubt, Failure, Request, Unit
 from .tables import copies as _copies
 from .tables import doubts as _doubts
@@ -57,6 +58,7 @@ class State:
         except OSError as error:
             raise SettingsError(f"folder {folder}: {error.strerror}") from None
         self.folder = folder
+        _only_ours(folder / "state.db")
         url = f"sqlite:///{folder / 'state.db'}"
         self._engine = create_engine(url, isolation_level="AUTOCOMMIT")
         self._writer = create_engine(url)
@@ -71,6 +73,8 @@ class State:
             with _locked(folder / "opening"), self._asks() as connection:
                 connection.exec_driver_sql("PRAGMA journal_mode=WAL")
                 _metadata.create_all(connection)
+                # In this one, ids stood in clear.
+                connection.exec_driver_sql("DROP TABLE IF EXISTS prepared")
         except Internal as error:
             raise SettingsError(error.message) from None
 
@@ -240,24 +244,53 @@ class State:
 
     # Prepared ids
 
-    def prepare(self, id_: str, content: object, lifetime: float) -> None:
-        """Keep a selection under an id."""
+    def prepare(
+        self, id_: str, owner: str, content: object, settings: PreparedSettings
+    ) -> None:
+        """Keep a selection of a user's under an id.
+
+        Raises
+        ------
+        InsufficientStorage
+            The user keeps too many, or too much.
+        """
+        text = json.dumps(content, separators=(",", ":"))
+        now = time.time()
+        size = func.coalesce(func.sum(func.length(_prepared.c.content)), 0)
+        kept = select(func.count(), size).where(
+            _prepared.c.owner == owner, _prepared.c.expires > now
+        )
         row = {
-            "id": id_,
-            "expires": time.time() + lifetime,
-            "content": json.dumps(content, separators=(",", ":")),
+            "digest": _digest(id_),
+            "owner": owner,
+            "expires": now + settings.lifetime,
+            "content": text,
         }
         with self._writes() as connection:
+            number, total = connection.execute(kept).one()
+            if number >= settings.user_count or total + len(text) > settings.user_size:
+                raise InsufficientStorage(
+                    f"{owner} keeps {number} prepared ids with {total} bytes; allowed"
+                    f" are {settings.user_count} with {settings.user_size} (prepared."
+                    "user_count, prepared.user_size): withdraw some, or wait until"
+                    " they expire"
+                )
             connection.execute(insert(_prepared).values(**row))
 
-    def prepared(self, id_: str) -> Any:
-        """Return what is kept under an id, ``None`` if nothing is (any more)."""
-        query = select(_prepared.c.content).where(
-            _prepared.c.id == id_, _prepared.c.expires > time.time()
+    def prepared(self, id_: str) -> tuple[str, Any] | None:
+        """Return whose an id is and what is kept under it, if anything is."""
+        query = select(_prepared.c.owner, _prepared.c.content).where(
+            _prepared.c.digest == _digest(id_), _prepared.c.expires > time.time()
         )
         with self._asks() as connection:
-            found = connection.execute(query).scalar_one_or_none()
-        return None if found is None else json.loads(found)
+            found = connection.execute(query).one_or_none()
+        return None if found is None else (found.owner, json.loads(found.content))
+
+    def withdraw(self, id_: str) -> None:
+        """Forget a prepared id."""
+        with self._writes() as connection:
+            this = _prepared.c.digest == _digest(id_)
+            connection.execute(delete(_prepared).where(this))
 
     def forget_expired(self) -> None:
         """Forget prepared ids that nobody may use any more."""
@@ -377,6 +410,10 @@ class Change:
         self._connection.execute(_forgettable())
 
 
+def _digest(id_: str) -> str:
+    return hashlib.sha256(id_.encode()).hexdigest()
+
+
 def _forgettable() -> Any:
     nothing = _units.c.request.is_(None) & _units.c.failure.is_(None)
     return delete(_units).where(nothing)
@@ -415,6 +452,18 @@ def _prepare(connection: Any, _: object) -> None:
     for pragma in ("synchronous=FULL", "busy_timeout=10000"):
         cursor.execute(f"PRAGMA {pragma}")
     cursor.close()
+
+
+def _only_ours(path: Path) -> None:
+    """Let nobody else read the database; SQLite gives its other files the same mode."""
+    try:
+        handle = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
+        try:
+            os.fchmod(handle, 0o600)
+        finally:
+            os.close(handle)
+    except OSError as error:
+        raise SettingsError(f"folder {path.parent}: {error.strerror}") from None
 
 
 @contextmanager

@@ -53,9 +53,11 @@ reads = Table(
     Column("at", Float, nullable=False),
 )
 prepared = Table(
-    "prepared",
+    "prepared_selections",
     metadata,
-    Column("id", String(36), primary_key=True),
+    # Of the id, which is a key to the data and is kept nowhere.
+    Column("digest", String(64), primary_key=True),
+    Column("owner", Text, nullable=False, index=True),
     Column("expires", Float, nullable=False),
     Column("content", Text, nullable=False),
 )

@@ -1,10 +1,12 @@
 """Names of entries in zips, as callers know them."""
 
+import re
 from urllib.parse import quote_plus
 
 from .plugins import DatasetInfo
 
 _PARENTS = 5
+_NOT_IN_NAMES = re.compile(r"[\\\x00-\x1f\x7f]")
 
 
 class ZipMapping:
@@ -41,5 +43,7 @@ def _encoded(parent: str) -> str:
 
 
 def _harmless(part: str) -> str:
-    # Nothing may be unpacked outside the folder where somebody unpacks.
+    # Nothing may be unpacked outside the folder where somebody unpacks, be it on a
+    # system that separates folders by backslashes.
+    part = _NOT_IN_NAMES.sub("_", part)
     return "__" if part == ".." else "_" if part in ("", ".") else part

@@ -150,9 +150,11 @@ class Changes:
                 ),
                 objects={} if name is None else {"investigation": name},
             )
-        visits = DatasetReferences(lookups, self._settings.policies, notes).visits(name)
+        references = DatasetReferences(lookups, self._settings.policies, notes)
+        visits = references.visits(name)
         if len(visits) > 1 and message.instrument is not None:
-            visits = [v for v in visits if message.instrument in v.instruments]
+            instrument = references.spelled("Instrument", message.instrument)
+            visits = [v for v in visits if instrument in v.instruments]
         if len(visits) != 1:
             raise Rejection(
                 f"investigation {name}: has {len(visits)} visits with instrument"

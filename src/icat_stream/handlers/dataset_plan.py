@@ -128,6 +128,7 @@ class DatasetPlan:
             raise Rejection("investigation or investigation_id: one is required")
         wanted = message.instrument
         if wanted is not None and self._options.instrument == "of_investigation":
+            wanted = references.spelled("Instrument", wanted)
             of_instrument = [
                 v for v in visits if wanted in v.instruments or v.state != "whole"
             ]

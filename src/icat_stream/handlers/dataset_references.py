@@ -64,16 +64,16 @@ class DatasetReferences:
         Rejection
             There is none (policy ``reject``), or several and no way to choose.
         """
-        recent = [
+        whole = [
             visit
             for visit in self.lookups.recent_investigations(name)
             if visit.state == "whole"
-            and (
-                _covers(visit, start)
-                if visit_id is None
-                else visit.key.visit_id == visit_id
-            )
         ]
+        recent = (
+            [visit for visit in whole if _covers(visit, start)]
+            if visit_id is None
+            else self._of_visit_id(whole, visit_id)
+        )
         if len(recent) == 1 and (visit_id is not None or _has_dates(recent[0])):
             return recent[0]
         return self.visit_at(self.visits_or_stub(name, visit_id), start)
@@ -152,7 +152,27 @@ class DatasetReferences:
         visits = self.lookups.investigations(name)
         if visit_id is None:
             return visits
-        return [visit for visit in visits if visit.key.visit_id == visit_id]
+        return self._of_visit_id(visits, visit_id)
+
+    def _of_visit_id(
+        self, visits: Sequence[InvestigationEntry], visit_id: str
+    ) -> Sequence[InvestigationEntry]:
+        exact = [visit for visit in visits if visit.key.visit_id == visit_id]
+        if exact or not self.policies.ignore_case:
+            return exact
+        letters = visit_id.lower()
+        alike = [v for v in visits if v.key.visit_id.lower() == letters]
+        if len(alike) > 1:
+            raise Rejection(
+                f"investigation {alike[0].key.name}: visits"
+                f" {', '.join(v.key.visit_id for v in alike)} differ from"
+                f" {visit_id!r} in letters only: state which one is meant"
+            )
+        return alike
+
+    def spelled(self, entity: str, name: str) -> str:
+        """Return a name as the catalogue spells it, or as it is if it has none."""
+        return self.lookups.spelling(entity, name) or name
 
     def investigation_by_id(self, number: int) -> Sequence[InvestigationEntry]:
         """Return the investigation with an id of ICAT's.
@@ -231,15 +251,16 @@ class DatasetReferences:
         """
         found = []
         for name in dict.fromkeys(names):
-            if self.lookups.exists("Instrument", name):
-                found.append(name)
+            spelled = self.lookups.spelling("Instrument", name)
+            if spelled is not None:
+                found.append(spelled)
                 if (
                     investigation.state == "whole"
                     and investigation.instruments
-                    and name not in investigation.instruments
+                    and spelled not in investigation.instruments
                 ):
                     self.notes.append(
-                        f"instrument {name} is not one of investigation"
+                        f"instrument {spelled} is not one of investigation"
                         f" {investigation.key}"
                     )
                 continue
@@ -249,7 +270,7 @@ class DatasetReferences:
             if self.policies.missing_instruments == "reject":
                 raise Rejection(f"{reason} (policies.missing_instruments: reject)")
             self.notes.append(f"{reason}: left out")
-        return tuple(found)
+        return tuple(dict.fromkeys(found))
 
     def techniques(self, names: Iterable[str]) -> tuple[Technique, ...]:
         """Return the techniques that are there or will be made.
@@ -261,16 +282,21 @@ class DatasetReferences:
         """
         found = []
         for name in dict.fromkeys(names):
-            if self.policies.missing_techniques != "create" and not self.lookups.exists(
-                "Technique", name
+            spelled = None
+            # What is made where it is missing need not be asked for twice.
+            if (
+                self.policies.missing_techniques != "create"
+                or self.policies.ignore_case
             ):
+                spelled = self.lookups.spelling("Technique", name)
+            if spelled is None and self.policies.missing_techniques != "create":
                 reason = f"technique {name!r} is not in the catalogue"
                 if self.policies.missing_techniques == "reject":
                     raise Rejection(f"{reason} (policies.missing_techniques: reject)")
                 self.notes.append(f"{reason}: left out")
                 continue
-            found.append(Technique(name=name))
-        return tuple(found)
+            found.append(Technique(name=spelled or name))
+        return tuple(dict.fromkeys(found))
 
     def dataset_type(
         self, name: str, *, where: str = "dataset.type in the metadata schema"
@@ -289,12 +315,13 @@ class DatasetReferences:
         Rejection
             It is not.
         """
-        if not self.lookups.exists("DatasetType", name):
+        spelled = self.lookups.spelling("DatasetType", name)
+        if spelled is None:
             raise Rejection(
                 f"dataset type {name!r} is not in the catalogue: create it, or correct"
                 f" {where}"
             )
-        return name
+        return spelled
 
     def parameters(self, wanted: Iterable[Parameter]) -> tuple[Parameter, ...]:
         """Return the parameters without those that are left out by policy.

@@ -30,6 +30,7 @@ from .files import (
     FolderFile,
 )
 from .host_paths import host_path, is_windows_path, translated
+from .location_key import LocationKey
 from .lookups import (
     DatafileEntry,
     DatasetEntry,
@@ -63,7 +64,7 @@ from .plan import (
 )
 from .plan_json import as_text, digest, from_text
 from .record import Coordinates, Record
-from .text import printable, shortened, without_session_ids
+from .text import json_line, printable, shortened, without_session_ids
 from .times import same_time
 from .versions import is_higher
 
@@ -98,6 +99,7 @@ __all__ = [
     "InvestigationKey",
     "Job",
     "KeptFile",
+    "LocationKey",
     "LoginRefused",
     "Lookups",
     "Member",
@@ -124,6 +126,7 @@ __all__ = [
     "host_path",
     "is_higher",
     "is_windows_path",
+    "json_line",
     "number_of",
     "parameter_label",
     "printable",

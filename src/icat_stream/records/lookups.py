@@ -139,14 +139,29 @@ class Lookups(Protocol):
         ...
 
     def exists(self, entity: str, name: str) -> bool:
-        """Whether the facility has an entity of that name.
+        """Whether the facility has an entity of that name; see :meth:`spelling`."""
+        ...
+
+    def spelling(self, entity: str, name: str) -> str | None:
+        """Return the name of an entity of the facility as the catalogue spells it.
 
         Parameters
         ----------
         entity
             ``Instrument``, ``DatasetType``, ``Technique`` or ``SampleType``.
         name
-            Its name.
+            As it was stated.
+
+        Returns
+        -------
+        :
+            ``None`` where there is none; by policy, of the same name in other letters
+            if not.
+
+        Raises
+        ------
+        Rejection
+            There are several that differ in letters only, and none is spelled so.
         """
         ...
 

@@ -6,6 +6,7 @@ import json
 import secrets
 import shlex
 import shutil
+import socket
 from dataclasses import dataclass
 
 import yaml
@@ -75,7 +76,7 @@ def write_data_service(folder: Folder, icat: str, *, two_level: bool = False) ->
     settings: dict[str, object] = {
         "icat": {"url": icat},
         "listen": "127.0.0.1:0",
-        "folder": str(folder.path / "dataservice"),
+        "folder": str(folder.ids),
         "main_storage": {"root": str(folder.data)},
         "root_users": list(ROOTS),
         "reader": {
@@ -85,9 +86,8 @@ def write_data_service(folder: Folder, icat: str, *, two_level: bool = False) ->
         },
     }
     if two_level:
-        archive = folder.path / "archive"
-        archive.mkdir(exist_ok=True)
-        settings["archive_storage"] = {"root": str(archive)}
+        folder.archive.mkdir(exist_ok=True)
+        settings["archive_storage"] = {"root": str(folder.archive)}
         settings["storage_unit"] = "dataset"
         # Nobody who tries this waits as long as a facility does.
         settings["queue"] = {"interval": "1s", "write_delay": "2s"}
@@ -129,11 +129,20 @@ def _config(folder: Folder, endpoints: Endpoints) -> str:
         "files": {"roots": [data], "settle": "300ms", "settle_deadline": "2s"},
         "schemas": "schemas",
         "journal": {"url": "sqlite:///journal.db"},
+        "health": {"listen": f"127.0.0.1:{_free_port()}"},
         "consumers": {
             "file_written": {"handler": "file_written", "topics": [SOURCE_TOPIC]}
         },
     }
     return _NOTE + _yaml(settings)
+
+
+def _free_port() -> int:
+    """Return a port for the daemon: known beforehand, so that it can be asked."""
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        port: int = listener.getsockname()[1]
+        return port
 
 
 def _env(folder: Folder, endpoints: Endpoints) -> str:

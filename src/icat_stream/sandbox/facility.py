@@ -3,12 +3,13 @@
 import logging
 import os
 import re
+import shutil
 import signal
 import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Container
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from pathlib import Path
@@ -23,6 +24,8 @@ from .contract import Endpoints
 from .folder import Folder, SandboxError
 
 _log = logging.getLogger(__name__)
+_SILENT = logging.getLogger(f"{__name__}.librdkafka")
+_SILENT.disabled = True
 _KAFKAS = ("embedded", "java")
 _ADDRESS = re.compile(r"[^\s:]+:\d{1,5}")
 _POLL = 0.05
@@ -102,6 +105,8 @@ class Facility:
             raise SandboxError(
                 f"--kafka {self._kafka}: expected embedded, java or HOST:PORT"
             )
+        if self._kafka not in _KAFKAS:
+            _topics_at(self._kafka)
         try:
             ZoneInfo(self._timezone)
         except (ZoneInfoNotFoundError, ValueError):
@@ -230,6 +235,9 @@ def up_detached(
         raise folder.taken()
     if kafka == "java":
         _fetch_jars()
+    elif _ADDRESS.fullmatch(kafka):
+        # Before anything is started that would have to be ended again.
+        _topics_at(kafka)
     folder.endpoints.unlink(missing_ok=True)
     log = folder.log / "supervisor.log"
     command = [sys.executable, "-m", "icat_stream.sandbox", "--dir", str(folder.path)]
@@ -303,19 +311,73 @@ def _fetch_jars() -> None:
 
 def _create_topics(bootstrap: str) -> None:
     from confluent_kafka import KafkaException
-    from confluent_kafka.admin import (  # type: ignore[attr-defined]
-        AdminClient,
-        NewTopic,
-    )
+    from confluent_kafka.admin import NewTopic  # type: ignore[attr-defined]
 
-    admin = AdminClient({"bootstrap.servers": bootstrap})
+    name = contract.SOURCE_TOPIC
+    if name in _topics_at(bootstrap):
+        return
+    topic = NewTopic(name, contract.PARTITIONS)
     try:
-        known = admin.list_topics(timeout=3).topics
-        name = contract.SOURCE_TOPIC
-        if name not in known:
-            topic = NewTopic(name, contract.PARTITIONS)
-            admin.create_topics([topic])[name].result(30)
+        _admin(bootstrap).create_topics([topic])[name].result(30)
     except KafkaException as error:
         raise SandboxError(
-            f"Kafka at {bootstrap}: {error.args[0].str()}: is it running there?"
+            f"Kafka at {bootstrap} does not make the topic {name}:"
+            f" {error.args[0].str()}"
         ) from error
+
+
+def _topics_at(bootstrap: str) -> Container[str]:
+    """Return the topics of a cluster.
+
+    Raises
+    ------
+    SandboxError
+        None is there.
+    """
+    from confluent_kafka import KafkaException
+
+    try:
+        found: Container[str] = _admin(bootstrap).list_topics(timeout=3).topics
+    except KafkaException:
+        raise SandboxError(
+            f"no Kafka answers at {bootstrap}: start it, or leave --kafka out for an"
+            " embedded one"
+        ) from None
+    return found
+
+
+def _admin(bootstrap: str) -> Any:
+    from confluent_kafka.admin import AdminClient
+
+    # What librdkafka says of a broker that is not there, twenty times a second, is said
+    # once by us.
+    return AdminClient({"bootstrap.servers": bootstrap}, logger=_SILENT)
+
+
+def reset(path: Path) -> bool:
+    """Make a facility as if it had just been made; return whether it was running.
+
+    Its configuration, metadata schemas and passwords stay.
+
+    Parameters
+    ----------
+    path
+        Its folder.
+
+    Raises
+    ------
+    SandboxError
+        There is none, or it does not end.
+    """
+    folder = Folder(path)
+    if not folder.run.is_dir():
+        raise SandboxError(f"{folder.path} is no facility's folder")
+    was_running = down(path)
+    for made in (folder.data, folder.kafka, folder.log, folder.archive, folder.ids):
+        shutil.rmtree(made, ignore_errors=True)
+    for database in (folder.catalogue, folder.journal):
+        # With what SQLite keeps beside it.
+        for file in folder.path.glob(f"{database.name}*"):
+            file.unlink()
+    folder.loaded.unlink(missing_ok=True)
+    return was_running

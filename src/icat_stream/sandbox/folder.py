@@ -36,6 +36,8 @@ class Folder:
         self.catalogue = self.path / "icat.db"
         self.loaded = self.run / "loaded"
         self.kafka = self.path / "kafka"
+        self.ids = self.path / "dataservice"
+        self.archive = self.path / "archive"
         self._lock = self.run / "supervisor.pid"
 
     def make(self) -> None:

@@ -1,6 +1,5 @@
 """Log lines that say which record and which trace they belong to."""
 
-import json
 import logging
 import sys
 from contextvars import ContextVar
@@ -9,7 +8,7 @@ from pathlib import Path
 
 from opentelemetry import trace
 
-from icat_stream.records import printable
+from icat_stream.records import json_line, printable
 
 current_record: ContextVar[object] = ContextVar("current_record", default="-")
 """Coordinates of the record that this thread handles; as text only when logged."""
@@ -66,7 +65,7 @@ class _Json(logging.Formatter):
         }
         if record.exc_info:
             line["exception"] = self.formatException(record.exc_info)
-        return json.dumps(line, ensure_ascii=False, default=str)
+        return json_line(line)
 
 
 def configure_logging(

@@ -27,9 +27,15 @@ def kafka_version() -> str:
 
 
 def default_folder() -> Path:
-    """Return where the jars are kept: ``ICAT_STREAM_KAFKA_JARS`` or ``.build``."""
+    """Return where the jars are kept: ``ICAT_STREAM_KAFKA_JARS``, or the user's cache.
+
+    They are fetched once, wherever a facility is started.
+    """
     given = os.environ.get("ICAT_STREAM_KAFKA_JARS")
-    return Path(given) if given else Path.cwd() / ".build" / f"kafka-{kafka_version()}"
+    if given:
+        return Path(given)
+    cache = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
+    return Path(cache) / "icat-stream" / f"kafka-{kafka_version()}"
 
 
 def java() -> str:
