@@ -81,7 +81,7 @@ def reset(
     passwords stay.  The next `up` begins anew.
     """
     with _failures():
-        from icat_stream.sandbox.facility import reset as empty
+        from icat_stream.sandbox import reset as empty
 
         if not yes:
             typer.confirm(f"Remove all that {directory} holds?", abort=True, err=True)

@@ -36,10 +36,10 @@ def inspect(file: FileArgument, output: OutputOption = Output.TEXT) -> None:
     Exit codes: 0 done; 2 bad usage; 3 the file cannot be read.
     """
     with _failures():
-        from icat_stream.nexus import outline
+        from icat_stream.nexus import read_outline
         from icat_stream.records import printable
 
-        for node in outline(file):
+        for node in read_outline(file):
             if output is Output.JSON:
                 from dataclasses import asdict
 
@@ -58,10 +58,10 @@ def draft(file: FileArgument) -> None:
     Exit codes: 0 done; 2 bad usage; 3 the file cannot be read.
     """
     with _failures():
-        from icat_stream.nexus import outline
+        from icat_stream.nexus import read_outline
         from icat_stream.schemas import proposed_schema
 
-        nodes = list(outline(file))
+        nodes = list(read_outline(file))
         units = {node.units for node in nodes if node.units}
         known = {unit: _is_known(unit) for unit in units}
         sys.stdout.write(proposed_schema(nodes, file_name=file.name, convertible=known))

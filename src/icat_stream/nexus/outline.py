@@ -48,7 +48,7 @@ class OutlineNode:
         return self.path.count("/") - 1
 
 
-def outline(file: Path) -> Iterator[OutlineNode]:
+def read_outline(file: Path) -> Iterator[OutlineNode]:
     """Yield what is in a file, groups before what they hold.
 
     It is read in this process: not for files that others announce.

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from .announcer import LAYOUTS, announce_files
     from .demo import show
-    from .facility import Facility, down, up_detached
+    from .facility import Facility, down, reset, up_detached
     from .folder import Folder, SandboxError
 
 # Imported when first used: no start pays for what it does not use.
@@ -17,6 +17,7 @@ _LAZY = {
     "SandboxError": ".folder",
     "announce_files": ".announcer",
     "down": ".facility",
+    "reset": ".facility",
     "show": ".demo",
     "up_detached": ".facility",
 }
@@ -28,6 +29,7 @@ __all__ = [
     "SandboxError",
     "announce_files",
     "down",
+    "reset",
     "show",
     "up_detached",
 ]
