@@ -317,8 +317,10 @@ def _create_topics(bootstrap: str) -> None:
     if name in _topics_at(bootstrap):
         return
     topic = NewTopic(name, contract.PARTITIONS)
+    # It has to be there until the answer is.
+    admin = _admin(bootstrap)
     try:
-        _admin(bootstrap).create_topics([topic])[name].result(30)
+        admin.create_topics([topic])[name].result(30)
     except KafkaException as error:
         raise SandboxError(
             f"Kafka at {bootstrap} does not make the topic {name}:"
