@@ -1,9 +1,7 @@
 """The commands as their users start them, on a facility of their own."""
 
 import json
-import os
 import subprocess
-import sys
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
@@ -19,22 +17,9 @@ from icat_stream.sandbox import facility as sandbox
 from icat_stream.sandbox.announcer import Announcer
 from icat_stream.sandbox.folder import Folder
 from icat_stream.sandbox.samples import SampleFile, write_ess_like
+from plugins.commands import BIN, Commands, Done
 
-BIN = Path(sys.executable).parent
 _runs = count(100)
-
-
-@dataclass
-class Done:
-    """A command that has ended."""
-
-    code: int
-    out: str
-    err: str
-
-    @property
-    def lines(self) -> list[dict[str, Any]]:
-        return [json.loads(line) for line in self.out.splitlines()]
 
 
 @dataclass
@@ -157,17 +142,18 @@ def facility(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Facility]:
         subprocess.run([*tool, "down", "--dir", path], check=True, timeout=60)
 
 
+@pytest.fixture(scope="session")
+def commands() -> Iterator[Commands]:
+    """The commands, imported once; who tries a start itself uses `start`."""
+    commands = Commands()
+    yield commands
+    commands.close()
+
+
 @pytest.fixture
-def run() -> Callable[..., Done]:
-    def command(name: str, *arguments: Any, timeout: float = 60, **extra: str) -> Done:
-        done = subprocess.run(
-            [BIN / name, *map(str, arguments)],
-            capture_output=True,
-            text=True,
-            timeout=timeout,
-            env={**os.environ, **extra},
-        )
-        return Done(done.returncode, done.stdout, done.stderr)
+def run(commands: Commands) -> Callable[..., Done]:
+    def command(name: str, *arguments: Any, timeout: float = 240, **extra: str) -> Done:
+        return commands.run(name, *map(str, arguments), timeout=timeout, **extra)
 
     return command
 
@@ -192,11 +178,11 @@ def start() -> Iterator[Callable[..., subprocess.Popen[str]]]:
     for process in running:
         if process.poll() is None:
             process.terminate()
-            process.wait(30)
+            process.wait(240)
 
 
-def eventually(check: Callable[[], Any], seconds: float = 30) -> Any:
-    """Return what a check gives once it is true."""
+def eventually(check: Callable[[], Any], seconds: float = 240) -> Any:
+    """Return what a check gives once it is true; a busy machine takes its time."""
     deadline = time.monotonic() + seconds
     while not (found := check()):
         assert time.monotonic() < deadline, "it does not come true"

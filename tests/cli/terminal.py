@@ -31,7 +31,7 @@ def on_a_terminal(columns: int, *command: Any, code: int = 0) -> bytes:
         # Nobody has the other end any more.
         pass
     os.close(master)
-    assert done.wait(60) == code, shown.decode()
+    assert done.wait(240) == code, shown.decode()
     return shown
 
 

@@ -114,7 +114,7 @@ def test_icat_down_at_start_is_waited_for(facility, start, tmp_path):
     assert "next try in" in log.read_text()
     assert daemon.poll() is None
     daemon.terminate()
-    assert daemon.wait(20) == 0
+    assert daemon.wait(240) == 0
 
 
 def test_parked_until_the_investigation_is_there(facility, start, tmp_path):
@@ -138,9 +138,9 @@ def test_parked_until_the_investigation_is_there(facility, start, tmp_path):
         title="late",
     ).create()
     client.logout()
-    eventually(lambda: facility.datasets(file), 20)
+    eventually(lambda: facility.datasets(file))
     daemon.terminate()
-    assert daemon.wait(20) == 0
+    assert daemon.wait(240) == 0
 
 
 def test_poison_stops_nobody(facility, run):

@@ -25,7 +25,7 @@ from .dataset_messages import (
 
 DATASETS = int(os.environ.get("EARLY_DATASETS", "60"))
 INVESTIGATIONS = int(os.environ.get("EARLY_INVESTIGATIONS", "6"))
-PATIENCE = 60 + DATASETS / 5
+PATIENCE = 240 + DATASETS / 5
 
 
 def variant(facility, name, instance="", **sections):
@@ -130,7 +130,7 @@ def test_early_datasets_wait_for_their_investigations(
     )
     eventually(lambda: len(read(facility, "early.events")) >= DATASETS, PATIENCE)
     daemon.terminate()
-    assert daemon.wait(60) == 0, log.read_text()[-3000:]
+    assert daemon.wait(240) == 0, log.read_text()[-3000:]
     for name in counted:
         wanted = [f"scan {n}" for n, of in enumerate(chosen) if of == name]
         # By id: in the order in which they went in.
@@ -150,10 +150,10 @@ def test_what_never_comes_is_a_dead_letter_that_says_what_was_missing(
     send(facility.endpoints["kafka"], "never", message("no-such-proposal", 1))
     log = tmp_path / "log"
     daemon = start("icat_ingestor", "-c", config, log=log)
-    eventually(lambda: "assigned" in log.read_text(), 60)
-    (letter,) = eventually(lambda: read(facility, "never.dead"), 60)
+    eventually(lambda: "assigned" in log.read_text())
+    (letter,) = eventually(lambda: read(facility, "never.dead"))
     daemon.terminate()
-    daemon.wait(60)
+    daemon.wait(240)
     headers = dict(letter.headers())
     assert headers["icat-stream.error-class"] == b"dependency"
     assert (
@@ -187,7 +187,7 @@ def test_by_policy_stubs_are_made_and_filled_in_later(
     eventually(all_there, PATIENCE)
     for daemon, log in zip(daemons, logs, strict=True):
         daemon.terminate()
-        assert daemon.wait(60) == 0, log.read_text()[-3000:]
+        assert daemon.wait(240) == 0, log.read_text()[-3000:]
     query = (
         "SELECT i FROM Investigation i WHERE i.name LIKE 'stubbed-%'"
         " INCLUDE i.type, i.investigationInstruments AS l, l.instrument"

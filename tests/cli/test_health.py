@@ -16,7 +16,7 @@ from confluent_kafka.admin import AdminClient, NewTopic
 
 from .conftest import eventually
 
-SLOW = 60
+SLOW = 240
 
 
 class Receiver(ThreadingHTTPServer):
@@ -99,7 +99,7 @@ class Daemon:
 
     def stop(self):
         self.process.terminate()
-        assert self.process.wait(30) == 0
+        assert self.process.wait(240) == 0
 
 
 def test_a_good_day(facility, start, run, tmp_path):

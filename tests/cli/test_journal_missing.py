@@ -10,7 +10,7 @@ from confluent_kafka import Producer
 from .conftest import eventually
 from .dataset_messages import create_topic
 
-SLOW = 90
+SLOW = 240
 
 
 def journal_of(facility, name):
@@ -87,4 +87,4 @@ def test_users_lose_no_row_while_files_go_on(facility, client, start, tmp_path):
         SLOW,
     )
     process.terminate()
-    assert process.wait(30) == 0
+    assert process.wait(240) == 0

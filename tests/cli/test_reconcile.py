@@ -204,15 +204,15 @@ def test_what_is_missing_is_announced_again(facility, run, start, config, tmp_pa
     assert "--yes" in done.err
     log = tmp_path / "log"
     daemon = start("icat_ingestor", "-c", config, log=log)
-    eventually(lambda: "assigned" in log.read_text(), 60)
+    eventually(lambda: "assigned" in log.read_text())
     done = run(*COMMAND, *arguments, "--ingest", "--yes")
     assert done.code == 0, done.err
     for file in files:
-        assert len(eventually(lambda file=file: facility.datasets(file), 60)) == 1
+        assert len(eventually(lambda file=file: facility.datasets(file))) == 1
     done = run(*COMMAND, *arguments, "--ingest", "--yes")
     assert (done.code, done.out) == (0, "")
     daemon.terminate()
-    assert daemon.wait(30) == 0
+    assert daemon.wait(240) == 0
 
 
 def test_folders_within_others_are_looked_at_once():

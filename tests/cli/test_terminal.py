@@ -6,8 +6,8 @@ import subprocess
 import pytest
 
 from icat_stream.sandbox.announcer import Announcer
+from plugins.commands import BIN
 
-from .conftest import BIN
 from .terminal import on_a_terminal, seen
 
 DAEMON = BIN / "icat_ingestor"

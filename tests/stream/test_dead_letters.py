@@ -17,7 +17,7 @@ from icat_stream.config import Settings
 from icat_stream.records import Coordinates
 from icat_stream.stream import Action, DeadLetters, Halt, Replay, Selection
 
-PATIENCE = 60
+PATIENCE = 240
 DEALER = Path(__file__).with_name("dealer.py")
 
 

@@ -12,6 +12,7 @@ from .health import health
 from .journal import app as journal
 from .reconcile import reconcile
 from .sandbox import app as sandbox
+from .schemas import app as schema_tools
 
 app = CommandLine(no_args_is_help=True)
 config = CommandLine(no_args_is_help=True)
@@ -19,6 +20,7 @@ app.add_typer(sandbox, name="sandbox", help="The embedded facility.")
 app.add_typer(dataservice, name="dataservice", help="An ICAT Data Service.")
 app.add_typer(dead_letters, name="dead-letters", help="What was rejected.")
 app.add_typer(config, name="config", help="The configuration.")
+app.add_typer(schema_tools, name="schemas", help="What a file becomes.")
 app.add_typer(journal, name="journal", help="What became of each message.")
 app.command()(health)
 app.command()(reconcile)

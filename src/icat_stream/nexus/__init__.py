@@ -5,6 +5,7 @@ hostile file costs a child at most.  Importing this room imports no h5py.
 """
 
 from .limits import Limits
+from .outline import OutlineNode, read_outline
 from .reader import NexusReader
 
-__all__ = ["Limits", "NexusReader"]
+__all__ = ["Limits", "NexusReader", "OutlineNode", "read_outline"]

@@ -17,6 +17,7 @@ _LAZY = {
     "SandboxError": ".folder",
     "announce_files": ".announcer",
     "down": ".facility",
+    "reset": ".facility",
     "show": ".demo",
     "reset": ".facility",
     "up_detached": ".facility",

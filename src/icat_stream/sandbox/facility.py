@@ -317,7 +317,7 @@ def _create_topics(bootstrap: str) -> None:
     if name in _topics_at(bootstrap):
         return
     topic = NewTopic(name, contract.PARTITIONS)
-    # The client has to live until it has its answer.
+    # It has to be there until the answer is.
     admin = _admin(bootstrap)
     try:
         admin.create_topics([topic])[name].result(30)

@@ -8,6 +8,7 @@ the :class:`Draft` of a dataset.  Pure but for reading the folder.
 from .draft import Draft, DraftParameter
 from .schema import MetadataSchema, SchemaSet
 from .schema_files import SchemaError, load_schemas
+from .schema_proposal import proposed_schema
 from .selectors import Announcement
 from .units import UnitError, conversion
 
@@ -21,4 +22,5 @@ __all__ = [
     "UnitError",
     "conversion",
     "load_schemas",
+    "proposed_schema",
 ]

@@ -1,0 +1,185 @@
+"""``icat_stream schemas``: from a file to a metadata schema in minutes."""
+
+import json
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from .command_line import CommandLine
+from .terminal import Output
+
+if TYPE_CHECKING:
+    from icat_stream.nexus import OutlineNode
+    from icat_stream.schemas import Draft, SchemaSet
+
+app = CommandLine(no_args_is_help=True)
+
+FileArgument = Annotated[
+    Path,
+    typer.Argument(
+        metavar="FILE", exists=True, dir_okay=False, help="A file of the instrument."
+    ),
+]
+OutputOption = Annotated[
+    Output, typer.Option("--output", help="For people, or JSON for programs.")
+]
+
+
+@app.command()
+def inspect(file: FileArgument, output: OutputOption = Output.TEXT) -> None:
+    """Show what is in a file: groups, values and units.
+
+    Exit codes: 0 done; 2 bad usage; 3 the file cannot be read.
+    """
+    with _failures():
+        from icat_stream.nexus import read_outline
+        from icat_stream.records import printable
+
+        for node in read_outline(file):
+            if output is Output.JSON:
+                from dataclasses import asdict
+
+                line = json.dumps(asdict(node), ensure_ascii=True)
+            else:
+                line = printable(_outline_line(node))
+            sys.stdout.write(f"{line}\n")
+
+
+@app.command()
+def draft(file: FileArgument) -> None:
+    """Print a metadata schema, with comments, made of what is in a file.
+
+    It is valid as it stands; what only people know is said in its comments.
+
+    Exit codes: 0 done; 2 bad usage; 3 the file cannot be read.
+    """
+    with _failures():
+        from icat_stream.nexus import read_outline
+        from icat_stream.schemas import proposed_schema
+
+        nodes = list(read_outline(file))
+        units = {node.units for node in nodes if node.units}
+        known = {unit: _is_known(unit) for unit in units}
+        sys.stdout.write(proposed_schema(nodes, file_name=file.name, convertible=known))
+
+
+@app.command("try")
+def try_(
+    file: FileArgument,
+    schema: Annotated[
+        Path | None,
+        typer.Option(
+            "--schema",
+            metavar="FILE|FOLDER",
+            exists=True,
+            help="A metadata schema, or a folder of them. [default: the shipped ones]",
+        ),
+    ] = None,
+    output: OutputOption = Output.TEXT,
+) -> None:
+    """Show the dataset that a file becomes, without any ICAT.
+
+    Exit codes: 0 done; 2 the schema is wrong; 3 the file is rejected.
+    """
+    with _failures():
+        from datetime import UTC, datetime
+
+        from icat_stream.nexus import NexusReader
+
+        schemas = _schemas(schema)
+        path = str(file.resolve())
+        with NexusReader([file.resolve().parent], settle=0.0) as reader:
+            content = reader.read(path, schemas.paths(path, None))
+        chosen = schemas.choose(path, None, content)
+        made = chosen.evaluate(None, content, record_time=datetime.now(UTC))
+        if output is Output.JSON:
+            from dataclasses import asdict
+
+            line = json.dumps(asdict(made), default=_plain, ensure_ascii=True)
+            sys.stdout.write(f"{line}\n")
+        else:
+            from icat_stream.records import printable
+
+            sys.stdout.write("".join(f"{printable(x)}\n" for x in _draft_lines(made)))
+
+
+def _schemas(given: Path | None) -> "SchemaSet":
+    from icat_stream.config import shipped
+    from icat_stream.schemas import SchemaSet, load_schemas
+
+    if given is None:
+        return load_schemas(shipped("schemas"))
+    if given.is_dir():
+        return load_schemas(given)
+    import shutil
+    import tempfile
+
+    # The others of its folder may be wrong, and are not meant.
+    with tempfile.TemporaryDirectory(prefix="icat-stream-") as alone:
+        shutil.copy(given, alone)
+        return SchemaSet(load_schemas(Path(alone)).schemas)
+
+
+def _is_known(unit: str) -> bool:
+    from icat_stream.schemas import UnitError, conversion
+
+    try:
+        conversion(unit, unit)
+    except UnitError:
+        return False
+    return True
+
+
+def _outline_line(node: "OutlineNode") -> str:
+    indent = "  " * node.depth
+    name = node.path.rpartition("/")[2]
+    if node.kind == "group":
+        return f"{indent}{name}/" + (f"  {node.nx_class}" if node.nx_class else "")
+    if node.kind == "link":
+        return f"{indent}{name} -> {node.target}"
+    units = f" {node.units}" if node.units else ""
+    if node.kind == "array":
+        shape = " x ".join(map(str, node.shape)) or "empty"
+        return f"{indent}{name}  [{shape}]{units}"
+    return f"{indent}{name} = {node.value}{units}"
+
+
+def _draft_lines(draft: "Draft") -> Iterator[str]:
+    yield f"schema {draft.schema_id}"
+    visit = draft.visit_id or "(the visit by its dates)"
+    yield f"dataset {draft.name} of investigation {draft.investigation}, {visit}"
+    for name in ("type", "description", "location", "start", "end", "sample"):
+        value = getattr(draft, name)
+        if value is not None:
+            yield f"  {name}: {_plain(value)}"
+    for name in ("instruments", "techniques"):
+        values: Sequence[str] = getattr(draft, name)
+        if values:
+            yield f"  {name}: {', '.join(values)}"
+    for each in draft.parameters:
+        yield f"  parameter {each.name} = {_plain(each.value)} {each.units}".rstrip()
+    yield f"  file {draft.file_name or '(its own name)'}"
+    for note in draft.notes:
+        yield f"note: {note}"
+
+
+def _plain(value: object) -> Any:
+    from datetime import datetime
+
+    if isinstance(value, datetime):
+        return value.isoformat().replace("+00:00", "Z")
+    if isinstance(value, int | float | str):
+        return value
+    return dict(value) if hasattr(value, "keys") else str(value)  # type: ignore[call-overload]
+
+
+@contextmanager
+def _failures() -> Iterator[None]:
+    from icat_stream.cli.exits import exit_codes
+
+    with exit_codes():
+        yield
