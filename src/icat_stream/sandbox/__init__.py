@@ -17,7 +17,6 @@ _LAZY = {
     "SandboxError": ".folder",
     "announce_files": ".announcer",
     "down": ".facility",
-    "reset": ".facility",
     "show": ".demo",
     "reset": ".facility",
     "up_detached": ".facility",
