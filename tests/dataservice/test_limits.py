@@ -10,10 +10,9 @@ from collections.abc import Iterator
 from contextlib import ExitStack, suppress
 from typing import Any
 
+import icat
 import pytest
 from icat.ids import DataSelection
-
-import icat
 
 from .conftest import Site
 from .two_levels import Service, service, until

@@ -11,10 +11,9 @@ import zipfile
 from collections.abc import Iterator
 from typing import Any
 
+import icat
 import pytest
 from icat.ids import DataSelection
-
-import icat
 
 from .conftest import Site
 from .two_levels import Service, refused, service, until

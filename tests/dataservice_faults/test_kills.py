@@ -13,10 +13,10 @@ import threading
 import time
 from typing import Any
 
+import icat
 import pytest
 from icat.ids import DataSelection
 
-import icat
 from dataservice.conftest import Site
 from dataservice.two_levels import Service
 from icat_stream.dataservice.check import Check, Finding, Kind, Repairs
