@@ -248,9 +248,9 @@ def test_what_is_indented_wrongly_is_said_with_its_right_place(tmp_path):
     here = "is no known key at this indentation"
     assert said == [
         "2: kafka: expected keys, indented below it (found: nothing)",
-        f"3: group_id: {here} (found: 'beamlines'); did you mean kafka.group_id?",
+        f"3: group_id: {here}; did you mean kafka.group_id?",
         f"6: icat.journal: {here}; did you mean journal?",
-        f"8: lanes: {here} (found: 3); did you mean consumers.NAME.lanes?",
+        f"8: lanes: {here}; did you mean consumers.NAME.lanes?",
         "9: journl: is no known key; did you mean journal?",
     ]
 
@@ -278,3 +278,47 @@ def test_yaml_that_is_none_for_its_indentation(tmp_path, text, line, hint):
         load(file, {})
     assert str(caught.value).startswith(f"{file}:{line}: ")
     assert hint in str(caught.value)
+
+
+SECRET = "hunter2S3CRET"
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "icat:\n  passwrod: {}\n",
+        "icat:\n  pasword_file: [{}]\n",
+        "icat: {}\n",
+        "icat: [{}]\n",
+        "kafka: {{client: {{ssl.key.password: [{}]}}}}\n",
+        "icat:\n  url: http://me:pa/{}@127.0.0.1:8080\n",
+        "icat:\n  url: http://127.0.0.1:{}\n",
+        "icat:\n  url: http:127.0.0.1/?token={}\n",
+        "icat:\n  url: me:{}@127.0.0.1\n",
+        "icat:\n  password: &p {}\n  url: *p\n",
+        "icat:\n  password: &p {}\n  timeout: *p\nids:\n  mode: *p\n",
+        "icat:\n  password: *{}\n",
+        "icat:\n  password: !{} x\n",
+        "icat:\n  password: !!int {}\n",
+        "icat:\n  password: '{}\n",
+        "icat:\n  password: @{}\n",
+        "icat:\n  password: 'a' {}\n",
+        "icat:\n  password: a: {}\n",
+        "alerts:\n  webhook: gopher://chat.example/{}\n",
+        "alerts:\n  webhook: [{}]\n",
+        "journal:\n  url: mysql://me:{}@127.0.0.1/x\n",
+        "health:\n  listen: me:{}@127.0.0.1\n",
+        "kafka:\n  bootstrap_servers: [sasl://me:a@{}@host]\n",
+        "{}: x\n",
+        "icat:\n  url: {{a: {}}}\n",
+    ],
+)
+def test_no_mistake_shows_a_secret(tmp_path, text):
+    file = tmp_path / "config.yaml"
+    file.write_text(text.format(SECRET))
+    with pytest.raises(ConfigError) as caught:
+        load(file, {})
+    said = str(caught.value)
+    assert f"{file}" in said
+    # A key is shown, as it is what has to be corrected.
+    assert text.startswith("{}") or SECRET not in said

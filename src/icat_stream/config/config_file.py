@@ -4,12 +4,12 @@ import configparser
 import difflib
 import os
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, get_args, get_origin
 
-from pydantic import BaseModel, ValidationError
+from pydantic import BaseModel, SecretStr, ValidationError
 from pydantic_settings import SettingsError
 
 from .settings import ENV_PREFIX, ConsumerSettings, Settings
@@ -18,6 +18,10 @@ from .yaml_lines import BadYaml, Lines, line_of, read_yaml
 # Variables of ours that are no settings: for fault tests, and the sandbox's broker.
 _NO_SETTINGS = ("ICAT_STREAM_FAULT", "ICAT_STREAM_KAFKA_JARS")
 _ICAT_CFG_FOLDERS = ("/etc/icat", "~/.config/icat", "~/.icat", ".")
+_NOT_SHOWN = "(not shown)"
+_SHORTEST = 4
+# Parts of the names of keys with secrets, also where they are mistyped a little.
+_SECRET = ("passw", "passphrase", "secret", "key", "client", "token", "webhook")
 _YAML = (".yaml", ".yml")
 _PATHS = (
     ("icat", "password_file"),
@@ -285,22 +289,70 @@ def _problem(detail: Any, data: Any, lines: Lines, file: str) -> Problem:
         expected = "is required"
     elif detail["type"] in ("model_type", "dict_type"):
         expected = "expected keys, indented below it"
-    found: str | None = None
-    if detail["type"] != "missing" and not isinstance(value, dict) and path:
-        shown = "nothing" if value is None else repr(value)
-        found = os.environ[variable] if in_environment else shown
-        if any(word in field for word in ("password", "secret", "key", "client")):
-            found = "(not shown)"
-        found = re.sub(r"//[^/@]*@", "//(not shown)@", found)
-        found = found if len(found) <= 80 else found[:77] + "…"
+    secrets = _secrets(data)
+    given = os.environ[variable] if in_environment else value
     return Problem(
         source=variable if in_environment else file,
         line=line,
         field=field,
-        expected=expected,
-        found=found,
+        expected=_without(secrets, expected),
+        found=_found(detail["type"], path, model, given, secrets),
         nearest=nearest,
     )
+
+
+def _found(
+    mistake: str,
+    path: tuple[str, ...],
+    model: Any,
+    value: Any,
+    secrets: Collection[str],
+) -> str | None:
+    """Return a wrong value as it may be shown, if it may."""
+    if mistake in ("missing", "extra_forbidden") or isinstance(value, dict) or not path:
+        # Of a key that nobody knows, nobody knows whether its value is a secret.
+        return None
+    if value is None:
+        return "nothing"
+    if mistake in ("model_type", "dict_type"):
+        return f"{type(value).__name__}, not shown"
+    if _is_secret(path) or SecretStr in (model, *get_args(model)):
+        return _NOT_SHOWN
+    found = value if isinstance(value, str) else repr(value)
+    found = _without(secrets, found)
+    # A user and a password before a host, whatever they are made of; and a query.
+    found = re.sub(r"(//)?[^'\",\s]*@", rf"\1{_NOT_SHOWN}@", found)
+    found = re.sub(r"\?.*", f"?{_NOT_SHOWN}", found)
+    # A user may have been forgotten before it.
+    found = re.sub(r":(?!//|\d*(?:[^\w.-]|$))[^/\s]+", f":{_NOT_SHOWN}", found)
+    found = found if len(found) <= 80 else found[:79] + "…"
+    return repr(found) if isinstance(value, str) else found
+
+
+def _secrets(data: Any, path: tuple[str, ...] = ()) -> set[str]:
+    """Return all secrets of a configuration: an alias brings one to other keys, too."""
+    if isinstance(data, dict):
+        return {
+            secret
+            for key, value in data.items()
+            for secret in _secrets(value, (*path, str(key)))
+        }
+    if isinstance(data, list):
+        return {secret for value in data for secret in _secrets(value, path)}
+    secret = data is not None and not isinstance(data, bool) and _is_secret(path)
+    # Shorter ones are parts of any word.
+    return {str(data)} if secret and len(str(data)) >= _SHORTEST else set()
+
+
+def _is_secret(path: tuple[str, ...]) -> bool:
+    name = ".".join(path).lower()
+    return any(word in name for word in _SECRET) and not name.endswith("_file")
+
+
+def _without(secrets: Collection[str], text: str) -> str:
+    for secret in sorted(secrets, key=len, reverse=True):
+        text = text.replace(secret, _NOT_SHOWN)
+    return text
 
 
 def _places() -> list[tuple[str, ...]]:

@@ -67,8 +67,9 @@ def _url(value: str) -> str:
         raise ValueError("expected a URL without a user: it would show in logs")
     try:
         _ = parts.port
-    except ValueError as error:
-        raise ValueError(f"expected a port from 0 to 65535: {error}") from None
+    except ValueError:
+        # What stands there may be a password whose user was forgotten.
+        raise ValueError("expected a port from 0 to 65535") from None
     return value
 
 

@@ -1,5 +1,6 @@
 """Reading YAML with the line of every key, and every mistake that YAML itself has."""
 
+import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,9 @@ _TEXT = "tag:yaml.org,2002:str"
 _NUMBERS = ("tag:yaml.org,2002:int", "tag:yaml.org,2002:float")
 # One of 50,000 digits, or parts such as in 1:30, takes its time to be made.
 _DIGITS = 100
+
+# But for a single letter, and for the names that YAML gives to parts of a file.
+_QUOTED = re.compile(r"'(?!<)[^']{2,}'|\"[^\"]{2,}\"")
 
 Lines = dict[tuple[str, ...], int]
 """Line by the keys that lead to a place; members of a list have their number."""
@@ -92,9 +96,11 @@ def read_yaml(
         data = None if mistakes else reading.construct_document(node)
     except RecursionError:
         mistakes = [Mistake(expected="is nested too deeply, or in itself")]
-    except (OSError, ValueError) as error:
-        # The latter for text that is not UTF-8, and dates such as 2026-13-01.
+    except (OSError, UnicodeDecodeError) as error:
         mistakes = [Mistake(expected=f"cannot be read: {error}")]
+    except ValueError:
+        # Its words may quote the value, and that may be a secret.
+        mistakes = [Mistake(expected="a value is none, such as the date 2026-13-01")]
     except yaml.YAMLError as error:
         mark = getattr(error, "problem_mark", None)
         mistakes = [
@@ -109,12 +115,19 @@ def read_yaml(
 
 
 def _explained(error: yaml.YAMLError) -> str:
-    """Return what is wrong with YAML, and what it comes from most of the time."""
-    problem = str(getattr(error, "problem", None) or error)
+    """Return what is wrong with YAML, and what it comes from most of the time.
+
+    Without the words of the file that the parser quotes: they may be a secret's.
+    """
+    problem = str(getattr(error, "problem", None) or error).partition("\n")[0]
     if "\\t" in problem:
         return f"{problem}: indent with spaces, not with tabs"
     if "mapping values" in problem or "expected <block end>" in problem:
         return f"{problem}: is this line indented as its neighbours are?"
+    quoted = _QUOTED.search(problem) is not None
+    problem = _QUOTED.sub("(not shown)", problem)
+    if quoted and ("alias" in problem or "tag" in problem):
+        return f"{problem}: a value that begins with * or ! needs quotes"
     return problem
 
 
