@@ -226,7 +226,7 @@ def test_a_lane_that_hangs_is_not_live(facility, start, tmp_path, monkeypatch):
     (problem,) = json.loads(daemon.get("/health/live")[1])["problems"]
     assert "hanging-lane-" in problem["text"]
     assert "filewriter" in problem["text"]
-    assert problem["page"] == "docs/night/stuck-daemon.md"
+    assert problem["page"] == "icat_stream docs stuck-daemon"
     daemon.process.kill()
 
 
@@ -321,7 +321,7 @@ def test_dead_letters_are_told_and_a_hanging_webhook_disturbs_nothing(
     )
     found = next(each for each in receiver.got if each["alert"] == "dead letters")
     assert found["status"] == "firing"
-    assert found["docs"] == "docs/night/dead-letters-filling.md"
+    assert found["docs"] == "icat_stream docs dead-letters-filling"
     daemon.stop()
 
 
@@ -365,7 +365,7 @@ def test_a_missing_topic_stops_nobody_else(facility, start, run, tmp_path):
     assert daemon.status("/health/ready") == 503
     done = run("icat_stream", "health", "--url", daemon.url)
     assert done.code == 5
-    assert "docs/night/topic-missing.md" in done.out
+    assert "icat_stream docs topic-missing" in done.out
     assert "later: waiting: consumers.later.topics" in log.read_text()
     file = facility.write()
     facility.announce(file)

@@ -45,6 +45,7 @@ def test_the_wheel_has_what_a_facility_starts_from(distributions):
         headers = message_from_string(archive.read(metadata).decode())
     for name in ("resources/config.sample.yaml", "resources/schemas/isis.yaml"):
         assert f"icat_stream/{name}" in names
+    assert "icat_stream/docs/night/icat-down.md" in names
     assert "icat_stream/py.typed" in names
     assert not any(name.startswith("tests") for name in names)
     assert headers["License-Expression"] == "BSD-3-Clause"

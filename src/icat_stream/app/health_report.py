@@ -83,10 +83,10 @@ class Problem:
         Parameters
         ----------
         docs
-            Where the documentation is; ``None``: only in the source.
+            Where the documentation is; ``None``: the command that shows the page.
         """
         if docs is None:
-            return f"docs/night/{self.page}.md"
+            return f"icat_stream docs {self.page}"
         return f"{docs.rstrip('/')}/night/{self.page}.html"
 
 

@@ -52,7 +52,7 @@ def health(
                 ExitCode.UNAVAILABLE,
                 f"{base} does not answer within {timeout:g} s: the daemon is stopped"
                 " (SIGSTOP), hangs, or its machine is overloaded; see"
-                " docs/night/stuck-daemon.md",
+                " `icat_stream docs stuck-daemon`",
             )
         except (OSError, ValueError, http.client.HTTPException) as error:
             reason = getattr(error, "reason", error)

@@ -8,6 +8,7 @@ import typer
 from .command_line import CommandLine, VersionOption
 from .dataservice import app as dataservice
 from .dead_letters import app as dead_letters
+from .docs import docs
 from .health import health
 from .journal import app as journal
 from .reconcile import reconcile
@@ -22,6 +23,7 @@ app.add_typer(dead_letters, name="dead-letters", help="What was rejected.")
 app.add_typer(config, name="config", help="The configuration.")
 app.add_typer(schema_tools, name="schemas", help="What a file becomes.")
 app.add_typer(journal, name="journal", help="What became of each message.")
+app.command()(docs)
 app.command()(health)
 app.command()(reconcile)
 

@@ -36,12 +36,13 @@ from .value_types import Duration, Size, read_secret, template_fields
 from .yaml_lines import BadYaml, Lines, line_of, read_yaml
 
 if TYPE_CHECKING:
-    from .resources import shipped
+    from .resources import documentation, shipped
     from .sample import render
 
 # Imported when first used: no start pays for what it does not use.
 _LAZY = {
     "render": ".sample",
+    "documentation": ".resources",
     "shipped": ".resources",
 }
 
@@ -74,6 +75,7 @@ __all__ = [
     "Settings",
     "Size",
     "TelemetrySettings",
+    "documentation",
     "line_of",
     "load",
     "read_secret",
