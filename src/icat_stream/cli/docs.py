@@ -17,8 +17,9 @@ def docs(
 
     Exit codes: 0 done; 2 there is no such page.
     """
-    from icat_stream.cli.exits import Exit, leave
+    from icat_stream.cli.exits import leave
     from icat_stream.config import documentation
+    from icat_stream.records import ExitCode
 
     folder = documentation()
     night = sorted((folder / "night").glob("*.md"))
@@ -39,7 +40,7 @@ def docs(
 
         near = difflib.get_close_matches(name, list(pages), n=1)
         hint = f"did you mean {near[0]}?" if near else "`icat_stream docs` lists them"
-        leave(Exit.USAGE, f"there is no page {name!r}: {hint}")
+        leave(ExitCode.USAGE, f"there is no page {name!r}: {hint}")
     text = found.read_text(encoding="utf-8")
     if sys.stdout.isatty():
         from rich.console import Console
