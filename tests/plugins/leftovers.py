@@ -20,9 +20,18 @@ def pytest_configure(config: pytest.Config) -> None:
     if hasattr(config, "workerinput") or sys.platform != "linux":
         return
     ctypes.CDLL(None).prctl(_PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
-    # As Ctrl-C: fixtures are torn down, and what was found is reported.
+    # As Ctrl-C: what was found until then is reported.
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     atexit.register(_end_all)
+    if config.getoption("numprocesses", None):
+        config.pluginmanager.register(_Workers())
+
+
+class _Workers:
+    """Those that are in the middle of a test would be waited for in vain."""
+
+    def pytest_keyboard_interrupt(self) -> None:
+        _end_all()
 
 
 def _end_all() -> None:
