@@ -16,7 +16,7 @@ COUNTING := n=0; while read -r word name _; do \
 WORKERS ?= 4
 PYTEST := $(BIN)/python -m pytest -n $(WORKERS) --dist worksteal
 
-.PHONY: help setup demo test test-all python-icat bench soak fuzz lint release clean
+.PHONY: help setup demo test test-all python-icat bench soak fuzz lint docs release clean
 help:  ## say what there is
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
 
@@ -59,6 +59,9 @@ lint: $(STAMP)  ## ruff, mypy and the import contracts
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+
+docs: $(STAMP)  ## the documentation as HTML, under html/
+	$(BIN)/sphinx-build -W --keep-going -q -b html docs html
 
 release: $(STAMP)  ## rehearse a release: build, check, install and try what would be published
 	@.ci/release

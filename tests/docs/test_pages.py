@@ -1,5 +1,6 @@
 """What the README and the pages name is there, and can be typed as it stands."""
 
+import importlib.util
 import re
 import shlex
 import xml.etree.ElementTree as ElementTree
@@ -10,6 +11,7 @@ import pytest
 import typer
 
 from icat_stream.cli import background, ingestor, tools, validate
+from icat_stream.telemetry import METRICS
 
 ROOT = Path(__file__).parents[2]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
@@ -19,6 +21,8 @@ COMMANDS = {
     "icat_validate_config": validate.app,
     "icat_stream": tools.app,
 }
+# Written when the documentation is built.
+REFERENCES = {"configuration.md", "commands.md", "metrics.md", "client.md"}
 _LINK = re.compile(r"\]\(([^)\s]+)\)")
 _BLOCK = re.compile(r"^```(?:\w+)?\n(.*?)^```", re.MULTILINE | re.DOTALL)
 _INLINE = re.compile(r"`(icat_\w+ [^`]+)`")
@@ -39,7 +43,9 @@ def test_links_lead_somewhere(page):
         if not re.match(r"[a-z]+:|#", target):
             name = target.partition("#")[0]
             # A label of the documentation has no suffix.
-            if "." in name or name.endswith("/"):
+            if name.partition("/")[0] == "reference":
+                assert Path(name).name in REFERENCES, target
+            elif "." in name or name.endswith("/"):
                 assert (page.parent / name).exists(), target
 
 
@@ -65,3 +71,22 @@ def test_pictures_are_well_formed_and_say_what_they_show():
         drawn = ElementTree.parse(picture).getroot()
         for part in ("title", "desc"):
             assert drawn.find(f"{{http://www.w3.org/2000/svg}}{part}") is not None
+
+
+def test_references_are_written_from_the_program(tmp_path):
+    spec = importlib.util.spec_from_file_location(
+        "references", ROOT / "docs" / "references.py"
+    )
+    assert spec is not None
+    assert spec.loader is not None
+    references = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(references)
+    references.write_references(tmp_path)
+    assert {page.name for page in tmp_path.iterdir()} == REFERENCES
+    assert "bootstrap_servers:" in (tmp_path / "configuration.md").read_text()
+    commands = (tmp_path / "commands.md").read_text()
+    for name in COMMANDS:
+        assert f"## {name}\n" in commands
+    assert "## icat_stream dead-letters replay\n" in commands
+    metrics = (tmp_path / "metrics.md").read_text()
+    assert all(f"`icat_stream_{name}`" in metrics for name in METRICS)

@@ -4,6 +4,7 @@ import random
 import struct
 import subprocess
 import sys
+from dataclasses import replace
 from datetime import UTC, datetime
 
 import flatbuffers
@@ -33,6 +34,7 @@ from icat_stream.messages import (
     decode,
     encode,
     schema_of,
+    without_secrets,
 )
 from icat_stream.records import Rejection
 
@@ -386,3 +388,48 @@ def test_neither_numpy_nor_flatbuffers_is_imported():
         [sys.executable, "-c", code], capture_output=True, text=True, check=True
     )
     assert run.stdout.strip() == "[]"
+
+
+@pytest.mark.parametrize(
+    ("metadata", "left"),
+    [
+        ('{"sample": "x", "password": "S3CRET"}', '{"sample":"x"}'),
+        ('{"a": [{"X-Api-Key": "S3CRET"}, 1]}', '{"a":[{},1]}'),
+        ('{"a": {"db_password": "S3CRET"}}', '{"a":{}}'),
+        ('[{"name": "token", "value": "S3CRET"}]', '[{"name":"token"}]'),
+        ('{"ü": "password", "b": "{\\"token\\": \\"S3CRET\\"}"}', None),
+        ('{"token": "S3CRET"', "{}"),
+        ("[" * 100_000 + '"token: S3CRET"' + "]" * 100_000, None),
+        ('{"sample": "x", "keyword": "token ring"}', None),
+        ("", None),
+    ],
+)
+@pytest.mark.parametrize("kind", ["wrdn", "pl72"])
+def test_secrets_in_metadata(kind, metadata, left):
+    message = (
+        FinishedWriting(
+            service_id="s",
+            job_id="j",
+            file_name="/data/f.nxs",
+            metadata=metadata,
+            message="m",
+        )
+        if kind == "wrdn"
+        else RunStart(job_id="j", filename="/f", metadata=metadata, control_topic="c")
+    )
+    value = encode(message)
+    kept = without_secrets(value)
+    assert len(kept) == len(value)
+    assert b"S3CRET" not in kept
+    found = decode(kept)
+    if "S3CRET" not in metadata:
+        assert kept == value
+    elif left is not None:
+        assert found.metadata.rstrip() == left
+    assert replace(found, metadata=None) == replace(message, metadata=None)
+
+
+def test_secrets_in_what_is_no_message():
+    assert b"S3CRET" not in without_secrets(b'{"password": "S3CRET", "a": 1}')
+    for value in (b"", b"{", b"\xff" * 9, b'{"a": 1}'):
+        assert without_secrets(value) == value

@@ -68,3 +68,18 @@ def test_a_long_error_message_is_cut_between_characters():
     text = h.message("ä" * 5000).decode()
     assert text.endswith("ä…")
     assert len(text.encode()) < 4100
+
+
+def test_secrets_are_not_kept():
+    given = (
+        ("traceparent", b"00"),
+        ("Authorization", b"S3CRET"),
+        ("X-Api-Key", b"S3CRET"),
+        ("our_db_password", b"S3CRET"),
+        ("session-id", b"S3CRET"),
+        (h.TOPIC, b"t"),
+        ("keyword", b"token"),
+        ("schema", None),
+    )
+    assert h.kept(given) == (given[0], *given[5:])
+    assert h.foreign(given) == [given[0], *given[6:]]

@@ -19,6 +19,7 @@ from icat_stream.icat import (
     entities,
     in_lists,
     quote,
+    related,
     searchable,
     select,
 )
@@ -480,7 +481,7 @@ def _investigation(row: Mapping[str, Any]) -> InvestigationEntry:
         start=_time(row.get("startDate")),
         end=_time(row.get("endDate")),
         instruments=tuple(
-            link["instrument"]["name"]
+            related(link, "instrument", "Instrument")["name"]
             for link in row.get("investigationInstruments", ())
         ),
         state="stub" if row.get("title") == STUB_TITLE else "whole",
@@ -488,18 +489,19 @@ def _investigation(row: Mapping[str, Any]) -> InvestigationEntry:
 
 
 def _dataset(row: Mapping[str, Any]) -> DatasetEntry:
-    investigation = row["investigation"]
+    investigation = related(row, "investigation", "Investigation")
     return DatasetEntry(
         id=row["id"],
         investigation=InvestigationKey(
             name=investigation["name"], visit_id=investigation["visitId"]
         ),
         name=row["name"],
-        type=row["type"]["name"],
+        type=related(row, "type", "DatasetType")["name"],
         complete=bool(row.get("complete")),
         location=row.get("location"),
         parameters={
-            p["type"]["name"]: p.get("stringValue") or p.get("numericValue")
+            related(p, "type", "ParameterType")["name"]: p.get("stringValue")
+            or p.get("numericValue")
             for p in row.get("parameters", ())
             if p.get("stringValue") or p.get("numericValue") is not None
         },

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
-from icat_stream.icat import shorten
+from icat_stream.icat import related, shorten
 from icat_stream.records import Change, Datafile, Dataset, Parameter, parameter_label
 
 from .dataset_xml import parameter_value
@@ -179,8 +179,9 @@ def _dataset(found: Comparison, resolved: Resolved) -> None:
             "endDate": planned.end,
         },
     )
-    if row["type"]["name"] != planned.type:
-        fields["type"] = (row["type"]["name"], planned.type, resolved.type_id)
+    held_type = related(row, "type", "DatasetType")["name"]
+    if held_type != planned.type:
+        fields["type"] = (held_type, planned.type, resolved.type_id)
     if planned.sample is not None:
         held = row.get("sample") or {}
         there = held.get("name")

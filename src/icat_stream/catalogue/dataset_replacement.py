@@ -8,7 +8,7 @@ crash goes on where it was.
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 
-from icat_stream.icat import IcatFault, ResultUnknown, Schema, Session
+from icat_stream.icat import IcatFault, ResultUnknown, Schema, Session, related
 from icat_stream.records import (
     Dataset,
     Rejection,
@@ -161,6 +161,6 @@ def _planned_version(planned: Dataset) -> object:
 
 def _held_version(name: str, row: held_datasets.Row) -> object:
     for parameter in row.get("parameters", ()):
-        if parameter["type"]["name"] == name:
+        if related(parameter, "type", "ParameterType")["name"] == name:
             return parameter.get("stringValue") or parameter.get("numericValue")
     return None

@@ -4,7 +4,7 @@ from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from icat_stream.icat import Session, entities, in_lists, select
+from icat_stream.icat import Session, entities, in_lists, related, select
 
 Row = Mapping[str, Any]
 TypeKey = tuple[str, str]
@@ -101,12 +101,14 @@ def holding(
     files = datafiles(session, number, only)
     return HeldDataset(
         row=row,
-        parameters={_type_key(p["type"]): p for p in row.get("parameters", ())},
+        parameters={type_key(p): p for p in row.get("parameters", ())},
         instruments=frozenset(
-            link["instrument"]["name"] for link in row.get("datasetInstruments", ())
+            related(link, "instrument", "Instrument")["name"]
+            for link in row.get("datasetInstruments", ())
         ),
         techniques=frozenset(
-            link["technique"]["name"] for link in row.get("datasetTechniques", ())
+            related(link, "technique", "Technique")["name"]
+            for link in row.get("datasetTechniques", ())
         ),
         datafiles=files,
         datafile_parameters=_datafile_parameters(session, number)
@@ -174,5 +176,7 @@ def _datafile_parameters(
         last = rows[-1][0]
 
 
-def _type_key(row: Row) -> TypeKey:
-    return (row["name"], row["units"])
+def type_key(parameter: Row) -> TypeKey:
+    """Return name and units of the type of a parameter that is held."""
+    found = related(parameter, "type", "ParameterType")
+    return (found["name"], found["units"])

@@ -4,7 +4,7 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from icat_stream.config import PolicySettings
-from icat_stream.icat import Session, shorten, value_text
+from icat_stream.icat import Session, related, shorten, value_text
 from icat_stream.records import (
     STUB_TITLE,
     DatafileFormat,
@@ -189,7 +189,7 @@ class Resolver:
 
     def _link_stub(self, stub: Investigation, row: Row) -> None:
         there = {
-            link["instrument"]["name"]
+            related(link, "instrument", "Instrument")["name"]
             for link in row.get("investigationInstruments", ())
         }
         for name, number in self.instruments(stub.instruments or ()).items():

@@ -7,6 +7,7 @@ from icat_stream.icat import Session, entities, select
 from icat_stream.records import Change, Parameter
 
 from .dataset_diff import Difference, parameter_fields, shown
+from .held_datasets import type_key
 from .resolver import Resolved
 
 
@@ -67,8 +68,7 @@ def sample_parameters(session: Session, resolved: Resolved) -> SampleParameters:
         "SampleParameter", f"o.sample.id = {resolved.sample_id}", then="INCLUDE o.type"
     )
     held = {
-        (row["type"]["name"], row["type"]["units"]): row
-        for row in entities(session.search(query, "SampleParameter"))
+        type_key(row): row for row in entities(session.search(query, "SampleParameter"))
     }
     missing, differences, same = [], [], []
     for parameter in sample.parameters:

@@ -6,7 +6,16 @@ from datetime import datetime
 from typing import Any
 
 from icat_stream.config import PolicySettings
-from icat_stream.icat import Schema, Session, entities, in_lists, quote, select, shorten
+from icat_stream.icat import (
+    Schema,
+    Session,
+    entities,
+    in_lists,
+    quote,
+    related,
+    select,
+    shorten,
+)
 from icat_stream.records import (
     DependencyMissing,
     Investigation,
@@ -20,6 +29,7 @@ from icat_stream.records import (
 
 from .dataset_xml import attributes, parameter_value
 from .equality import same
+from .held_datasets import type_key
 from .reference_cache import ParameterType, ReferenceCache
 from .resolver import Prerequisite, Resolver, ids_of
 from .tree import Branch, Node, Row
@@ -261,8 +271,10 @@ class SnapshotResolver:
                 for name in user.groups
                 if name in ids
             ),
-            label=lambda row: f"UserGroup {row['grouping']['name']}",
-            removes=lambda row: row["grouping"]["name"] in left,
+            label=lambda row: (
+                f"UserGroup {related(row, 'grouping', 'Grouping')['name']}"
+            ),
+            removes=lambda row: related(row, "grouping", "Grouping")["name"] in left,
         )
 
     def _id(self, entity: str, name: str) -> int:
@@ -298,7 +310,7 @@ class SnapshotResolver:
             back="investigation",
             entity=entity,
             nodes=tuple(_link(entity, target, n, number) for n, number in ids.items()),
-            label=lambda row: f"{entity} {row[target]['name']}",
+            label=lambda row: f"{entity} {_target(row, target)['name']}",
             removes=self._removes,
         )
 
@@ -309,7 +321,7 @@ class SnapshotResolver:
                 entity="InvestigationUser",
                 label=f"InvestigationUser {user} ({role})",
                 matches=lambda row: (
-                    row["user"]["id"] == number
+                    related(row, "user", "User")["id"] == number
                     and self._fold(row["role"]) == self._fold(role)
                 ),
                 values={"role": role},
@@ -326,7 +338,8 @@ class SnapshotResolver:
             entity="InvestigationUser",
             nodes=tuple(node(user, role) for user, role in pairs),
             label=lambda row: (
-                f"InvestigationUser {row['user']['name']} ({row['role']})"
+                f"InvestigationUser {related(row, 'user', 'User')['name']}"
+                f" ({row['role']})"
             ),
             removes=lambda row: (
                 self._removes(row) and (not roles or row["role"] in roles)
@@ -438,7 +451,7 @@ class SnapshotResolver:
             return Node(
                 entity=f"{owner}Parameter",
                 label=f"{owner}Parameter {parameter.label}",
-                matches=lambda row: (row["type"]["name"], row["type"]["units"]) == key,
+                matches=lambda row: type_key(row) == key,
                 values=values,
                 fixed=fixed,
             )
@@ -449,10 +462,7 @@ class SnapshotResolver:
             back=back,
             entity=f"{owner}Parameter",
             nodes=tuple(node(parameter) for parameter in parameters),
-            label=lambda row: (
-                f"{owner}Parameter"
-                f" {parameter_label(row['type']['name'], row['type']['units'])}"
-            ),
+            label=lambda row: f"{owner}Parameter {parameter_label(*type_key(row))}",
         )
 
     def _removes(self, _: Row) -> bool:
@@ -515,11 +525,15 @@ def missing_users(planned: Investigation, users: Iterable[str]) -> DependencyMis
     )
 
 
+def _target(row: Row, target: str) -> Row:
+    return related(row, target, target[0].upper() + target[1:])
+
+
 def _link(entity: str, target: str, name: str, number: int) -> Node:
     return Node(
         entity=entity,
         label=f"{entity} {name}",
-        matches=lambda row: row[target]["id"] == number,
+        matches=lambda row: _target(row, target)["id"] == number,
         references={target: number},
     )
 

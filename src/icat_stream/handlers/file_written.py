@@ -16,6 +16,8 @@ from icat_stream.messages import (
     decode,
     encode,
     schema_of,
+    text_without_secrets,
+    without_secrets,
 )
 from icat_stream.records import (
     Datafile,
@@ -111,6 +113,10 @@ class FileWritten(Handler):
         self._schemas = load_schemas(context.settings.schemas)
         # Files are known by their real paths, so the root has to be, too.
         self._root = os.path.realpath(context.settings.ids.location.root)
+
+    def redact(self, record: Record) -> bytes | None:
+        """Return the value without the secrets in the message's metadata."""
+        return record.value and without_secrets(record.value)
 
     def key(self, record: Record) -> str:
         """Return the folder of the announced file: its files go in in order."""
@@ -347,6 +353,8 @@ class FileWritten(Handler):
         body = {"schema": message.schema} | {
             name: getattr(message, name) for name in _KEPT
         }
+        if message.metadata:
+            body["metadata"] = text_without_secrets(message.metadata)
         return (
             KeptFile(
                 path=f"{folder}/{path.name}{settings.suffix}",

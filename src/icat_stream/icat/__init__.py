@@ -4,7 +4,7 @@ from .connection import Answer, Connection
 from .faults import FacilityMissing, IcatFault, ResultUnknown, fingerprint, passing
 from .query import in_lists, quote, searchable, select, shorten
 from .schema import Schema, discover
-from .session import Session, entities
+from .session import Session, entities, related
 from .xml_text import FORBIDDEN, escape, time_text, value_text
 
 __all__ = [
@@ -23,6 +23,7 @@ __all__ = [
     "in_lists",
     "passing",
     "quote",
+    "related",
     "searchable",
     "select",
     "shorten",

@@ -2,8 +2,8 @@
 
 import json
 import logging
-from collections.abc import Callable, Iterable, Sequence
-from typing import Any, TypeVar
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any, TypeVar, cast
 from urllib.parse import urlencode
 
 from icat_stream.config import IcatSettings
@@ -251,6 +251,32 @@ class Session:
 def entities(found: Iterable[Any]) -> list[dict[str, Any]]:
     """Return the objects of a search for entities, without their wrapping."""
     return [next(iter(item.values())) for item in found]
+
+
+def related(row: Mapping[str, Any], relation: str, entity: str) -> Mapping[str, Any]:
+    """Return an object that another one refers to, and that the query includes.
+
+    Parameters
+    ----------
+    row
+        As ICAT returned it.
+    relation
+        To one object, which has to be there.
+    entity
+        Of that object.
+
+    Raises
+    ------
+    TransientFailure
+        ICAT left it out, as it does with what the account may not read.
+    """
+    found = row.get(relation)
+    if found is None:
+        raise TransientFailure(
+            f"ICAT leaves out the {entity} that an object refers to as {relation}: give"
+            f" the account of icat.username the right READ on {entity}"
+        )
+    return cast("Mapping[str, Any]", found)
 
 
 def _json(answer: Answer) -> Any:

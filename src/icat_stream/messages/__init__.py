@@ -41,6 +41,8 @@ from .filewriter import (
     Status,
     decode,
     schema_of,
+    text_without_secrets,
+    without_secrets,
 )
 from .flatbuffer_reader import Undecodable
 from .flatbuffer_writer import encode
@@ -106,6 +108,8 @@ __all__ = [
     "read_event",
     "schema_of",
     "snapshot_event",
+    "text_without_secrets",
+    "without_secrets",
 ]
 
 

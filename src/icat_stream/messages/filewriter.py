@@ -9,8 +9,10 @@ from types import MappingProxyType
 from typing import Any, ClassVar
 
 from .flatbuffer_reader import RootTable, Undecodable
+from .secrets import UsualSecrets
 
 _IDENTIFIER = re.compile(rb"[a-z0-9]{4}")
+_SECRETS = UsualSecrets()
 _NOTHING: Mapping[str, Any] = MappingProxyType({})
 
 
@@ -259,6 +261,58 @@ def decode(value: bytes | None) -> Message:
         raise Undecodable(_no_message(value))
     decoder = _DECODERS.get(schema)
     return Foreign(schema) if decoder is None else decoder(value)
+
+
+def without_secrets(value: bytes) -> bytes:
+    """Return a message without the secrets in its metadata, as long as it was.
+
+    Parameters
+    ----------
+    value
+        Of a record; one that is no message of a file writer's may be JSON.
+    """
+    # Four letters of JSON can look like a schema's name.
+    metadata = _text_of(value)
+    if metadata is None:
+        try:
+            metadata = getattr(decode(value), "metadata", None)
+        except Undecodable:
+            return value
+    if not metadata:
+        return value
+    before, after = metadata.encode(), text_without_secrets(metadata).encode()
+    if before == after:
+        return value
+    # In its place: a FlatBuffers message is full of offsets.
+    if len(after) > len(before):
+        after = b"{}"
+    return value.replace(before, after.ljust(len(before)))
+
+
+def text_without_secrets(metadata: str) -> str:
+    """Return metadata without secrets; as it is, if there are none."""
+    try:
+        tree, found = _SECRETS.without(_parsed(metadata))
+    except RecursionError:
+        # Better no metadata than a secret somewhere deep in it.
+        tree, found = {}, True
+    if not found:
+        return metadata
+    return json.dumps(tree or {}, ensure_ascii=False, separators=(",", ":"))
+
+
+def _text_of(value: bytes) -> str | None:
+    try:
+        return value.decode() if value[:1] in (b"{", b"[") else None
+    except UnicodeDecodeError:
+        return None
+
+
+def _parsed(text: str) -> Any:
+    try:
+        return json.loads(text)
+    except (ValueError, RecursionError):
+        return text
 
 
 def _no_message(value: bytes | None) -> str:

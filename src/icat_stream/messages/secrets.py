@@ -5,6 +5,8 @@ from collections.abc import Collection
 from functools import lru_cache
 from typing import Any
 
+from icat_stream.records import SECRET_NAMES, is_secret_name
+
 # A pair may be a member, too: {"name": "password", "value": …}.
 _NAMES = frozenset({"name", "key"})
 _VALUES = frozenset({"value", "content", "text"})
@@ -69,6 +71,17 @@ class Secrets:
         return text.lstrip().startswith(_BEGIN_OF_DOCUMENTS) and (
             self._inside.search(text) is not None
         )
+
+
+class UsualSecrets(Secrets):
+    """Members whose name is that of a secret by itself, such as a password."""
+
+    def __init__(self) -> None:
+        super().__init__(SECRET_NAMES)
+
+    def __contains__(self, name: object) -> bool:
+        """Whether a name is that of a secret."""
+        return isinstance(name, str) and is_secret_name(name)
 
 
 def _letters(name: str) -> str:

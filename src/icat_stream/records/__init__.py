@@ -64,11 +64,13 @@ from .plan import (
 )
 from .plan_json import as_text, digest, from_text
 from .record import Coordinates, Record
+from .secret_names import SECRET_NAMES, is_secret_name
 from .text import json_line, printable, shortened, without_session_ids
 from .times import same_time
 from .versions import is_higher
 
 __all__ = [
+    "SECRET_NAMES",
     "STUB_TITLE",
     "Applied",
     "AppliedDataset",
@@ -125,6 +127,7 @@ __all__ = [
     "from_text",
     "host_path",
     "is_higher",
+    "is_secret_name",
     "is_windows_path",
     "json_line",
     "number_of",

@@ -17,6 +17,7 @@ from icat_stream.telemetry import fault_point
 
 from .counting import Counts
 from .handling import too_large
+from .headers import kept
 from .in_flight import Destination, Finished, Partition, Slot
 from .ledger import Batch, Ledger
 from .outputs import Output, Outputs
@@ -396,7 +397,7 @@ class Committer:
             version=__version__,
             payload=self._kept(record),
             record_key=record.key,
-            headers=record.headers,
+            headers=kept(record.headers),
         )
 
     def _kept(self, record: Record) -> bytes | None:

@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from icat_stream.records import Coordinates
+from icat_stream.records import Coordinates, is_secret_name
 
 Headers = tuple[tuple[str, bytes | None], ...]
 
@@ -89,8 +89,13 @@ def objects(headers: Headers) -> Mapping[str, Any]:
 
 
 def foreign(headers: Headers) -> list[tuple[str, bytes | None]]:
-    """Return the headers that are not ours."""
-    return [each for each in headers if not each[0].startswith(PREFIX)]
+    """Return the headers that are not ours, and no secrets."""
+    return [each for each in kept(headers) if not each[0].startswith(PREFIX)]
+
+
+def kept(headers: Headers) -> Headers:
+    """Return headers without those whose name is that of a secret."""
+    return tuple(each for each in headers if not is_secret_name(each[0]))
 
 
 def origin(headers: Headers) -> tuple[Coordinates, int, int] | None:

@@ -1,0 +1,233 @@
+"""An account that may not read what others refer to is told so, by the right.
+
+ICAT leaves what may not be read out of what a query includes, without a word.
+"""
+
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from datetime import timedelta
+from itertools import count
+from pathlib import Path
+from typing import Any
+
+import icat.client
+import pytest
+
+from icat_stream.catalogue import Catalogue, CatalogueSession
+from icat_stream.config import IcatSettings, PolicySettings
+from icat_stream.records import (
+    Investigation,
+    InvestigationKey,
+    Member,
+    OutcomeKind,
+    Parameter,
+    Plan,
+    Sample,
+    Shift,
+    TransientFailure,
+    User,
+)
+from plugins.icat import Server, start_icat
+
+from .conftest import fill
+from .plans import FACILITY, START, full
+
+RIGHTS = Path(__file__).parents[2] / "docs" / "icat-rights.yaml"
+PASSWORD = "writes"
+_NUMBERS = count(1)
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    yield from start_icat(tmp_path_factory.mktemp("rights"), writer=PASSWORD)
+
+
+@pytest.fixture(scope="module")
+def root(server: Server) -> Iterator[Any]:
+    """An unmodified python-icat that may do everything, on a filled server."""
+    client = icat.client.Client(server.url)
+    client.login("simple", {"username": "root", "password": "secret"})
+    fill(client)
+    facility = client.assertedSearch("SELECT f FROM Facility f")[0]
+    client.new("FacilityCycle", name="2024-1", facility=facility).create()
+    client.new(
+        "ParameterType",
+        name="code",
+        units="",
+        valueType="STRING",
+        facility=facility,
+        applicableToInvestigation=True,
+        applicableToSample=True,
+    ).create()
+    user = client.new("User", name="simple/writer")
+    user.create()
+    client.new("User", name="ahau").create()
+    group = client.new("Grouping", name="writers")
+    group.userGroups.append(client.new("UserGroup", user=user))
+    group.create()
+    yield client
+    client.logout()
+
+
+@pytest.fixture
+def allowed(
+    root: Any, server: Server
+) -> Iterator[Callable[[list[tuple[str, str]]], CatalogueSession]]:
+    """Make sessions of an account that may do so much and no more."""
+    (group,) = root.search("SELECT g FROM Grouping g WHERE g.name = 'writers'")
+    settings = IcatSettings(
+        url=server.url, username="writer", password=PASSWORD, timeout=10.0
+    )
+    policies = PolicySettings(existing_datasets="update", removed_members="delete")
+    sessions = []
+
+    def make(rules: list[tuple[str, str]]) -> CatalogueSession:
+        root.deleteMany(root.search("SELECT r FROM Rule r"))
+        root.createMany(
+            [
+                root.new("Rule", what=what, crudFlags=flags, grouping=group)
+                for what, flags in rules
+            ]
+        )
+        sessions.append(Catalogue(settings, FACILITY, policies).new_session())
+        return sessions[-1]
+
+    yield make
+    for session in sessions:
+        session.close()
+    root.deleteMany(root.search("SELECT r FROM Rule r"))
+
+
+def bring_dataset(root: Any, session: CatalogueSession) -> None:
+    """Do what the handlers of datasets ask for: new, the same again, and changed."""
+    name = f"R-{next(_NUMBERS):04}"
+    facility = root.assertedSearch("SELECT f FROM Facility f")[0]
+    kind = root.assertedSearch("SELECT t FROM InvestigationType t")[0]
+    made = root.new(
+        "Investigation",
+        name=name,
+        visitId="1",
+        title="A",
+        facility=facility,
+        type=kind,
+    )
+    instrument = root.search("SELECT i FROM Instrument i WHERE i.name = 'DREHM'")[0]
+    made.investigationInstruments.append(
+        root.new("InvestigationInstrument", instrument=instrument)
+    )
+    made.create()
+    assert session.investigations(name)
+    assert session.spelling("Instrument", "DREHM")
+    assert session.spelling("DatasetType", "raw")
+    assert session.spelling("Technique", "diffraction")
+    assert session.parameter_types("wavelength")
+    assert session.formats("NeXus")
+    key = InvestigationKey(name=name, visit_id="1")
+    dataset = full(key)
+    bring(session, dataset, OutcomeKind.INGESTED)
+    bring(session, dataset, OutcomeKind.UNCHANGED)
+    first, *others = dataset.parameters
+    changed = replace(
+        dataset,
+        description="another",
+        parameters=(replace(first, value=2.5), *others),
+        datafiles=(replace(dataset.datafiles[0], description="another"),),
+    )
+    bring(session, changed, OutcomeKind.INGESTED)
+    bring(session, changed, OutcomeKind.UNCHANGED)
+
+
+def bring_user(root: Any, session: CatalogueSession) -> None:
+    """Do what the handler of people asks for."""
+    number = next(_NUMBERS)
+    user = User(name=f"u{number}", account=f"u{number}", full_name="A B", groups=("g",))
+    bring(session, user, OutcomeKind.INGESTED)
+    bring(session, user, OutcomeKind.UNCHANGED)
+    bring(
+        session,
+        replace(user, full_name="A C", groups=(), left_groups=("g",)),
+        OutcomeKind.INGESTED,
+    )
+
+
+def bring_investigation(root: Any, session: CatalogueSession) -> None:
+    """Do what the handler of proposals asks for."""
+    number = next(_NUMBERS)
+    planned = Investigation(
+        investigation=InvestigationKey(name=f"S-{number:04}", visit_id="1"),
+        title="T",
+        type="experiment",
+        start=START,
+        instruments=("DREHM",),
+        members=(Member(user="ahau", role="Participant"),),
+        samples=(
+            Sample(
+                name="S",
+                type="powder",
+                parameters=(Parameter(name="code", units="", value="x"),),
+            ),
+        ),
+        keywords=("salt",),
+        parameters=(Parameter(name="code", units="", value="1"),),
+        shifts=(Shift(start=START, end=START + timedelta(days=1)),),
+        cycles=("2024-1",),
+    )
+    bring(session, planned, OutcomeKind.INGESTED)
+    bring(session, planned, OutcomeKind.UNCHANGED)
+    changed = replace(
+        planned,
+        title="U",
+        instruments=(),
+        members=(),
+        keywords=(),
+        shifts=(),
+        cycles=(),
+        parameters=(Parameter(name="code", units="", value="2"),),
+        samples=(
+            replace(
+                planned.samples[0],
+                parameters=(Parameter(name="code", units="", value="y"),),
+            ),
+        ),
+    )
+    bring(session, changed, OutcomeKind.INGESTED)
+
+
+def bring(session: CatalogueSession, thing: Any, kind: OutcomeKind) -> None:
+    plan = Plan(
+        facility=FACILITY,
+        users=(thing,) if isinstance(thing, User) else (),
+        investigations=(thing,) if isinstance(thing, Investigation) else (),
+        datasets=() if isinstance(thing, User | Investigation) else (thing,),
+    )
+    assert session.apply(plan).kind is kind, (thing, kind)
+
+
+# With these all goes well: whatever an object may be asked to do.
+ENTITIES = """Facility Investigation InvestigationType InvestigationInstrument
+ Instrument DatasetType DatafileFormat ParameterType PermissibleStringValue Technique
+ Sample SampleType Dataset Datafile DatasetParameter DatafileParameter SampleParameter
+ DatasetInstrument DatasetTechnique User UserGroup Grouping InvestigationUser Keyword
+ InvestigationParameter Shift FacilityCycle InvestigationFacilityCycle""".split()
+
+
+@pytest.mark.parametrize(
+    ("bring_all", "hidden"),
+    [
+        (bring_dataset, "Instrument"),
+        (bring_dataset, "Technique"),
+        (bring_dataset, "ParameterType"),
+        (bring_dataset, "DatasetType"),
+        (bring_investigation, "User"),
+        (bring_user, "Grouping"),
+        (bring_investigation, "Instrument"),
+    ],
+)
+def test_what_may_not_be_read_any_more_is_named(root, allowed, bring_all, hidden):
+    rules = [(entity, "CRUD") for entity in ENTITIES]
+    session = allowed(rules)
+    bring_all(root, session)
+    # What was looked up is believed for a while; what is there is read anew.
+    root.deleteMany(root.search(f"SELECT r FROM Rule r WHERE r.what = '{hidden}'"))
+    with pytest.raises(TransientFailure, match=f"the right READ on {hidden}"):
+        bring_all(root, session)
