@@ -398,6 +398,84 @@ class TestTimesThatAreNumbers:
             evaluate(text, {"/e/t": value})
 
 
+class TestSumsAndDifferences:
+    TEXT = """
+        variables:
+          start: {nexus: /e/start, type: datetime}
+          length: {nexus: /e/length, type: float}
+          before: {nexus: /e/before, type: datetime}
+          x: %s
+        dataset: {investigation: p, name: n, description: <x>}
+        parameters: [{name: p, value: <x>, units: "%s"}]
+        """
+    VALUES = {
+        "/e/start": "2026-03-02T08:00:00Z",
+        "/e/before": "2026-03-02T07:58:30Z",
+        "/e/length": [1.5, "min"],
+        "/e/d": [2.0, "m"],
+        "/e/t": [20.0, "degC"],
+    }
+
+    def made(self, evaluate, variable, units="", **changes):
+        values = self.VALUES | changes
+        return evaluate(self.TEXT % (variable, units), values).parameters
+
+    def test_a_time_and_a_duration(self, evaluate):
+        (end,) = self.made(evaluate, "{value: <start>, plus: <length>}")
+        assert end.value == datetime(2026, 3, 2, 8, 1, 30, tzinfo=UTC)
+        assert end.value_type is ValueType.DATE_AND_TIME
+        (begin,) = self.made(evaluate, "{value: <start>, minus: <length>}")
+        assert begin.value == datetime(2026, 3, 2, 7, 58, 30, tzinfo=UTC)
+
+    def test_between_two_times(self, evaluate):
+        variable = "{value: <start>, minus: <before>}"
+        (length,) = self.made(evaluate, variable, "min")
+        assert length.value == 1.5
+        (length,) = self.made(evaluate, variable, "s")
+        assert length.value == 90.0
+
+    def test_numbers_in_the_unit_of_the_first(self, evaluate):
+        variable = "{nexus: /e/d, type: float, plus: <offset>}"
+        text = self.TEXT.replace(
+            "x: %s", "offset: {value: 5, unit: mm}\n          x: %s"
+        )
+        (made,) = evaluate(text % (variable, "mm"), self.VALUES).parameters
+        assert made.value == 2005.0
+
+    def test_a_difference_knows_no_zero_point(self, evaluate):
+        variable = "{nexus: /e/t, type: float, plus: <step>}"
+        step = "step: {value: 5, unit: K}"
+        text = self.TEXT.replace("x: %s", f"{step}\n          x: %s")
+        (made,) = evaluate(text % (variable, "degC"), self.VALUES).parameters
+        assert made.value == 25.0
+
+    def test_whole_numbers_stay_whole(self, evaluate):
+        offset = "offset: {nexus: /e/n, type: integer}"
+        text = self.TEXT.replace("x: %s", f"{offset}\n          x: %s")
+        variable = "{nexus: /e/m, type: integer, plus: <offset>}"
+        values = {"/e/m": [2, "m"], "/e/n": [5000, "mm"]}
+        assert evaluate(text % (variable, "m"), values).description == "7"
+        with pytest.raises(Rejection, match="2 m and 5 mm make no integer in m"):
+            evaluate(text % (variable, "m"), values | {"/e/n": [5, "mm"]})
+
+    def test_without_the_other_there_is_none(self, evaluate):
+        variable = "{value: <start>, plus: <length>}"
+        values = {"/e/start": self.VALUES["/e/start"]}
+        assert evaluate(self.TEXT % (variable, ""), values).parameters == ()
+
+    @pytest.mark.parametrize(
+        ("changes", "why"),
+        [
+            ({"/e/length": 90.0}, "<length> 90.0 has no unit, expected one that conv"),
+            ({"/e/length": [1.5, "m"]}, "<length>: 'm' cannot be converted to 's'"),
+            ({"/e/length": [1e12, "s"]}, "a time outside the years 1 to 9999"),
+        ],
+    )
+    def test_what_does_not_fit(self, evaluate, changes, why):
+        with pytest.raises(Rejection, match=why):
+            self.made(evaluate, "{value: <start>, plus: <length>}", **changes)
+
+
 class TestMetadataThatCannotBeRead:
     TEXT = variable("{message: metadata.a.b}")
 
@@ -479,6 +557,8 @@ class TestOperators:
             ("[split, {to: 'float[]'}, sum]", "1,2.5", "3.5"),
             ("[split, {to: 'integer[]'}, mean]", "1,2", "1.5"),
             ("[split, {to: 'integer[]'}, min]", "10,9", "9"),
+            ("[split, {to: 'float[]'}, median]", "10,1,2", "2.0"),
+            ("[split, {to: 'integer[]'}, median]", "1,2", "1.5"),
             (
                 "[{parse_time: '%d/%m/%Y %H:%M'}, {format_time: '%Y-%m-%dT%H:%M%z'}]",
                 "02/03/2026 08:30",

@@ -101,8 +101,8 @@ def with_variable(line: str) -> str:
             "{nexus: /a, operators: [lowr]}",
             "variables.x.operators.0: lowr is no known operator, expected one of "
             "basename, count, dirname, extract, first, format_time, getitem, join, "
-            "last, lower, map, max, mean, min, parse_time, replace, split, stem, "
-            "strip, sum, to, upper, urlsafe; did you mean lower? (found: 'lowr')",
+            "last, lower, map, max, mean, median, min, parse_time, replace, split, "
+            "stem, strip, sum, to, upper, urlsafe; did you mean lower? (found: 'lowr')",
         ),
         (
             "{nexus: /a, operators: [{replace: {patern: a, pattern: b}}]}",
@@ -143,6 +143,27 @@ def with_variable(line: str) -> str:
             "'%Q'",
         ),
         (
+            "{value: <when>, plus: <title>}",
+            "variables.x.plus: datetime and string have no such result: expected two"
+            " numbers, a datetime and a number, or minus between two datetimes (found:"
+            " '<title>')",
+        ),
+        (
+            "{value: <when>, plus: <when>}",
+            "variables.x.plus: datetime and datetime have no such result: expected two"
+            " numbers, a datetime and a number, or minus between two datetimes (found:"
+            " '<when>')",
+        ),
+        (
+            "{value: <when>, plus: 5 s}",
+            "variables.x.plus: expected nothing but one <variable> (found: '5 s')",
+        ),
+        (
+            "{nexus: /a, type: datetime, unit: mm}",
+            "variables.x.unit: expected a unit of the time since 1970, such as s or ns"
+            " (found: 'mm')",
+        ),
+        (
             "{value: <titel>}",
             "variables.x.value: <titel> is no known variable (found: '<titel>'); did "
             "you mean <title>?",
@@ -161,6 +182,30 @@ def with_variable(line: str) -> str:
 )
 def test_variables(tmp_path, line, problem):
     assert problems(tmp_path, with_variable(line)) == [f"s.yaml:7: {problem}"]
+
+
+@pytest.mark.parametrize(
+    ("line", "problem"),
+    [
+        (
+            "encoding: latin1x",
+            "encoding: expected an encoding of which ASCII is",
+        ),
+        ("encoding: utf-16", "encoding: expected an encoding of which ASCII is"),
+        ("encoding: idna", "encoding: expected an encoding of which ASCII is"),
+        ("member_order: letters", "member_order: input should be 'natural' or 'creat"),
+    ],
+)
+def test_how_files_are_read(tmp_path, line, problem):
+    (found,) = problems(tmp_path, f"{line}\n{HEAD}")
+    assert found.startswith(f"s.yaml:1: {problem}")
+
+
+@pytest.mark.parametrize("name", ["cp1252", "latin-1", "Shift_JIS", "koi8-r", "utf-8"])
+def test_encodings_that_extend_ascii(tmp_path, name):
+    (tmp_path / "s.yaml").write_text(f"encoding: {name}\n{HEAD}", encoding="utf-8")
+    (schema,) = load_schemas(tmp_path).schemas
+    assert {path.encoding for path in schema.paths} == {name}
 
 
 def test_variables_are_made_from_the_top_down(tmp_path):

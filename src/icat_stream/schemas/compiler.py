@@ -9,13 +9,14 @@ from typing import Any, Protocol
 
 from icat_stream.records import AskedPath, FieldPath, ValueType
 
+from .arithmetic import Term
 from .models import ParameterModel, SchemaModel, VariableModel
 from .operators import GATHERING, Unfit
 from .schema import DatasetRule, MetadataSchema, Number, ParameterRule
 from .selectors import condition, selector_paths
 from .templates import Template, parse
 from .units import UnitError, conversion, known, nearest
-from .values import DATETIME, KINDS, STRING, Kind, Mismatch, Scalar, coerce, text
+from .values import DATETIME, FLOAT, KINDS, STRING, Kind, Mismatch, Scalar, coerce, text
 from .variables import (
     BUILT_IN,
     Fetch,
@@ -139,8 +140,22 @@ class _Compiler:
             )
         self._check_own_unit(path, model, raw)
         functions = []
+        term = self._term(path, model)
         result = kind
-        keeps_unit = kind.is_number
+        difference = None
+        if term is not None:
+            other = self._scope[term.name].kind
+            combined = term.result(kind, other)
+            if combined is None:
+                self._report(
+                    (*path, "plus" if term.sign > 0 else "minus"),
+                    f"{kind} and {other} have no such result: expected two numbers, a"
+                    " datetime and a number, or minus between two datetimes",
+                )
+            else:
+                result = combined
+                difference = "s" if kind == DATETIME and result == FLOAT else None
+        keeps_unit = result.is_number
         for index, operator in enumerate(model.operators):
             try:
                 before, result = result, operator.result(result)
@@ -157,6 +172,7 @@ class _Compiler:
             except Mismatch as error:
                 self._report((*path, "default"), str(error))
         unit = model.unit if model.unit is not None else raw.unit
+        unit = difference or unit
         self._scope[name] = _Known(
             result,
             unit if keeps_unit else None,
@@ -170,6 +186,7 @@ class _Compiler:
             zone=self._zone,
             unit=model.unit,
             ignore_file_unit=model.ignore_file_unit,
+            term=term,
             functions=tuple(functions),
             keeps_unit=keeps_unit,
             counts=any(one.operator == "count" for one in model.operators),
@@ -180,6 +197,18 @@ class _Compiler:
             required=model.required,
             where=_where(model),
         )
+
+    def _term(self, path: Path, model: VariableModel) -> Term | None:
+        """Return the variable that is added or taken away, if there is one."""
+        for field, sign in (("plus", 1), ("minus", -1)):
+            source = getattr(model, field)
+            if source is None:
+                continue
+            lone = self._template((*path, field), source).lone
+            if lone is not None:
+                return Term(lone, sign)
+            self._report((*path, field), "expected nothing but one <variable>")
+        return None
 
     def _source(self, path: Path, model: VariableModel) -> tuple[Fetch, _Known]:
         """Return what finds the raw value, and what is known of it."""

@@ -178,6 +178,8 @@ class VariableModel(Part):
     type: KindName | None = None
     unit: str | None = None
     ignore_file_unit: bool = False
+    plus: Text | None = None
+    minus: Text | None = None
     required: bool = False
     default: ConstantValue | None = None
     operators: list[AnyOperator] = Field(default_factory=list)
@@ -193,6 +195,8 @@ class VariableModel(Part):
             raise ValueError("expected exactly one of nexus, message, value")
         if self.required and self.default is not None:
             raise ValueError("is required and has a default: expected one of the two")
+        if self.plus is not None and self.minus is not None:
+            raise ValueError("has plus and minus: expected one of the two")
         if self.ignore_file_unit and (self.unit is None or self.nexus is None):
             raise ValueError("ignore_file_unit needs nexus and unit beside it")
         return self

@@ -12,7 +12,7 @@ import urllib.parse
 from collections.abc import Callable
 from datetime import datetime, tzinfo
 from pathlib import PurePosixPath
-from statistics import fmean
+from statistics import fmean, median
 from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import (
@@ -249,28 +249,30 @@ class Join(Operator):
 _FOLDS: dict[str, Callable[[tuple[Any, ...]], Any]] = {
     "sum": sum,
     "mean": fmean,
+    "median": median,
     "min": min,
     "max": max,
     "first": lambda values: values[0],
     "last": lambda values: values[-1],
     "count": len,
 }
-GATHERING = ("sum", "mean", "min", "max")
+GATHERING = ("sum", "mean", "median", "min", "max")
+_AVERAGES = ("mean", "median")
 """Operators on a list that are of the items that say something."""
 
 
 class Fold(Operator):
     """A list made one value."""
 
-    operator: Literal["sum", "mean", "min", "max", "first", "last", "count"]
+    operator: Literal["sum", "mean", "median", "min", "max", "first", "last", "count"]
 
     def _result(self, kind: Kind) -> Kind:
         self._needs(kind.many, "a list", kind)
         if self.operator == "count":
             return INTEGER
-        if self.operator in ("sum", "mean"):
+        if self.operator in ("sum", *_AVERAGES):
             self._needs(kind.is_number, "numbers", kind)
-        return Kind(Scalar.FLOAT if self.operator == "mean" else kind.scalar)
+        return Kind(Scalar.FLOAT if self.operator in _AVERAGES else kind.scalar)
 
     def _function(self, kind: Kind, zone: tzinfo) -> Function:
         fold = _FOLDS[self.operator]
@@ -285,7 +287,7 @@ class Fold(Operator):
                 return fold(values)
             try:
                 result = (
-                    float(fold(values)) if self.operator == "mean" else fold(values)
+                    float(fold(values)) if self.operator in _AVERAGES else fold(values)
                 )
             except OverflowError:
                 result = math.inf

@@ -9,6 +9,7 @@ from typing import Any
 
 from icat_stream.records import AskedPath, FieldValue, FileContent, Rejection
 
+from .arithmetic import Term
 from .selectors import Announcement, message_value
 from .templates import Template
 from .time_values import duration_of, time_of
@@ -161,6 +162,8 @@ class Variable:
         The unit that the value shall have, and has where the file names none.
     ignore_file_unit
         Whether the file's own unit is known to be wrong.
+    term
+        Another variable that is added or taken away.
     functions
         The operators.
     keeps_unit
@@ -184,6 +187,7 @@ class Variable:
     zone: tzinfo
     unit: str | None
     ignore_file_unit: bool
+    term: Term | None
     functions: tuple[Callable[[Any], Any], ...]
     keeps_unit: bool
     counts: bool
@@ -208,6 +212,9 @@ class Variable:
         if found.value is not None:
             if value is not None:
                 value, unit = self._in_one_unit(found, value)
+                if self.term is not None:
+                    other = inputs.values[self.term.name]
+                    value, unit = self.term.apply(value, unit, other)
                 self._note_gaps(value, inputs)
             for function in self.functions:
                 if value is None:

@@ -1,0 +1,84 @@
+"""Sums and differences of variables: ``end = start + duration``."""
+
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any
+
+from .units import UnitError, conversion
+from .values import DATETIME, FLOAT, Kind, Mismatch, Value, shorten
+
+
+@dataclass(frozen=True, slots=True)
+class Term:
+    """Another variable that is added to a value, or taken from it.
+
+    Parameters
+    ----------
+    name
+        Of the other variable.
+    sign
+        1 or -1.
+    """
+
+    name: str
+    sign: int
+
+    def result(self, kind: Kind, other: Kind) -> Kind | None:
+        """Return the type of the result, ``None`` where there is none."""
+        if kind.many or other.many:
+            return None
+        if kind == DATETIME and other.is_number:
+            return DATETIME
+        if kind == other == DATETIME and self.sign == -1:
+            return FLOAT
+        if kind.is_number and other.is_number:
+            return kind if kind == other else FLOAT
+        return None
+
+    def apply(
+        self, value: Any, unit: str | None, other: Value
+    ) -> tuple[Any, str | None]:
+        """Return the result and its unit; ``None`` where the other says nothing.
+
+        Raises
+        ------
+        Mismatch
+            The units do not fit, or there is no such time.
+        """
+        if other.value is None:
+            return None, unit
+        if isinstance(value, datetime) and isinstance(other.value, datetime):
+            return (value - other.value).total_seconds(), "s"
+        if isinstance(value, datetime):
+            seconds = self._in(other, "s")
+            try:
+                return value + timedelta(seconds=self.sign * seconds), None
+            except OverflowError:
+                raise Mismatch(
+                    f"{value.isoformat()} and {shorten(other.value)} {other.unit} make"
+                    " a time outside the years 1 to 9999"
+                ) from None
+        total = value + self.sign * self._in(other, unit)
+        if isinstance(value, int) and isinstance(other.value, int):
+            if total != int(total):
+                raise Mismatch(
+                    f"{value} {unit} and {other.value} {other.unit} make no integer in"
+                    f" {unit}"
+                )
+            total = int(total)
+        return total, unit
+
+    def _in(self, other: Value, unit: str | None) -> Any:
+        """Return the other's value in a unit."""
+        if other.unit == unit:
+            return other.value
+        if other.unit is None or unit is None:
+            raise Mismatch(
+                f"<{self.name}> {shorten(other.value)} has"
+                f" {f'the unit {other.unit}' if other.unit else 'no unit'}, expected"
+                f" {f'one that converts to {unit}' if unit else 'none'}"
+            )
+        try:
+            return conversion(other.unit, unit).difference(other.value)
+        except UnitError as error:
+            raise Mismatch(f"<{self.name}>: {error}") from None
