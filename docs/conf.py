@@ -16,6 +16,7 @@ release = icat_stream.__version__
 version = release.partition("+")[0]
 extensions = ["myst_parser", "sphinx.ext.autodoc", "sphinx.ext.napoleon"]
 html_theme = "furo"
+html_show_copyright = False
 html_title = f"icat-stream {version}"
 myst_heading_anchors = 3
 exclude_patterns = ["_build"]
