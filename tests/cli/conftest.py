@@ -103,7 +103,7 @@ class Facility:
         partitions = consumer.list_topics(topic, timeout=10).topics[topic].partitions
         consumer.assign([TopicPartition(topic, p, 0) for p in partitions])
         found, left = [], set(partitions)
-        deadline = time.monotonic() + 30
+        deadline = time.monotonic() + 120
         while left:
             assert time.monotonic() < deadline
             message = consumer.poll(1.0)

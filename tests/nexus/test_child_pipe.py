@@ -41,7 +41,7 @@ def test_what_is_sent_is_received(
     pipe: tuple[int, int], message: dict[str, object]
 ) -> None:
     child_pipe.send(pipe[1], child_pipe.pack(message))
-    assert child_pipe.receive(pipe[0], until=time.monotonic() + 20) == message
+    assert child_pipe.receive(pipe[0], until=time.monotonic() + 120) == message
 
 
 def test_more_than_the_pipe_holds(pipe: tuple[int, int]) -> None:
@@ -50,7 +50,7 @@ def test_more_than_the_pipe_holds(pipe: tuple[int, int]) -> None:
     sender = threading.Thread(
         target=child_pipe.send,
         args=(pipe[1], child_pipe.pack(message)),
-        kwargs={"until": time.monotonic() + 20},
+        kwargs={"until": time.monotonic() + 120},
     )
     sender.start()
     assert child_pipe.receive(pipe[0]) == message
@@ -73,7 +73,7 @@ def test_what_is_no_frame(pipe: tuple[int, int], sent: bytes) -> None:
     os.write(pipe[1], sent)
     os.close(pipe[1])
     with pytest.raises(child_pipe.PipeClosed):
-        child_pipe.receive(pipe[0], until=time.monotonic() + 20)
+        child_pipe.receive(pipe[0], until=time.monotonic() + 120)
 
 
 def test_deadlines(pipe: tuple[int, int]) -> None:

@@ -45,7 +45,7 @@ def start_icat(folder: Path, *options: str, **others: str) -> Iterator[Server]:
     command += ["--accounts", str(accounts), "--ready", str(ready), *options]
     process = subprocess.Popen(command)
     try:
-        deadline = time.monotonic() + 30
+        deadline = time.monotonic() + 120
         while not ready.exists():
             assert process.poll() is None, "the embedded ICAT ended"
             assert time.monotonic() < deadline, "the embedded ICAT does not start"
@@ -54,4 +54,4 @@ def start_icat(folder: Path, *options: str, **others: str) -> Iterator[Server]:
         yield Server(facts["url"], facts["admin"])
     finally:
         process.terminate()
-        process.wait(10)
+        process.wait(120)

@@ -48,7 +48,7 @@ class Child:
         """Of the process."""
         return self._process.pid
 
-    def ready(self, timeout: float = 30.0) -> dict[str, Any]:
+    def ready(self, timeout: float = 120.0) -> dict[str, Any]:
         """Wait until it says where it can be reached.
 
         Parameters

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-_STARTS_WITHIN = 30.0
+_STARTS_WITHIN = 120.0
 _STOPS_WITHIN = 10.0
 
 
