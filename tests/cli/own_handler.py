@@ -1,4 +1,4 @@
-"""A facility's own handler, as docs/own-handler.md shows it."""
+"""A facility's own handler as a plain class: docs/own-handler.md, in short."""
 
 import json
 

@@ -7,7 +7,6 @@ import time
 from pathlib import Path
 
 import stamina
-from opentelemetry import trace
 
 from icat_stream.config import ConfigError, Problem, Settings, load
 from icat_stream.ingest import RunningConsumer
@@ -25,12 +24,10 @@ from icat_stream.records import (
     TransientFailure,
 )
 from icat_stream.stream import send_events
-from icat_stream.telemetry import configure_logging, configure_traces
+from icat_stream.telemetry import configure_logging, configure_traces, quiet_span
 
 from .outcome_output import outcome_line, outcome_text
 from .pipeline import Pipeline
-
-_tracer = trace.get_tracer("icat_stream")
 
 """Stands for the consumer group in the journal."""
 
@@ -90,7 +87,7 @@ def run_one_shot(
             (named,) = pipeline.consumers([consumer or _meant(settings, file)])
             record = _record(named, file, message)
             pipeline.open()
-            with _tracer.start_as_current_span("one-shot") as span:
+            with quiet_span("one-shot") as span:
                 try:
                     outcome = _outcome(named, record, settings)
                 finally:

@@ -303,7 +303,7 @@ class DatasetWriter:
     def _permit(self, target: Resolved, found: Comparison) -> None:
         """See that the policy lets differences be written over."""
         differing = found.differences
-        listed = "; ".join(_told(d) for d in differing[:3])
+        listed = "; ".join(_described(d) for d in differing[:3])
         if len(differing) > 3:
             listed += f"; and {len(differing) - 3} more"
         reason = f"dataset {target.dataset.key} is there and differs: {listed}"
@@ -347,7 +347,7 @@ class DatasetWriter:
         policy = self._policy(dataset)
         if policy == "update":
             return True
-        listed = "; ".join(_told(d) for d in sample.differences[:3])
+        listed = "; ".join(_described(d) for d in sample.differences[:3])
         if len(sample.differences) > 3:
             listed += f"; and {len(sample.differences) - 3} more"
         reason = f"sample {shorten(sample.sample)} is there and differs: {listed}"
@@ -491,7 +491,7 @@ def _missing(writer: Writer, found: Comparison) -> Iterator[tuple[str, str]]:
         yield "DatafileParameter", content
 
 
-def _told(difference: Difference) -> str:
+def _described(difference: Difference) -> str:
     fields = ", ".join(
         f"{name} {shorten(found)}, planned"
         f" {shorten(planned.isoformat() if isinstance(planned, datetime) else planned)}"

@@ -70,8 +70,8 @@ class Changes:
         )
         there = lookups.datasets(message.investigation, locations=places)
         self._require(places, there)
-        said = StatedParameters(lookups, self._settings.policies, notes)
-        parameters = said.all(
+        stated = StatedParameters(lookups, self._settings.policies, notes)
+        parameters = stated.all(
             "metadata", [StatedParameter(name=message.name, value=message.value)]
         )
         return Plan(
@@ -107,7 +107,7 @@ class Changes:
         place = self._files.place(
             entry.location or message.location or "", entry.investigation, None
         )
-        said = StatedParameters(lookups, self._settings.policies, notes)
+        stated = StatedParameters(lookups, self._settings.policies, notes)
         dataset = Dataset(
             investigation=entry.investigation,
             name=entry.name,
@@ -116,7 +116,7 @@ class Changes:
             datafiles=self._files.all(
                 place,
                 message.datafiles,
-                lambda file: said.all(f"datafile {file.location}", file.parameters),
+                lambda file: stated.all(f"datafile {file.location}", file.parameters),
             ),
             partial=True,
         )

@@ -190,15 +190,15 @@ class DatasetFiles:
                 for file, path, name in zip(listed, paths, names, strict=True)
             )
         found = self._files.folder(place.folder, names=paths, most=self._most).files
-        for said, there in zip(listed, found, strict=True):
-            if said.size is not None and said.size != there.size:
+        for stated, there in zip(listed, found, strict=True):
+            if stated.size is not None and stated.size != there.size:
                 raise Rejection(
-                    f"datafiles: {said.location[:200]!r} has {there.size} bytes, and"
-                    f" is announced with {said.size}"
+                    f"datafiles: {stated.location[:200]!r} has {there.size} bytes, and"
+                    f" is announced with {stated.size}"
                 )
         return tuple(
-            self._datafile(place, there, name=name, parameters=parameters(said))
-            for said, there, name in zip(listed, found, names, strict=True)
+            self._datafile(place, there, name=name, parameters=parameters(stated))
+            for stated, there, name in zip(listed, found, names, strict=True)
         )
 
     def _path(self, place: Place, file: StatedDatafile) -> str:

@@ -75,8 +75,8 @@ class DatasetPlan:
             [message.instrument] if message.instrument else [], visit
         )
         place = self._files.place(message.location, visit.key, message.instrument)
-        said = StatedParameters(lookups, self._settings.policies, notes)
-        parameters = said.all("parameters", message.parameters)
+        stated = StatedParameters(lookups, self._settings.policies, notes)
+        parameters = stated.all("parameters", message.parameters)
         inputs = self._options.inputs_parameter
         processed = any(p.name == inputs and p.value for p in message.parameters)
         versioned = processed and self._superseded(
@@ -98,14 +98,14 @@ class DatasetPlan:
             location=place.folder,
             start=message.start,
             end=message.end,
-            sample=self._sample(message, said),
+            sample=self._sample(message, stated),
             instruments=instruments,
             techniques=references.techniques(message.techniques),
             parameters=parameters,
             datafiles=self._files.all(
                 place,
                 message.datafiles,
-                lambda file: said.all(f"datafile {file.location}", file.parameters),
+                lambda file: stated.all(f"datafile {file.location}", file.parameters),
             ),
             existing="replace" if versioned else None,
             version=self._options.version_parameter if versioned else None,
@@ -189,7 +189,9 @@ class DatasetPlan:
                 )
         return True
 
-    def _sample(self, message: DatasetMessage, said: StatedParameters) -> Sample | None:
+    def _sample(
+        self, message: DatasetMessage, stated: StatedParameters
+    ) -> Sample | None:
         sample = message.sample
         if sample is None:
             return None
@@ -202,5 +204,5 @@ class DatasetPlan:
             name=sample.name,
             type=sample.type,
             create=self._settings.policies.missing_samples == "create",
-            parameters=said.all(f"sample {sample.name[:60]}", sample.parameters),
+            parameters=stated.all(f"sample {sample.name[:60]}", sample.parameters),
         )

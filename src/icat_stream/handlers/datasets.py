@@ -58,10 +58,10 @@ class Datasets(FieldMapHandler[DatasetOptions]):
             "location": getattr(message, "location", None),
         }
 
-    def plan(self, said: MappedMessage, lookups: Lookups) -> Plan | Outcome:
+    def plan(self, mapped: MappedMessage, lookups: Lookups) -> Plan | Outcome:
         """Return what the catalogue shall hold."""
-        notes = said.unread
-        match said.message:
+        notes = mapped.unread
+        match mapped.message:
             case DatasetMessage() as message:
                 return self._datasets.plan(message, lookups, notes)
             case MetadataUpdate() as message:
@@ -70,4 +70,4 @@ class Datasets(FieldMapHandler[DatasetOptions]):
                 return self._changes.datafiles(message, lookups, notes)
             case Reschedule() as message:
                 return self._changes.dates(message, lookups, notes)
-        raise Rejection(f"a message of kind {said.message_type} is not for datasets")
+        raise Rejection(f"a message of kind {mapped.message_type} is not for datasets")

@@ -191,13 +191,13 @@ class Investigations(FieldMapHandler[InvestigationOptions]):
         return (message.type or "").casefold() in self._industrial
 
     def _release(
-        self, said: datetime | None, end: datetime | None, industrial: bool
+        self, stated: datetime | None, end: datetime | None, industrial: bool
     ) -> tuple[datetime | None, bool]:
         """Return when data are released, and whether never."""
         if industrial:
             return None, True
-        if said is not None or end is None:
-            return said, False
+        if stated is not None or end is None:
+            return stated, False
         return _years_later(end, self._options.embargo_years), False
 
     def _members(self, members: Iterable[StatedMember]) -> Iterable[Member]:
@@ -217,34 +217,34 @@ class Investigations(FieldMapHandler[InvestigationOptions]):
     ) -> tuple[Sample, ...]:
         samples = [
             Sample(
-                name=said.name,
-                type=said.type,
-                molecular_formula=said.formula or "",
+                name=stated.name,
+                type=stated.type,
+                molecular_formula=stated.formula or "",
                 parameters=(
-                    *parameters.all(f"sample {said.name[:60]}", said.parameters),
-                    *self._acronym(said, notes),
+                    *parameters.all(f"sample {stated.name[:60]}", stated.parameters),
+                    *self._acronym(stated, notes),
                 ),
             )
-            for said in message.samples
+            for stated in message.samples
         ]
         names = {sample.name for sample in samples}
-        names |= {said.acronym for said in message.samples if said.acronym}
+        names |= {stated.acronym for stated in message.samples if stated.acronym}
         acronyms = dict.fromkeys(message.sample_acronyms)
         return (*samples, *(Sample(name=n) for n in acronyms if n not in names))
 
     def _acronym(
-        self, said: StatedProposalSample, notes: list[str]
+        self, stated: StatedProposalSample, notes: list[str]
     ) -> Iterable[Parameter]:
-        if said.acronym is None or said.acronym == said.name:
+        if stated.acronym is None or stated.acronym == stated.name:
             return
         name = self._options.acronym_parameter
         if name is None:
             notes.append(
-                f"sample {said.name[:60]}: acronym: left out"
+                f"sample {stated.name[:60]}: acronym: left out"
                 " (options.acronym_parameter says where it goes)"
             )
             return
-        yield Parameter(name=name, units="", value=said.acronym)
+        yield Parameter(name=name, units="", value=stated.acronym)
 
 
 def _stated(
@@ -255,8 +255,8 @@ def _stated(
     return found if found or name in empty else None
 
 
-def _shifts(said: Iterable[StatedShift]) -> Iterable[Shift]:
-    for shift in dict.fromkeys(said):
+def _shifts(stated: Iterable[StatedShift]) -> Iterable[Shift]:
+    for shift in dict.fromkeys(stated):
         yield Shift(
             start=shift.start,
             end=shift.end,

@@ -42,7 +42,9 @@ class StatedParameters:
     notes: list[str]
     _types: dict[str, Sequence[ParameterTypeEntry]] = field(default_factory=dict)
 
-    def all(self, where: str, said: Iterable[StatedParameter]) -> tuple[Parameter, ...]:
+    def all(
+        self, where: str, stated: Iterable[StatedParameter]
+    ) -> tuple[Parameter, ...]:
         """Return parameters with their units, and values of the right kind.
 
         Parameters
@@ -59,7 +61,7 @@ class StatedParameters:
         """
         found = []
         seen: set[tuple[str, str | None]] = set()
-        for parameter in said:
+        for parameter in stated:
             at = f"{where}: {parameter.name[:_LONGEST]}"
             if (parameter.name, parameter.units) in seen:
                 raise Rejection(f"{at}: is stated twice, expected each name once")
@@ -72,17 +74,17 @@ class StatedParameters:
                 found.append(one)
         return tuple(found)
 
-    def _one(self, at: str, said: StatedParameter) -> Parameter | None:
-        if said.units is not None and len(said.units) > _LONGEST_UNITS:
+    def _one(self, at: str, stated: StatedParameter) -> Parameter | None:
+        if stated.units is not None and len(stated.units) > _LONGEST_UNITS:
             raise Rejection(
-                f"{at}: units: {said.units[:_LONGEST]!r}… has {len(said.units)}"
+                f"{at}: units: {stated.units[:_LONGEST]!r}… has {len(stated.units)}"
                 f" characters, expected at most {_LONGEST_UNITS}"
             )
-        if said.name not in self._types:
-            self._types[said.name] = self.lookups.parameter_types(said.name)
-        entries = self._types[said.name]
-        if said.units is not None:
-            fitting = [entry for entry in entries if entry.units == said.units]
+        if stated.name not in self._types:
+            self._types[stated.name] = self.lookups.parameter_types(stated.name)
+        entries = self._types[stated.name]
+        if stated.units is not None:
+            fitting = [entry for entry in entries if entry.units == stated.units]
         elif len(entries) > 1:
             fitting = [entry for entry in entries if entry.units == ""]
             if not fitting:
@@ -94,63 +96,63 @@ class StatedParameters:
             fitting = list(entries)
         if fitting:
             entry = fitting[0]
-            return self._made(at, said, entry.units, entry.value_type)
-        return _converted(at, said, entries) or self._unknown(at, said, entries)
+            return self._made(at, stated, entry.units, entry.value_type)
+        return _converted(at, stated, entries) or self._unknown(at, stated, entries)
 
     def _unknown(
-        self, at: str, said: StatedParameter, entries: Sequence[ParameterTypeEntry]
+        self, at: str, stated: StatedParameter, entries: Sequence[ParameterTypeEntry]
     ) -> Parameter | None:
-        units = said.units or ""
+        units = stated.units or ""
         if self.policies.unknown_parameter_types == "skip":
             self.notes.append(
-                f"{at}: parameter type {parameter_label(said.name, units)} is not in"
+                f"{at}: parameter type {parameter_label(stated.name, units)} is not in"
                 f" the catalogue{other_units(entries)}: left out"
             )
             return None
         # The catalogue names all that are missing at once, or makes them.
-        is_text = isinstance(said.value, bool | str)
+        is_text = isinstance(stated.value, bool | str)
         kind = ValueType.STRING if is_text else ValueType.NUMERIC
-        return self._made(at, said, units, kind)
+        return self._made(at, stated, units, kind)
 
     def _made(
-        self, at: str, said: StatedParameter, units: str, kind: ValueType
+        self, at: str, stated: StatedParameter, units: str, kind: ValueType
     ) -> Parameter:
-        value = _value(at, said, kind)
-        if kind is ValueType.NUMERIC and (note := rounding(said.value or 0)):
+        value = _value(at, stated, kind)
+        if kind is ValueType.NUMERIC and (note := rounding(stated.value or 0)):
             self.notes.append(f"{at}: {note}")
-        return Parameter(name=said.name, units=units, value=value)
+        return Parameter(name=stated.name, units=units, value=value)
 
 
 def _converted(
-    at: str, said: StatedParameter, entries: Sequence[ParameterTypeEntry]
+    at: str, stated: StatedParameter, entries: Sequence[ParameterTypeEntry]
 ) -> Parameter | None:
     """Return it in the units of the only type that they can be converted to."""
     found = []
-    for entry in entries if said.units else ():
+    for entry in entries if stated.units else ():
         if entry.value_type is not ValueType.NUMERIC or not entry.units:
             continue
         try:
-            found.append((entry, conversion(said.units or "", entry.units)))
+            found.append((entry, conversion(stated.units or "", entry.units)))
         except UnitError:
             continue
     if len(found) != 1:
         return None
     ((entry, factor),) = found
-    number = _value(at, said, ValueType.NUMERIC)
+    number = _value(at, stated, ValueType.NUMERIC)
     if not isinstance(number, int | float):
         return None
     try:
         value = factor.value(number)
     except UnitError as error:
         raise Rejection(
-            f"{at}: {said.value} [{said.units}] in [{entry.units}]: {error}"
+            f"{at}: {stated.value} [{stated.units}] in [{entry.units}]: {error}"
         ) from None
-    return Parameter(name=said.name, units=entry.units, value=value)
+    return Parameter(name=stated.name, units=entry.units, value=value)
 
 
-def _value(at: str, said: StatedParameter, kind: ValueType) -> float | str | datetime:
+def _value(at: str, stated: StatedParameter, kind: ValueType) -> float | str | datetime:
     wanted = {ValueType.NUMERIC: float, ValueType.DATE_AND_TIME: datetime}
-    value = said.value
+    value = stated.value
     if kind is ValueType.STRING:
         if isinstance(value, bool):
             return "true" if value else "false"

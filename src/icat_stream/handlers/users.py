@@ -64,18 +64,20 @@ class Users(FieldMapHandler[UserOptions]):
         """Return one user for each of the person's accounts."""
         notes = person.unread
         message: PersonMessage = person.message
-        said = self._said(message, notes)
+        stated = self._stated(message, notes)
         named = {"orcid": "orcid_id"}
         empty = [named.get(name, name) for name in person.mapped.empty]
-        cleared = tuple(sorted(name for name in empty if name in said))
+        cleared = tuple(sorted(name for name in empty if name in stated))
         usernames = dict.fromkeys(message.usernames)
         return Plan(
             facility=self._facility,
-            users=tuple(self._user(n, message, said, cleared) for n in usernames),
+            users=tuple(self._user(n, message, stated, cleared) for n in usernames),
             notes=tuple(notes),
         )
 
-    def _said(self, message: PersonMessage, notes: list[str]) -> dict[str, str | None]:
+    def _stated(
+        self, message: PersonMessage, notes: list[str]
+    ) -> dict[str, str | None]:
         full_name = message.full_name
         if full_name is None and (message.given_name or message.family_name):
             parts = (message.given_name, message.family_name)
@@ -112,12 +114,12 @@ class Users(FieldMapHandler[UserOptions]):
         self,
         username: str,
         message: PersonMessage,
-        said: Mapping[str, str | None],
+        stated: Mapping[str, str | None],
         cleared: tuple[str, ...],
     ) -> User:
         account = self._policies.user_names.format(username=username)
         name, formerly = account, tuple(self._policies.names_of(account)[1:])
-        values = dict(said)
+        values = dict(stated)
         if message.enabled is False:
             match self._policies.disabled_users:
                 case "rename":

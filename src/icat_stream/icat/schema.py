@@ -5,6 +5,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from icat_stream.telemetry import client_span
+
 from . import soap
 from .connection import Connection
 from .faults import IcatFault, ResultUnknown, unavailable
@@ -117,12 +119,11 @@ def discover(url: str, timeout: float, ca_file: Path | None = None) -> Schema:
 
     def ask(operation: str, arguments: str = "") -> list[Any]:
         body = soap.question(operation, arguments)
-        return soap.values(
-            connection.request(
+        with client_span(f"icat.{operation}"):
+            answer = connection.request(
                 "POST", soap.PATH, body, soap.CONTENT_TYPE, repeatable=True
-            ),
-            operation,
-        )
+            )
+        return soap.values(answer, operation)
 
     try:
         (version,) = ask("getApiVersion")

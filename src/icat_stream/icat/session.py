@@ -12,7 +12,14 @@ from icat_stream.telemetry import client_span
 
 from . import soap
 from .connection import Answer, Connection
-from .faults import NO_ICAT, SYSTEM, IcatFault, ResultUnknown, failure_of, unavailable
+from .faults import (
+    GATEWAY_STATUSES,
+    SYSTEM,
+    IcatFault,
+    ResultUnknown,
+    failure_of,
+    unavailable,
+)
 from .query import select
 
 _log = logging.getLogger(__name__)
@@ -283,7 +290,7 @@ def _json(answer: Answer) -> Any:
     try:
         body = json.loads(answer.body)
     except ValueError as error:
-        if answer.status in NO_ICAT:
+        if answer.status in GATEWAY_STATUSES:
             raise unavailable(
                 f"ICAT is not there: HTTP {answer.status} instead of an answer"
             ) from error

@@ -7,7 +7,7 @@ from xml.parsers.expat import ExpatError
 import xmltodict
 
 from .connection import Answer
-from .faults import NO_ICAT, IcatFault, ResultUnknown, unavailable
+from .faults import GATEWAY_STATUSES, IcatFault, ResultUnknown, unavailable
 from .xml_text import escape
 
 PATH = "/ICATService/ICAT"
@@ -81,7 +81,7 @@ def values(answer: Answer, operation: str) -> list[Any]:
     ResultUnknown
         The answer is none of ICAT's.
     """
-    if answer.status in NO_ICAT:
+    if answer.status in GATEWAY_STATUSES:
         text = f"HTTP {answer.status} instead of an answer to {operation}"
         if answer.status in (404, 503):
             raise unavailable(f"ICAT is not there: {text}")

@@ -3,6 +3,7 @@
 import threading
 
 from icat_stream.config import IdsSettings
+from icat_stream.telemetry import client_span
 
 from .answers import unavailable
 from .client import IcatAccess, IdsClient
@@ -60,7 +61,8 @@ class Ids:
             return False
         with self._lock:
             if self._two_level is None:
-                answer = self._connection.get("isTwoLevel")
+                with client_span("ids.isTwoLevel"):
+                    answer = self._connection.get("isTwoLevel")
                 text = answer.body.decode("utf-8", "replace").strip().lower()
                 if not answer.ok or text not in ("true", "false"):
                     raise unavailable(
@@ -86,6 +88,7 @@ class Ids:
         """
         if self._connection is None:
             return
-        answer = self._connection.get("ping")
+        with client_span("ids.ping"):
+            answer = self._connection.get("ping")
         if not answer.ok or b"IdsOK" not in answer.body:
             raise unavailable(f"HTTP {answer.status} instead of IdsOK from ping")

@@ -118,8 +118,8 @@ class IngestConsumer:
         self._facility = facility
         self._dry_run = dry_run
         self._show_plans = show_plans
-        self._guard = NewestWins(journal.newest, facility)
-        self._guards = handler.makes_snapshots
+        self._newest_wins = NewestWins(journal.newest, facility)
+        self._needs_journal = handler.makes_snapshots
 
     def key(self, record: Record) -> str:
         """Return the handler's ordering key."""
@@ -150,7 +150,7 @@ class IngestConsumer:
         Which snapshot is the newest is in the journal's database, so they wait for it
         in any case; then their rows are not to be missing either.
         """
-        return self._guards
+        return self._needs_journal
 
     def present(self, missing: Collection[str]) -> Collection[str]:
         """Return which of the missing things the catalogue has by now."""
@@ -214,8 +214,8 @@ class IngestConsumer:
         if plan.datasets or plan.jobs or plan.keep:
             raise TypeError("a plan has users and investigations, or something else")
         # Before the claim, and so before any outcome that follows from it.
-        self._guards = True
-        guarded = self._guard.bring(plan, record, session.apply)
+        self._needs_journal = True
+        guarded = self._newest_wins.bring(plan, record, session.apply)
         if not guarded.applied.snapshots:
             return Outcome(
                 kind=OutcomeKind.IGNORED,
@@ -235,7 +235,7 @@ class IngestConsumer:
         if plan.jobs:
             return self._remember(plan)
         if plan.stubs:
-            self._guard.missing(stub.investigation for stub in plan.stubs)
+            self._newest_wins.missing(stub.investigation for stub in plan.stubs)
         if plan.keep:
             plan = self._keep(plan)
         return apply(plan, session, self._ids)

@@ -5,9 +5,6 @@
 events.  :class:`Undecodable` is the only thing that they raise of a record's value.
 """
 
-from importlib import import_module
-from typing import TYPE_CHECKING, Any
-
 from .conversions import Conversion, Scalar, Unfit
 from .datasets import (
     DatafileList,
@@ -56,14 +53,6 @@ from .user_office import (
     StatedVisit,
 )
 
-if TYPE_CHECKING:
-    from .flatbuffer_writer import encode
-
-# Imported when first used: no start pays for what it does not use.
-_LAZY = {
-    "encode": ".flatbuffer_writer",
-}
-
 __all__ = [
     "EVENT_VERSION",
     "Action",
@@ -111,9 +100,3 @@ __all__ = [
     "text_without_secrets",
     "without_secrets",
 ]
-
-
-def __getattr__(name: str) -> Any:
-    if name not in _LAZY:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(import_module(_LAZY[name], __name__), name)

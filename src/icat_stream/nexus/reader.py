@@ -1,4 +1,4 @@
-"""What the rest of the program sees of this room."""
+"""Asks child processes for the content of announced files."""
 
 import dataclasses
 from collections.abc import Collection, Iterator, Mapping, Sequence

@@ -2,7 +2,7 @@
 
 from .client_spans import client_span, quiet_span, received, sent
 from .fault_points import fault_point
-from .health import Page, health_endpoint
+from .http_endpoint import Page, health_endpoint
 from .logs import configure_logging, current_record
 from .metrics import METRICS, Sample, export_metrics, render, sample
 from .periodic import Periodic

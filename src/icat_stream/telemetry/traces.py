@@ -8,7 +8,7 @@ from typing import Any
 
 from opentelemetry import trace
 
-_tracer = trace.get_tracer("icat_stream")
+from .client_spans import quiet_span
 
 
 def configure_traces(
@@ -92,7 +92,7 @@ def step(
     """
     begin = time.perf_counter()
     try:
-        with _tracer.start_as_current_span(name, attributes=attributes) as span:
+        with quiet_span(name, attributes) as span:
             yield span
     finally:
         durations[name] = durations.get(name, 0.0) + time.perf_counter() - begin
