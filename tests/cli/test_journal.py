@@ -105,6 +105,26 @@ def test_counts(config):
     assert [(each["outcome"], each["rows"]) for each in ends] == [("ingested", 3)]
 
 
+def test_reasons_are_counted_whatever_file_they_are_about(config, tmp_path):
+    journal = Journal(JournalSettings(url=f"sqlite:///{tmp_path}/journal.db"))
+    reasons = [
+        "/data/240815/run_1.nxs: instrument SIRIUS is not in the catalogue",
+        "/data/240816/run_22.nxs: instrument SIRIUS is not in the catalogue",
+        "/data/240815/run_3.nxs: is no HDF5 file (7 bytes)",
+        "bytes 4 to 8 are b'o me', expected a schema identifier such as b'wrdn'",
+        r"bytes 4 to 8 are b'\x00\'x', expected a schema identifier such as b'wrdn'",
+    ]
+    for number, reason in enumerate(reasons):
+        rejected = row(900 + number, outcome="rejected", text=reason)
+        journal.pending([rejected])
+        journal.committed([rejected])
+    journal.close()
+    found = lines("stats", "-c", config, "--outcome", "rejected", "--by", "reason")
+    counted = {each["reason"]: each["rows"] for each in found}
+    assert counted["/…: instrument SIRIUS is not in the catalogue"] == 2
+    assert sorted(counted.values()) == [1, 2, 2]
+
+
 def test_a_terminal_of_80_columns_has_a_line_for_each_row(config, tmp_path):
     journal = Journal(JournalSettings(url=f"sqlite:///{tmp_path}/journal.db"))
     long = row(

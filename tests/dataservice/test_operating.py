@@ -4,9 +4,12 @@ import json
 import os
 import re
 import signal
+import socket
+import ssl
 import subprocess
 import sys
 import urllib.error
+import urllib.parse
 import urllib.request
 from pathlib import Path
 from typing import Any
@@ -15,7 +18,7 @@ import pytest
 import yaml
 from icat.ids import DataSelection
 
-from .conftest import Site
+from .conftest import Site, start_service
 from .two_levels import Service, service, until
 
 pytestmark = pytest.mark.facility
@@ -142,6 +145,9 @@ def start(config: Path) -> subprocess.CompletedProcess[str]:
             "secret lies in main_storage.root",
         ),
         ({"main_storage": {"root": "{main}/.."}}, "the configuration"),
+        ({"tls": {"certificate": "none", "key": "none"}}, "No such file or directory"),
+        ({"tls": {"certificate": "file", "key": "file"}}, "cannot be used"),
+        ({"tls": {"certificate": "file"}}, "tls.key: Field required"),
     ],
 )
 def test_a_wrong_configuration_is_told_at_the_start(
@@ -181,6 +187,35 @@ def test_a_configuration_that_is_no_yaml_does_not_show_what_it_holds(
     assert f"{config}:" in ended.stderr
     assert "is no YAML" in ended.stderr
     assert "qwertz" not in ended.stderr
+
+
+TLS = Path(__file__).parent / "tls"
+
+
+def test_https_with_a_certificate_of_its_own(site: Site) -> None:
+    tls = {"certificate": str(TLS / "certificate.pem"), "key": str(TLS / "key.pem")}
+    (site.folder.path / "https").mkdir()
+    child, url = start_service(
+        site.folder,
+        "https",
+        icat={"url": site.icat_url},
+        listen="127.0.0.1:0",
+        main_storage={"root": str(site.folder.path / "https")},
+        tls=tls,
+    )
+    try:
+        assert url.startswith("https://127.0.0.1:")
+        trusted = ssl.create_default_context(cafile=tls["certificate"])
+        with urllib.request.urlopen(f"{url}/ping", context=trusted) as response:
+            assert response.read() == b"IdsOK"
+        with pytest.raises(urllib.error.URLError, match="CERTIFICATE_VERIFY_FAILED"):
+            urllib.request.urlopen(f"{url}/ping")
+        parts = urllib.parse.urlsplit(url)
+        with socket.create_connection((parts.hostname, parts.port)) as plain:
+            plain.sendall(b"GET /ids/ping HTTP/1.1\r\nHost: x\r\n\r\n")
+            assert b"IdsOK" not in plain.recv(1000)
+    finally:
+        child.stop()
 
 
 def test_two_on_one_folder(site: Site, tmp_path: Path) -> None:

@@ -83,7 +83,7 @@ def desk(stage):
     return Desk(stage)
 
 
-def test_what_was_rejected_is_handled_handledand_its_way_is_one(desk, stage):
+def test_what_was_rejected_is_handled_again_and_its_way_is_one(desk, stage):
     stage.send(message("a", "reject ok"), message("b"), message("c", "reject"))
     stage.run()
     desk.send(outcomes=["rejected"])
@@ -112,7 +112,7 @@ def test_all_that_match_are_sent_but_not_what_waits(desk, stage):
 
 
 @pytest.mark.parametrize("step", ["begin", "produced", "offsets"])
-def test_a_person_who_is_killed_begins_handledand_nothing_is_left_out(stage, step):
+def test_a_person_who_is_killed_begins_anew_and_nothing_is_left_out(stage, step):
     """Of 600 messages 500 are in the first transaction; the second one is not made."""
     stage.create(1)
     names = [f"m{n}" for n in range(600)]

@@ -34,6 +34,7 @@ class Common(StrEnum):
     MESSAGE_TYPE = "message_type"
     VERSION = "version"
     DAY = "day"
+    REASON = "reason"
 
 
 ConfigOption = Annotated[

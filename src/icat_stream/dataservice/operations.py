@@ -15,6 +15,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from icat_stream.telemetry import current_record
 
+from . import parameters
 from .catalogue import Catalogue
 from .errors import IdsError
 from .levels import Levels
@@ -23,6 +24,7 @@ from .state import State
 
 _log = logging.getLogger(__name__)
 _tracer = trace.get_tracer("icat_stream.dataservice")
+_LENGTHS = {b"content-length", b"transfer-encoding"}
 _CALLS = frozenset(
     (
         "archive delete getApiVersion getData getDatafileIds getIcatUrl getLink"
@@ -30,18 +32,21 @@ _CALLS = frozenset(
         " prepareData put reset restore version write"
     ).split()
 )
-_LENGTHS = (b"content-length", b"transfer-encoding")
-_TWO_LENGTHS = Response(
-    json.dumps(
-        {
-            "code": "BadRequestException",
-            "message": "Content-Length and Transfer-Encoding contradict each other",
-        }
-    ),
-    400,
-    {"Connection": "close"},
-    "application/json",
-)
+
+
+def _refusal(scope: Scope) -> Response | None:
+    """Return the answer to what nobody sends who means well."""
+    lengths = {k for k, _ in scope["headers"]} & _LENGTHS
+    if len(lengths) > 1:
+        # A proxy may have taken the other one for the body's end.
+        message = "Content-Length and Transfer-Encoding contradict each other"
+    elif scope["query_string"].count(b"&") > parameters.MOST:
+        # A million of them would take seconds to be told apart.
+        message = f"more than {parameters.MOST} parameters"
+    else:
+        return None
+    body = json.dumps({"code": "BadRequestException", "message": message})
+    return Response(body, 400, {"Connection": "close"}, "application/json")
 
 
 class Observed:
@@ -65,10 +70,9 @@ class Observed:
         if scope["type"] != "http" or not path.startswith("/ids/"):
             await self._app(scope, receive, send)
             return
-        lengths = [k for k, _ in scope["headers"] if k in _LENGTHS]
-        if len(set(lengths)) > 1:
-            # A proxy may have taken the other one for the body's end.
-            await _TWO_LENGTHS(scope, receive, send)
+        refusal = _refusal(scope)
+        if refusal is not None:
+            await refusal(scope, receive, send)
             return
         name = path.removeprefix("/ids/")
         # Whatever else somebody asks for must not become a metric of its own.

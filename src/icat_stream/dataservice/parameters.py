@@ -4,6 +4,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from urllib.parse import parse_qsl
 
 from .errors import BadRequest
 
@@ -17,6 +18,9 @@ _SELECTORS = {
     "datafileIds": "Datafile",
 }
 
+_SHOWN = 200
+MOST = 100
+"""Parameters of a call."""
 Parameters = Mapping[str, str]
 
 
@@ -31,6 +35,20 @@ class Selection:
     def is_one_file(self) -> bool:
         """Whether this can be nothing but a single file."""
         return list(self.ids) == ["Datafile"] and len(self.ids["Datafile"]) == 1
+
+
+def form(text: str) -> Parameters:
+    """Return the fields of a form.
+
+    Raises
+    ------
+    BadRequest
+        There are more than any call has.
+    """
+    try:
+        return dict(parse_qsl(text, max_num_fields=MOST))
+    except ValueError:
+        raise BadRequest(f"more than {MOST} parameters") from None
 
 
 def session_id(parameters: Parameters) -> str:
@@ -94,7 +112,7 @@ def time(parameters: Parameters, name: str) -> datetime | None:
     try:
         return datetime.fromtimestamp(_numeric(name, value) / 1000, UTC)
     except (ValueError, OverflowError, OSError):
-        raise BadRequest(f"The {name} parameter '{value}' is no time") from None
+        raise BadRequest(f"The {name} parameter '{_short(value)}' is no time") from None
 
 
 def flag(parameters: Parameters, name: str) -> bool:
@@ -141,7 +159,7 @@ def length(header: str | None) -> int | None:
 def _uuid(parameters: Parameters, name: str) -> str:
     value = parameters.get(name, "null")
     if _UUID.fullmatch(value) is None:
-        raise BadRequest(f"The {name} parameter '{value}' is not a valid UUID")
+        raise BadRequest(f"The {name} parameter '{_short(value)}' is not a valid UUID")
     return value
 
 
@@ -149,10 +167,14 @@ def _ids(name: str, value: str) -> tuple[int, ...]:
     parts = [part.strip() for part in value.split(",")]
     if not all(_ID.fullmatch(part) for part in parts):
         raise BadRequest(
-            f"The {name} parameter '{value}' is not a valid string representation"
-            " of a comma separated list of longs"
+            f"The {name} parameter '{_short(value)}' is not a valid string"
+            " representation of a comma separated list of longs"
         )
     return tuple(dict.fromkeys(map(int, parts)))
+
+
+def _short(value: str) -> str:
+    return value if len(value) <= _SHOWN else f"{value[:_SHOWN]}…"
 
 
 def _numeric(name: str, value: str) -> int:

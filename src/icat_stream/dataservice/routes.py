@@ -4,7 +4,6 @@ import errno
 import json
 import logging
 from collections.abc import AsyncIterator, Awaitable, Callable
-from urllib.parse import parse_qsl
 
 from anyio import CancelScope
 from starlette.applications import Starlette
@@ -395,7 +394,7 @@ class Calls:
                 text += piece
                 if len(text) > _LONGEST_FORM:
                     raise BadRequest(f"the form is longer than {_LONGEST_FORM} bytes")
-            asked = dict(parse_qsl(text.decode("utf-8", "replace")))
+            asked = parameters.form(text.decode("utf-8", "replace"))
             return await self._threads.call(lambda: call(asked))
 
         async def handler(request: Request) -> Response:

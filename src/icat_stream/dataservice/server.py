@@ -119,11 +119,15 @@ def serve(settings: DataServiceSettings, ready: Path | None = None) -> None:
         operations = Operations(metrics, state, levels, catalogue, root)
         calls = Calls(service, operations, Threads(settings.storage_timeout), metrics)
         host, port = listener.getsockname()[:2]
+        scheme = "http" if settings.tls is None else "https"
         limits = within_open_files(settings.limits)
         for name in ("asyncio", "uvicorn.error", Connection.__module__):
             logging.getLogger(name).addFilter(OnceAMinute())
+        tls = settings.tls
         config = uvicorn.Config(
             calls.application(),
+            ssl_certfile=None if tls is None else tls.certificate,
+            ssl_keyfile=None if tls is None else tls.key,
             # Session ids stand in the request line: it is never logged.
             access_log=False,
             log_config=None,
@@ -132,6 +136,7 @@ def serve(settings: DataServiceSettings, ready: Path | None = None) -> None:
             http=partial(Connection, limits),  # type: ignore[arg-type]
             timeout_graceful_shutdown=max(1, round(settings.stop_within)),
         )
+        _load(config, settings)
         worker.start()
         stack.callback(worker.stop, settings.stop_within)
         stack.callback(stopping.set)
@@ -139,7 +144,7 @@ def serve(settings: DataServiceSettings, ready: Path | None = None) -> None:
             # uvicorn raises the signal again when it is done, which would end the
             # process before it has tidied up.
             signal.signal(number, lambda *_: stopping.set())
-        _Server(config, f"http://{host}:{port}/ids", ready).run([listener])
+        _Server(config, f"{scheme}://{host}:{port}/ids", ready).run([listener])
         _log.info("stopping: what is under way between the levels stays in the queue")
 
 
@@ -188,6 +193,20 @@ def _listener(settings: DataServiceSettings) -> socket.socket:
         reason = getattr(error, "strerror", None) or error
         raise SettingsError(f"listen {settings.listen}: {reason}") from None
     return listener
+
+
+def _load(config: uvicorn.Config, settings: DataServiceSettings) -> None:
+    """Read certificate and key, if there are any."""
+    try:
+        config.load()
+    except OSError as error:
+        # Among them ssl.SSLError, of what is no certificate, or not of this key.
+        if settings.tls is None:
+            raise
+        raise SettingsError(
+            f"tls: certificate {settings.tls.certificate} with key {settings.tls.key}"
+            f" cannot be used: {error.strerror or error}"
+        ) from None
 
 
 def _check_accounts(catalogue: Catalogue, settings: DataServiceSettings) -> None:

@@ -126,6 +126,15 @@ class LimitSettings(Section):
     """Of all puts of one user that are not finished."""
 
 
+class TlsSettings(Section):
+    """HTTPS with a certificate of one's own, where no proxy has one."""
+
+    certificate: Path
+    """PEM, with those between it and the root."""
+    key: Path
+    """PEM, without a passphrase."""
+
+
 class DataServiceSettings(Section):
     """All of it."""
 
@@ -146,6 +155,7 @@ class DataServiceSettings(Section):
     links: LinkSettings = LinkSettings()
     queue: QueueSettings = QueueSettings()
     watermarks: WatermarkSettings | None = None
+    tls: TlsSettings | None = None
     limits: LimitSettings = LimitSettings()
     storage_timeout: Duration = Field(60.0, gt=0)
     stop_within: Duration = 10.0
@@ -187,6 +197,7 @@ class DataServiceSettings(Section):
             "reader.password_file": getattr(self.reader, "password_file", None),
             "writer.password_file": getattr(self.writer, "password_file", None),
             "key_file": self.key_file,
+            "tls.key": getattr(self.tls, "key", None),
             "telemetry.log_file": self.telemetry.log_file,
         }
         return {key: path for key, path in paths.items() if path is not None}
@@ -257,6 +268,10 @@ def load(file: Path) -> DataServiceSettings:
         updates["links"] = settings.links.model_copy(update={"folder": path})
     if settings.key_file is not None:
         updates["key_file"] = base / settings.key_file
+    if settings.tls is not None:
+        updates["tls"] = TlsSettings(
+            certificate=base / settings.tls.certificate, key=base / settings.tls.key
+        )
     for name in ("reader", "writer"):
         account: AccountSettings | None = getattr(settings, name)
         if account is not None and account.password_file is not None:

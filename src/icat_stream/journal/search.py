@@ -25,6 +25,7 @@ from sqlalchemy import (
 
 from icat_stream.records import Coordinates
 
+from .reason_kinds import reason_kind
 from .rows import JournalRow, RowKey
 from .tables import SEVERAL, outcomes
 
@@ -130,6 +131,7 @@ class By(StrEnum):
     MESSAGE_TYPE = "message_type"
     VERSION = "version"
     DAY = "day"
+    REASON = "reason"
 
 
 @dataclass(frozen=True, slots=True)
@@ -290,16 +292,39 @@ class Entries:
                 ]
                 query = query.group_by(*places)
             found = connection.execute(query.order_by(func.count().desc())).all()
-        return [
+        counts = [
             Count(tuple(row[:-4]), row[-4], int(row[-3]), row[-2], row[-1])
             for row in found
             if row[-4]
         ]
+        if By.REASON in by:
+            return _by_kind(counts, list(by).index(By.REASON))
+        return counts
+
+
+def _by_kind(counts: list[Count], place: int) -> list[Count]:
+    """Add up counts whose reasons differ only in what is one record's."""
+    added: dict[tuple[str | int | None, ...], Count] = {}
+    for each in counts:
+        common = list(each.common)
+        common[place] = reason_kind(str(common[place] or ""))
+        key = tuple(common)
+        one = added.get(key)
+        added[key] = Count(
+            key,
+            each.rows + (one.rows if one else 0),
+            each.size + (one.size if one else 0),
+            min(each.first, one.first) if one else each.first,
+            max(each.last, one.last) if one else each.last,
+        )
+    return sorted(added.values(), key=lambda each: -each.rows)
 
 
 def _common(by: By) -> ColumnElement[Any]:
     if by is By.TOPIC:
         return outcomes.c.origin_topic.label("topic")
+    if by is By.REASON:
+        return outcomes.c.text.label("reason")
     if by is By.DAY:
         # Written out: a bound value would not be the same expression in GROUP BY.
         day: ColumnElement[int] = literal_column(f"outcomes.time / {_DAY_MS}")
