@@ -1,6 +1,7 @@
 """The REST interface."""
 
 import json
+import urllib.request
 
 import pytest
 
@@ -104,3 +105,17 @@ def test_refused_search(rest, given, status, code, message):
     assert (answer.status, answer.json["code"]) == (status, code)
     if message:
         assert answer.json["message"] == message
+
+
+def test_a_page_may_ask_for_leave_first(rest):
+    request = urllib.request.Request(
+        rest.url + f"session/{rest.session}",
+        headers={
+            "Origin": "https://tool.example.org",
+            "Access-Control-Request-Method": "DELETE",
+        },
+        method="OPTIONS",
+    )
+    with urllib.request.urlopen(request, timeout=20) as answer:
+        assert answer.headers["Access-Control-Allow-Origin"] == "*"
+        assert "DELETE" in answer.headers["Access-Control-Allow-Methods"]

@@ -49,6 +49,17 @@ def test_the_database_holds_local_time(berlin, sent, returned):
     assert berlin.get("FacilityCycle", cycle.id).startDate.isoformat() == returned
 
 
+@pytest.mark.parametrize("year", [1, 1890])
+def test_a_time_before_there_were_zones_is_one_of_xml(berlin, year):
+    # The place was 53 minutes and 28 seconds ahead: XML Schema knows no seconds there.
+    cycle = berlin.new("FacilityCycle", name=f"{year}", facility=berlin.facility)
+    cycle.startDate = dt.datetime(year, 1, 2, 3, 4, 5, tzinfo=dt.UTC)
+    cycle.create()
+    found = berlin.get("FacilityCycle", cycle.id).startDate
+    assert found.utcoffset() == dt.timedelta(minutes=53)
+    assert found.year == year
+
+
 @pytest.fixture(scope="module")
 def berlin():
     with serving("--timezone", "Europe/Berlin") as client:

@@ -4,6 +4,7 @@ import json
 import shutil
 import threading
 import time
+from collections import Counter, deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -13,6 +14,7 @@ from sqlalchemy import make_url
 
 from icat_stream import __version__
 from icat_stream.config import Settings
+from icat_stream.journal import reason_kind
 from icat_stream.records import Outcome, OutcomeKind, Record
 from icat_stream.stream import ConsumerLag, Depths, Loop, LoopStatus
 from icat_stream.telemetry import Page, Sample, render, sample
@@ -26,6 +28,14 @@ _LOOP_S = 30.0
 # is given up.
 _COMMIT_S = 30.0
 _STOP_S = 2.0
+_MOST_REJECTIONS = 10_000
+_LONGEST = 200
+# The page to read about the most frequent reason, by words in it.
+_PAGES = {
+    " is not in the catalogue": "instrument-renamed",
+    "No space left": "disk-full",
+}
+_ANY_REASON = "poison-message"
 
 
 class Meter:
@@ -42,11 +52,15 @@ class Meter:
         self.outcomes: dict[str, int] = {kind.value: 0 for kind in OutcomeKind}
         # How many, and their seconds.
         self.steps: dict[str, list[float]] = {}
+        # When, and why; the newest so many.
+        self.rejections: deque[tuple[float, str]] = deque(maxlen=_MOST_REJECTIONS)
 
     def __call__(self, record: Record, outcome: Outcome) -> None:
         """Count an outcome."""
         # Once a record: what is added here costs each of them.
         self.outcomes[outcome.kind.value] += 1
+        if outcome.kind is OutcomeKind.REJECTED:
+            self.rejections.append((time.monotonic(), outcome.reason))
         for name, seconds in outcome.steps.items():
             step = self.steps.get(name)
             if step is None:
@@ -347,12 +361,13 @@ class HealthReport:
                 )
             )
         if (rejects := self._rejected_lately()) > limits.rejects:
+            most, page = self._most_rejected()
             found.append(
                 Problem(
                     what="rejects",
                     text=f"{rejects} records were rejected in the last"
-                    f" {limits.rejects_window:.0f} s (limit {limits.rejects})",
-                    page="poison-message",
+                    f" {limits.rejects_window:.0f} s (limit {limits.rejects}){most}",
+                    page=page,
                 )
             )
         for name, free in self._disks.items():
@@ -366,6 +381,21 @@ class HealthReport:
                     )
                 )
         return found
+
+    def _most_rejected(self) -> tuple[str, str]:
+        """Return the most frequent reason of late, and the page about it."""
+        begin = time.monotonic() - self._settings.alerts.rejects_window
+        kinds = Counter(
+            reason_kind(reason)
+            for meter in self._meters.values()
+            for when, reason in list(meter.rejections)
+            if when >= begin
+        )
+        if not kinds:
+            return "", _ANY_REASON
+        [(kind, count)] = kinds.most_common(1)
+        pages = (page for words, page in _PAGES.items() if words in kind)
+        return f"; {count} of them: {kind[:_LONGEST]}", next(pages, _ANY_REASON)
 
     def _rejected_lately(self) -> int:
         total = sum(meter.outcomes["rejected"] for meter in self._meters.values())

@@ -3,6 +3,7 @@
 from .journal import Journal
 from .newest_claims import Claim, Decision, Entity, NewestClaims, Standing
 from .read_access import journal_exists, reading
+from .reason_kinds import reason_kind
 from .rows import ONE_SHOT, JournalRow, RowKey
 from .search import By, Count, Entries, Entry, Search
 
@@ -23,4 +24,5 @@ __all__ = [
     "Standing",
     "journal_exists",
     "reading",
+    "reason_kind",
 ]

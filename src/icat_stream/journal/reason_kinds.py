@@ -1,19 +1,25 @@
 """What reasons have in common, whatever file, time or number they are about."""
 
 import re
+from functools import partial
 
-# In this order: a quoted text may hold a path, a path numbers.
+# A quoted text may hold a path, a path numbers: in this order.  An instrument is no one
+# record's, and no person.
 _OWN = (
-    (re.compile(r"""b?(?:'(?:[^'\\]|\\.)*'|"(?:[^"\\]|\\.)*")"""), "'…'"),
-    (re.compile(r"(?<![\w.])/[^\s:,;()]+"), "/…"),
-    (re.compile(r"[\w.-]+\.(?:nxs|h5|hdf5?|nx5)\b"), "…"),
-    (re.compile(r"[\w.-]*\d[\w.-]*"), "…"),
-    (re.compile(r"…(?:[ ,]*…)+"), "…"),
+    (re.compile(r"(\binstrument '[^']*')|b?'(?:[^'\\]|\\.)*'"), "'…'"),
+    (re.compile(r'()b?"(?:[^"\\]|\\.)*"'), '"…"'),
+    (re.compile(r"()(?<![\w.])/[^\s:,;()]+"), "/…"),
+    (re.compile(r"()[\w.-]+\.(?:nxs|h5|hdf5?|nx5)\b"), "…"),
+    (re.compile(r"()[\w.-]*\d[\w.-]*"), "…"),
 )
 
 
 def reason_kind(reason: str) -> str:
     """Return a reason without what is only this record's: paths, values, numbers."""
     for pattern, put in _OWN:
-        reason = pattern.sub(put, reason)
+        reason = pattern.sub(partial(_replaced, put), reason)
     return reason
+
+
+def _replaced(put: str, found: re.Match[str]) -> str:
+    return found[1] or put

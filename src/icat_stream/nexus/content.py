@@ -210,7 +210,7 @@ class _Reading:
             raise LeftOut(
                 f"is a virtual dataset of {', '.join(names[:_REASONS])}"
                 + (f" and {len(names) - _REASONS} more" * (len(names) > _REASONS))
-                + ", which is not read"
+                + ", which is not read without follow_links: true"
             )
         return VirtualDataset(item, self._tree, self._others, limits)
 

@@ -192,7 +192,7 @@ class Tree:
         self.external.append((at, self.target(file, home)))
         link = f"{at} is an external link to {decoded(inside)} in {file}"
         if self._others is None:
-            self.left_out.append(f"{link}, which is not followed")
+            self.left_out.append(f"{link}, not followed without follow_links: true")
             return None
         try:
             found = self._walk(self._others.open(file, home.folder).root, inside, at)

@@ -5,6 +5,8 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 from starlette.applications import Starlette
+from starlette.middleware import Middleware
+from starlette.middleware.cors import CORSMiddleware
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
@@ -69,6 +71,15 @@ def create_app(settings: Settings) -> Starlette:
             Route(_SOAP_PATH, describe_soap, methods=["GET"]),
             Route(_SOAP_PATH, call_soap, methods=["POST"]),
             *rest_routes(service, faults),
+        ],
+        # As icat.server: a page asks for leave before it deletes a session.
+        middleware=[
+            Middleware(
+                CORSMiddleware,
+                allow_origins=["*"],
+                allow_methods=["GET", "POST", "DELETE", "PUT"],
+                allow_headers=["Content-Type"],
+            )
         ],
         lifespan=lifespan,
     )

@@ -49,7 +49,13 @@ class Clock:
         stored
             From the database.
         """
-        return stored.replace(tzinfo=self.zone, fold=1)
+        shown = stored.replace(tzinfo=self.zone, fold=1)
+        offset = (shown.utcoffset() or dt.timedelta()).total_seconds()
+        if offset % 60:
+            # Before there were zones, places had seconds of their own; XML has none.
+            whole = dt.timedelta(minutes=int(offset / 60))
+            shown = shown.replace(tzinfo=dt.timezone(whole))
+        return shown
 
     def now(self) -> dt.datetime:
         """Return the present as the database keeps it."""
