@@ -11,8 +11,9 @@ import pytest
 from handlers.conftest import CatalogueInMemory, as_record
 from icat_stream.app import load_handler
 from icat_stream.config import Settings
-from icat_stream.handlers import HandlerContext
+from icat_stream.handlers import Handler, HandlerContext
 from icat_stream.records import Outcome, OutcomeKind, Plan, Rejection
+from icat_stream.stream.reading import ordering_key
 
 PAGE = Path(__file__).parents[2] / "docs" / "own-handler.md"
 MESSAGE = {
@@ -77,3 +78,45 @@ def test_other_messages_are_ignored_and_wrong_ones_refused(handler) -> None:
     assert other.kind is OutcomeKind.IGNORED
     with pytest.raises(Rejection, match="no JSON"):
         handler.decode(as_record(b"{"))
+
+
+class Keyless:
+    redact = None
+
+    def __init__(self, context) -> None:
+        pass
+
+    def key(self, record):
+        return record.key
+
+    def decode(self, record):
+        return record
+
+    def plan(self, message, lookups):
+        return None
+
+
+@pytest.mark.parametrize("wrapped", [Keyless, lambda context: Keyless(context)])
+def test_a_plain_handler_is_taken_as_it_is(monkeypatch, settings, wrapped) -> None:
+    module = ModuleType("keyless")
+    module.Made = wrapped
+    monkeypatch.setitem(sys.modules, module.__name__, module)
+    maker = load_handler("keyless:Made")
+    maker.check(settings, {})
+    handler = maker(HandlerContext(settings=settings, files=None))
+    records = [as_record(b"x", offset=offset) for offset in (1, 2)]
+    # A topic without keys: each record goes its own way.
+    assert len({ordering_key(handler.key, record) for record in records}) == 2
+    assert handler.redact(records[0]) == b"x"
+    assert not handler.takes_files
+
+
+def test_who_composes_takes_files() -> None:
+    class Composing(Handler):
+        key = decode = plan = None
+
+        def compose(self, file, message):
+            return b""
+
+    assert Composing.takes_files
+    assert not type("Other", (Composing,), {"takes_files": False}).takes_files

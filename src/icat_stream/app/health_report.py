@@ -145,6 +145,9 @@ class HealthReport:
             *(
                 Check(name, system.ping, every, pipeline.catalogue.leave)
                 for name, system in pipeline.systems.items()
+                # They are asked by the processes that read: not when nobody needs
+                # them, and never in the way of those who do.
+                if name != "files"
             ),
         ]
         for check in self._checks:

@@ -29,8 +29,6 @@ from icat_stream.telemetry import configure_logging, configure_traces, quiet_spa
 from .outcome_output import outcome_line, outcome_text
 from .pipeline import Pipeline
 
-"""Stands for the consumer group in the journal."""
-
 _EXIT = {
     OutcomeKind.REJECTED: ExitCode.REJECTED,
     OutcomeKind.DEFERRED: ExitCode.DEFERRED,

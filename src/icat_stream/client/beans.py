@@ -10,7 +10,6 @@ from .items import Item
 from .schema import META, Field, Kind, Schema
 
 
-# suds takes these for escaped already, and ICAT would store another text.
 def make_exact(entity: Any) -> None:
     """Make suds send the texts that an object was read with as they are."""
     instance = entity.instance

@@ -9,6 +9,7 @@ from suds.sax.text import Raw
 from .errors import QueryError, shorten
 from .literals import FORBIDDEN
 
+# suds takes these for escaped already, and ICAT would store another text.
 _LOOKS_ESCAPED = re.compile("&(amp|lt|gt|quot|apos);")
 
 

@@ -103,8 +103,6 @@ class FileWritten(Handler):
         The metadata schemas are wrong; all problems are named.
     """
 
-    takes_files = True
-
     def __init__(self, context: HandlerContext) -> None:
         self._settings = context.settings
         self._files = context.files

@@ -43,7 +43,14 @@ class Handler(ABC):
     that follows our events, and only adds to what they tell of, would feed itself."""
 
     takes_files: bool = False
-    """Whether :meth:`compose` makes a record of a file that a person names."""
+    """Whether :meth:`compose` makes a record of a file that a person names; where a
+    subclass has one of its own, that is so unless it says otherwise."""
+
+    def __init_subclass__(cls, **given: Any) -> None:
+        """Have a subclass with a :meth:`compose` of its own take files."""
+        super().__init_subclass__(**given)
+        if "compose" in vars(cls) and "takes_files" not in vars(cls):
+            cls.takes_files = True
 
     def __init__(self, context: HandlerContext) -> None:  # noqa: B027
         """Take what is needed of the context; one without options needs nothing."""
@@ -138,11 +145,12 @@ class PlainHandler(Handler):
         self._plain = plain
         self.makes_snapshots = getattr(plain, "makes_snapshots", False)
         self.sends_events = getattr(plain, "sends_events", True)
-        self.takes_files = hasattr(plain, "compose")
+        composes = getattr(plain, "compose", None) is not None
+        self.takes_files = getattr(plain, "takes_files", composes)
 
     def key(self, record: Record) -> str:
-        """Return its key."""
-        return str(self._plain.key(record))
+        """Return its key; what is no text, such as ``None``, is left to the core."""
+        return cast(str, self._plain.key(record))
 
     def decode(self, record: Record) -> Any:
         """Return its message."""
@@ -155,12 +163,12 @@ class PlainHandler(Handler):
 
     def redact(self, record: Record) -> bytes | None:
         """Return what it leaves of the value, or all of it."""
-        own = getattr(self._plain, "redact", super().redact)
+        own = getattr(self._plain, "redact", None) or super().redact
         return cast(bytes | None, own(record))
 
     def compose(self, file: str | None, message: bytes | None) -> bytes:
         """Return what it makes of a file."""
-        own = getattr(self._plain, "compose", super().compose)
+        own = getattr(self._plain, "compose", None) or super().compose
         return cast(bytes, own(file, message))
 
 
@@ -177,8 +185,9 @@ class PlainHandlers:
         self._plain = plain
 
     def __call__(self, context: HandlerContext) -> Handler:
-        """Make one."""
-        return PlainHandler(self._plain(context))
+        """Make one; what is a :class:`Handler` already stays as it is."""
+        made = self._plain(context)
+        return made if isinstance(made, Handler) else PlainHandler(made)
 
     def check(self, settings: Settings, options: Mapping[str, Any]) -> None:
         """See whether the options can be used, if it says so."""

@@ -162,8 +162,7 @@ class Session:
             They do not.
         """
         try:
-            with client_span("icat.ping"):
-                self._with_session(lambda: self._search(_ANY_FACILITY))
+            self._with_session(lambda: self._search(_ANY_FACILITY))
         except IcatFault as fault:
             raise unavailable(f"ICAT cannot search: {fault}") from fault
         except ResultUnknown as unknown:

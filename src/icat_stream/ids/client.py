@@ -9,7 +9,7 @@ from typing import Any, Protocol
 import stamina
 
 from icat_stream.records import Datafile, Failure, Rejection, TransientFailure
-from icat_stream.telemetry import client_span
+from icat_stream.telemetry import client_span, quiet_span
 
 from .answers import (
     IdsAnswer,
@@ -122,7 +122,7 @@ class IdsClient:
         Failure
             It is another one, or is damaged.
         """
-        with client_span("ids.verify"), UploadSource(datafile) as source:
+        with quiet_span("ids.verify"), UploadSource(datafile) as source:
             if not self._stored(datafile, dataset_id, source):
                 raise TransientFailure(f"Datafile {datafile.name} went away")
 

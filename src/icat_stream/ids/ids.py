@@ -88,7 +88,6 @@ class Ids:
         """
         if self._connection is None:
             return
-        with client_span("ids.ping"):
-            answer = self._connection.get("ping")
+        answer = self._connection.get("ping")
         if not answer.ok or b"IdsOK" not in answer.body:
             raise unavailable(f"HTTP {answer.status} instead of IdsOK from ping")

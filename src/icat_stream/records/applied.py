@@ -76,11 +76,6 @@ class Applied:
     notes: tuple[str, ...] = ()
     objects: Mapping[str, Any] = field(default_factory=dict)
 
-    @property
-    def dataset_ids(self) -> tuple[int, ...]:
-        """ICAT's ids of the plan's datasets."""
-        return tuple(dataset.id for dataset in self.datasets)
-
     def also(self, lines: Sequence[str]) -> Self:
         """Return the same with further lines of what was written."""
         return replace(self, written=(*self.written, *lines))

@@ -3,10 +3,12 @@
 from collections.abc import Mapping
 from contextlib import AbstractContextManager
 
-from opentelemetry import propagate, trace
+from opentelemetry import trace
 from opentelemetry.trace import Span, SpanKind
+from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
 
 _tracer = trace.get_tracer("icat_stream")
+_propagator = TraceContextTextMapPropagator()
 
 
 def quiet_span(
@@ -56,19 +58,28 @@ def sent(method: str, host: str, port: int | None) -> dict[str, str]:
     Returns
     -------
     :
-        ``traceparent``, where there is a trace.
+        ``traceparent``, where there is a trace that is recorded.
     """
-    span = trace.get_current_span()
-    if span.is_recording():
-        span.set_attribute("http.request.method", method)
-        span.set_attribute("server.address", host)
-        if port is not None:
-            span.set_attribute("server.port", port)
     headers: dict[str, str] = {}
-    propagate.inject(headers)
+    span = trace.get_current_span()
+    # One that is not recorded says so, and servers would not record theirs either.
+    if span.is_recording():
+        _propagator.inject(headers)
+        if _is_of_a_call(span):
+            span.set_attribute("http.request.method", method)
+            span.set_attribute("server.address", host)
+            if port is not None:
+                span.set_attribute("server.port", port)
     return headers
 
 
 def received(status: int) -> None:
     """Note an answer's status on the call's span."""
-    trace.get_current_span().set_attribute("http.response.status_code", status)
+    span = trace.get_current_span()
+    if _is_of_a_call(span):
+        span.set_attribute("http.response.status_code", status)
+
+
+def _is_of_a_call(span: Span) -> bool:
+    """Whether it is a call's own; a probe has none, and may stand in any other."""
+    return getattr(span, "kind", None) is SpanKind.CLIENT
