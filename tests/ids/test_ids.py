@@ -439,7 +439,7 @@ def test_on_two_levels_a_copy_is_asked_for_each_time(
     applied = apply(wanted, lane, storage)
     assert applied.kind is OutcomeKind.UNCHANGED
     assert applied.written == (
-        f"archive copy of dataset {applied.dataset_ids[0]} asked for",
+        f"archive copy of dataset {applied.datasets[0].id} asked for",
     )
     assert apply(wanted, lane, storage).written == ()
     with pytest.raises(TransientFailure, match="not online"):
