@@ -158,6 +158,58 @@ def test_relative_locations_begin_where_it_is_configured(plan, data):
     assert dataset.datafiles[0].location == f"P1/{BEAMLINE}/s/b.h5"
 
 
+@pytest.fixture
+def confined(plan, data):
+    def confined(confine="{root}/{investigation}", options=None, **fields):
+        sections = {
+            "files": {"roots": [data], "confine": [confine]},
+            "ids": {"location": {"root": data}},
+        }
+        return plan(options, sections=sections, **fields)
+
+    for folder in ("P1/s", "P2/s", "P1-other/s"):
+        (data / folder).mkdir(parents=True, exist_ok=True)
+        (data / folder / "b.h5").touch()
+    return confined
+
+
+@pytest.mark.parametrize("files", ["check", "trust"])
+def test_files_of_another_investigation_are_refused(confined, data, files):
+    options = {"files": files}
+    own = {"location": f"{data}/P1/s", "datafiles": ["b.h5"], "options": options}
+    dataset = only(confined(**own))
+    assert dataset.datafiles[0].location == "P1/s/b.h5"
+    for wrong in (
+        {"location": f"{data}/P2/s"},
+        {"location": f"{data}/P1-other/s"},
+        {"location": str(data)},
+        {"datafiles": [f"{data}/P2/s/b.h5"]},
+        {"datafiles": ["b.h5", {"location": f"{data}/P2/s/b.h5", "name": "c"}]},
+    ):
+        with pytest.raises(Rejection, match=r"files\.confine"):
+            confined(**own | wrong)
+
+
+def test_links_do_not_lead_to_another_investigation(confined, data):
+    (data / "P1" / "s" / "theirs").symlink_to(data / "P2" / "s")
+    own = {"location": f"{data}/P1/s"}
+    with pytest.raises(Rejection, match=r"files\.confine"):
+        confined(datafiles=["theirs/b.h5"], **own)
+    (data / "P1" / "s" / "theirs").unlink()
+    # An investigation's own folder may be one.
+    (data / "linked").mkdir()
+    (data / "linked" / "P1").symlink_to(data / "P1")
+    assert only(confined("{root}/linked/{investigation}", datafiles=["b.h5"], **own))
+
+
+@pytest.mark.parametrize(
+    "confine", ["{house}/x", "{investigation}", "/data", "data/{investigation}", "{"]
+)
+def test_where_files_must_lie_is_a_template(confine):
+    with pytest.raises(ValueError, match="confine"):
+        Settings(facility="EXAMPLE", files={"confine": [confine]})
+
+
 def test_unseen_files_are_taken_as_listed(plan):
     dataset = only(plan({"files": "trust"}, datafiles=[{"location": "x", "size": "9"}]))
     assert [(f.name, f.size) for f in dataset.datafiles] == [("x", 9)]

@@ -27,6 +27,7 @@ from .value_types import Duration, Size, read_secret, template_fields
 
 ENV_PREFIX = "ICAT_STREAM_"
 LOCATION_FIELDS = ("relative_path", "path", "name", "investigation", "visit_id")
+CONFINE_FIELDS = ("root", "investigation", "visit_id")
 DISABLED_SUFFIX = "__user_disabled"
 _SECRET_KEY = re.compile(r"(password|secret|key|pem)$")
 _OWNED_BY_THE_CORE = {
@@ -287,6 +288,14 @@ class FileSettings(Section):
         min_length=1,
         description="Files outside these folders are refused, never opened.",
     )
+    confine: list[str] = Field(
+        default_factory=list,
+        description="Where files of an investigation must lie: below one of these,"
+        " which may name {investigation}, {visit_id} and {root} (ids.location.root)."
+        " Others are refused: the data service would hand them out as this"
+        " investigation's. Empty: anywhere below roots.",
+        json_schema_extra={"sample": ["{root}/{investigation}"]},
+    )
     path_map: dict[str, str] = Field(
         default_factory=dict,
         description="From paths as the file writer sees them to paths on this host;"
@@ -321,6 +330,23 @@ class FileSettings(Section):
     keep_message: KeepMessageSettings = Field(
         default_factory=KeepMessageSettings, description="Off by default."
     )
+
+    @field_validator("confine")
+    @classmethod
+    def _of_investigations(cls, templates: list[str]) -> list[str]:
+        for template in templates:
+            unknown = set(template_fields(template)) - set(CONFINE_FIELDS)
+            if unknown:
+                raise ValueError(
+                    f"unknown placeholder {', '.join(sorted(unknown))};"
+                    f" known: {', '.join(CONFINE_FIELDS)}"
+                )
+            if not template.startswith(("/", "{root}")) or "{" not in template:
+                raise ValueError(
+                    "expected absolute folders, or some below {root}, with a"
+                    " placeholder"
+                )
+        return templates
 
     @field_validator("roots")
     @classmethod

@@ -20,7 +20,7 @@ from icat_stream.records import (
     is_windows_path,
 )
 
-from .paths import locate, map_path
+from .paths import Confinement, locate, map_path
 
 BASE_FIELDS = ("root", "investigation", "visit_id", "instrument")
 # PATH_MAX of Linux.
@@ -90,6 +90,7 @@ class DatasetFiles:
         # Files are known by their real paths, so the root has to be, too.
         self._root = os.path.realpath(settings.ids.location.root)
         self._roots = [str(root) for root in settings.files.roots]
+        self._confinement = Confinement(settings)
 
     def place(
         self, location: str, investigation: InvestigationKey, instrument: str | None
@@ -126,7 +127,9 @@ class DatasetFiles:
                     " can be folders"
                 )
             location = f"{self._base.format_map(values)}/{location}"
-        return Place(self._mapped(location, "location"), investigation)
+        folder = self._mapped(location, "location")
+        self._confinement.must_hold(folder, investigation, "location")
+        return Place(folder, investigation)
 
     def all(
         self,
@@ -246,6 +249,7 @@ class DatasetFiles:
         )
 
     def _location(self, path: str, place: Place) -> str | None:
+        self._confinement.must_hold(path, place.investigation, "datafiles")
         ids = self._settings.ids
         if ids.url is not None and ids.mode == "put":
             # The data service decides where an uploaded file goes.

@@ -46,7 +46,7 @@ from icat_stream.schemas import Draft, MetadataSchema, load_schemas
 
 from .dataset_references import DatasetReferences
 from .handler import Handler, HandlerContext
-from .paths import locate, map_path, unmap_path
+from .paths import Confinement, locate, map_path, unmap_path
 from .run_start import sample_of
 
 BY_HAND = "by hand"
@@ -111,6 +111,7 @@ class FileWritten(Handler):
         self._schemas = load_schemas(context.settings.schemas)
         # Files are known by their real paths, so the root has to be, too.
         self._root = os.path.realpath(context.settings.ids.location.root)
+        self._confinement = Confinement(context.settings)
 
     def redact(self, record: Record) -> bytes | None:
         """Return the value without the secrets in the message's metadata."""
@@ -336,6 +337,7 @@ class FileWritten(Handler):
         )
 
     def _location(self, path: str, investigation: InvestigationKey) -> str | None:
+        self._confinement.must_hold(path, investigation, "file_name")
         ids = self._settings.ids
         if ids.url is not None and ids.mode == "put":
             # The data service decides where an uploaded file goes.

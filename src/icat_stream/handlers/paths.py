@@ -1,11 +1,12 @@
 """Announced paths: from the writer's host to ours, and to the data service."""
 
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import PurePosixPath
 from typing import Self
 
-from icat_stream.config import IdsSettings, LocationSettings
+from icat_stream.config import IdsSettings, LocationSettings, Settings
 from icat_stream.records import (
     InvestigationKey,
     Rejection,
@@ -123,6 +124,57 @@ def locate(
             )
         values["relative_path"] = str(pure.relative_to(root))
     return settings.template.format_map(values)
+
+
+class Confinement:
+    """Where the files of an investigation must lie.
+
+    Parameters
+    ----------
+    settings
+        Name the folders.
+    """
+
+    def __init__(self, settings: Settings) -> None:
+        self._templates = settings.files.confine
+        self._root = str(settings.ids.location.root)
+
+    def must_hold(self, path: str, investigation: InvestigationKey, field: str) -> None:
+        """Return if a file or folder is where the investigation's are.
+
+        Raises
+        ------
+        Rejection
+            It may be another one's.
+        """
+        if not self._templates:
+            return
+        folders = [self._folder(each, investigation) for each in self._templates]
+        pure = PurePosixPath(path)
+        for folder in folders:
+            # Paths are real ones; the folder may be a link.
+            for spelling in (folder, os.path.realpath(folder)):
+                if pure.is_relative_to(spelling):
+                    return
+        raise Rejection(
+            f"{field}: {path[:200]!r} is not where files of {investigation.name}"
+            f" must lie: expected it below {' or '.join(folders)} (files.confine)"
+        )
+
+    def _folder(self, template: str, investigation: InvestigationKey) -> str:
+        values = {
+            "root": self._root,
+            "investigation": investigation.name,
+            "visit_id": investigation.visit_id,
+        }
+        for key, value in values.items():
+            no_folder = "/" in value or value in ("", ".", "..")
+            if key != "root" and no_folder and f"{{{key}}}" in template:
+                raise Rejection(
+                    f"{key} {value[:200]!r} cannot be the name of a folder, as"
+                    f" files.confine wants: {template}"
+                )
+        return template.format_map(values)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
