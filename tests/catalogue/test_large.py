@@ -83,7 +83,8 @@ def test_a_server_that_returns_few_at_once(
             wanted = plan(full(investigation, datafiles=some))
             lane.apply(wanted)
             assert lane.apply(wanted).kind is OutcomeKind.UNCHANGED
-        (number,) = lane.apply(wanted).dataset_ids
+        (applied,) = lane.apply(wanted).datasets
+        number = applied.id
         hashed = tuple(
             Datafile(name=file.name, size=file.size, checksum=f"xxh3_64:{file.size:x}")
             for file in files[::3]

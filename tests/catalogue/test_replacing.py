@@ -59,12 +59,12 @@ def test_a_higher_version_replaces_all_of_it(
     assert applied.kind is OutcomeKind.INGESTED
     (dataset,) = held(client, investigation)
     assert dataset.id != first.id
-    assert applied.dataset_ids == (dataset.id,)
+    assert [each.id for each in applied.datasets] == [dataset.id]
     assert files(client, investigation) == {"run 7": ["b", "c"]}
     assert {p.stringValue for p in dataset.parameters} >= {"1.10"}
     again = lane.apply(plan(second))
     assert again.kind is OutcomeKind.UNCHANGED
-    assert again.dataset_ids == (dataset.id,)
+    assert [each.id for each in again.datasets] == [dataset.id]
 
 
 def test_the_diff_of_a_replacement_is_shown(
