@@ -71,7 +71,7 @@ class Desk:
         ):
             tool.run(again(journal, Search(**search)))
 
-    def destination(self, offset):
+    def way(self, offset):
         place = Coordinates(self.stage.source, 0, offset)
         with reading(Settings(**self.stage.settings()).journal) as journal:
             return [entry.row.outcome for entry in journal.entries.way(place)]
@@ -90,9 +90,9 @@ def test_what_was_rejected_is_handled_again_and_its_way_is_one(desk, stage):
     assert (desk.sent, desk.problems) == (2, [])
     counts = stage.run().counts
     assert counts[OutcomeKind.INGESTED] == 1
-    assert desk.destination(0) == ["rejected", "ingested"]
-    assert desk.destination(1) == ["ingested"]
-    assert desk.destination(2) == ["rejected", "rejected"]
+    assert desk.way(0) == ["rejected", "ingested"]
+    assert desk.way(1) == ["ingested"]
+    assert desk.way(2) == ["rejected", "rejected"]
     (once_more,) = stage.rows("origin_topic <> topic and outcome = 'ingested'")
     assert once_more["attempts"] == 1
     # What was put right since then is left alone.
@@ -106,7 +106,7 @@ def test_all_that_match_are_sent_but_not_what_waits(desk, stage):
     desk.send(since=0)
     assert desk.sent == 30
     stage.run()
-    assert all(desk.destination(n) == ["ingested"] * 2 for n in range(30))
+    assert all(desk.way(n) == ["ingested"] * 2 for n in range(30))
     desk.send(outcomes=["deferred"])
     assert desk.sent == 31
 
