@@ -117,7 +117,7 @@ def test_deadline(tmp_path: Path, file: str) -> None:
         reader.read(file, ["/v"])
         (pid,) = reader.pids
         with stopped(pid):
-            with pytest.raises(TransientFailure, match=r"within 0\.5 s.*ended"):
+            with pytest.raises(TransientFailure, match=r"within 5 s.*ended"):
                 reader.read(file, ["/v"])
             assert state(pid) == ""
         assert reader.read(file, ["/v"]).values

@@ -44,7 +44,10 @@ class Commands:
     def run(self, name: str, *arguments: str, timeout: float, **extra: str) -> Done:
         """Run a command to its end, with some variables set."""
         command = [str(BIN / name), *arguments]
-        environment = {**os.environ, **extra}
+        # A pipe has no width, whatever the one who started the tests has set.
+        widths = {"COLUMNS", "LINES"}
+        given = {k: v for k, v in os.environ.items() if k not in widths}
+        environment = {**given, **extra}
         if _told_early(environment) != self._early:
             done = subprocess.run(
                 command,

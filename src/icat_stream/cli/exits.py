@@ -5,6 +5,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import NoReturn
 
+import typer
+
 from icat_stream.records import ExitCode
 
 
@@ -25,8 +27,8 @@ def exit_codes() -> Iterator[None]:
 
     try:
         yield
-    except BrokenPipeError:
-        # No failure of ours: the command line ends quietly.
+    except (BrokenPipeError, typer.BadParameter, typer.Exit, typer.Abort):
+        # The command line's own: it says what is wrong with the usage, or ends quietly.
         raise
     except ConfigError as error:
         leave(ExitCode.USAGE, str(error))
