@@ -8,6 +8,7 @@ from confluent_kafka import Consumer, TopicPartition
 
 from icat_stream.records import OutcomeKind
 from icat_stream.sandbox.kafka import JavaBroker
+from icat_stream.stream import assignment, handling, ledger
 from icat_stream.stream.offset_metadata import encode
 
 pytestmark = pytest.mark.kafka
@@ -55,13 +56,17 @@ def test_what_is_noted_as_finished_is_not_handled_again(stage):
     assert committed(stage) == (10, "")
 
 
-def test_what_is_finished_beyond_what_is_read_is_carried_on(stage):
+def test_what_is_finished_beyond_what_is_read_is_carried_on(stage, monkeypatch):
+    # Also by commits that only keep the offset from being forgotten.
+    monkeypatch.setattr(ledger, "KEEP_S", 0.2)
     stage.create(partitions=1)
     slow = message("slow", "s", "settle:600")
     stage.send(slow, *(message(n) for n in range(1, 8)))
     commit(stage, 0, encode("", bits(5, 6, 7)))
     loop = stage.start()
     stage.wait(lambda: stage.events() == ["1", "2", "3", "4"])
+    before = loop.status().transactions
+    stage.wait(lambda: loop.status().transactions > before + 2)
     stage.stop(loop)
     assert committed(stage) == (0, encode("", bits(1, 2, 3, 4, 5, 6, 7)))
 
@@ -162,8 +167,11 @@ def test_what_an_earlier_version_parked_in_a_retry_topic_is_looked_at(stage):
     assert dict(row.headers())["icat-stream.offset"] == b"7"
 
 
-def test_while_a_transaction_is_open_a_partition_waits_and_the_others_do_not(stage):
+def test_while_a_transaction_is_open_a_partition_waits_and_the_others_do_not(
+    stage, monkeypatch, caplog
+):
     """Whoever died in the middle of one may still have committed it."""
+    monkeypatch.setattr(assignment, "_LONG_S", 0.5)
     stage.create(partitions=2)
     with stage.open_transaction(TopicPartition(stage.source, 0, 1)):
         stage.send(message("a"), message("b"), partition=0)
@@ -171,9 +179,23 @@ def test_while_a_transaction_is_open_a_partition_waits_and_the_others_do_not(sta
         loop = stage.start()
         stage.wait(lambda: stage.events() == ["c"])
         assert loop.status().unopened > 0
+        stage.wait(lambda: f"{stage.source}[0] cannot be read yet" in caplog.text)
     # It went through: what it said holds.
     stage.wait(lambda: stage.events() == ["c", "b"])
     stage.stop(loop)
+
+
+def test_what_is_not_ready_for_long_leaves_the_source(stage, monkeypatch):
+    monkeypatch.setattr(handling, "_LONGEST_S", 0.5)
+    stage.create(partitions=1)
+    stage.send(message("late", "l", "settle:600"), message("good"))
+    loop = stage.start(retries={"delays": ["1h"]})
+    stage.wait(lambda: committed(stage) == (2, ""))
+    stage.stop(loop)
+    [put_off] = stage.read(f"{stage.group}.retry.0")
+    assert put_off.key() == b"l"
+    # It is no failure, and not counted as one.
+    assert dict(put_off.headers())["icat-stream.retries"] == b"0"
 
 
 @pytest.fixture
