@@ -14,7 +14,7 @@ from confluent_kafka import KafkaError, TopicPartition
 
 from icat_stream.config import Settings
 from icat_stream.journal import Journal
-from icat_stream.records import Coordinates, LoginRefused, Outcome, OutcomeKind, Record
+from icat_stream.records import Coordinates, LoginRefused, Outcome, OutcomeKind
 
 from . import kafka_clients, retry_placement, topic_settings, topics
 from .assignment import Assignment, out_of_range
@@ -394,35 +394,42 @@ class Loop:
 
     def _accept(self, messages: list[Any]) -> None:
         slots: list[Slot] = []
-        read = []
+        read, errors = [], []
         for message in messages:
             error = message.error()
             if error is None:
                 read.append(message)
             else:
-                self._notice(message, error)
+                errors.append((message, error))
         for message, partition in self._ledger.news(read):
             at = Coordinates(message.topic(), message.partition(), message.offset())
-            if self._until_end and partition.end is not None:
-                if at.offset >= partition.end:
-                    continue
+            end = partition.end
+            if end is None or at.offset < end or not self._until_end:
+                self._keying = at
+                self._enter(message, at, partition, slots)
+            if end is not None:
                 self._reached(partition, at.offset + 1)
-            record = record_of(message, at, partition.kind)
-            if partition.parked is None:
-                self._keying = at
-                slots.append(self._slot(record, partition))
-            elif message.value() is None:
-                self._ledger.unpark(partition, message.key() or b"")
-            else:
-                self._keying = at
-                self._ledger.park(self._slot(record, partition, message.key() or b""))
         self._keying = None
         if slots:
             self._lanes.submit(self._ledger.accept(slots, now_ms()))
+        # The end of a partition comes after its records.
+        for message, error in errors:
+            self._notice(message, error)
         self._assignment.seek()
 
-    def _slot(self, record: Record, partition: Partition, row: bytes = b"") -> Slot:
-        return slot_of(record, partition, self._consumer.key, self._longest_ms, row)
+    def _enter(
+        self, message: Any, at: Coordinates, partition: Partition, slots: list[Slot]
+    ) -> None:
+        row = b"" if partition.parked is None else message.key() or b""
+        if partition.parked is not None and message.value() is None:
+            self._ledger.unpark(partition, row)
+            return
+        record = record_of(message, at, partition.kind)
+        slot = slot_of(record, partition, self._consumer.key, self._longest_ms, row)
+        if partition.parked is None:
+            slots.append(slot)
+        else:
+            self._ledger.park(slot)
 
     def _reached(self, partition: Partition, offset: int) -> None:
         """Note up to where a partition was read."""
