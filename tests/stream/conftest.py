@@ -13,7 +13,15 @@ from typing import Any
 
 import pytest
 from confluent_kafka import Consumer, KafkaException, Message, Producer, TopicPartition
-from confluent_kafka.admin import AdminClient, NewPartitions, NewTopic
+from confluent_kafka.admin import (
+    AdminClient,
+    AlterConfigOpType,
+    ConfigEntry,
+    ConfigResource,
+    NewPartitions,
+    NewTopic,
+    ResourceType,
+)
 
 from icat_stream.config import Settings
 from icat_stream.journal import Journal
@@ -71,6 +79,18 @@ class Stage:
         topic = NewTopic(name, partitions, 1, config=config)
         admin = AdminClient(self._client)
         for future in admin.create_topics([topic]).values():
+            future.result()
+
+    def configure(self, topic: str, **config: str) -> None:
+        entries = [
+            ConfigEntry(name, value, incremental_operation=AlterConfigOpType.SET)
+            for name, value in config.items()
+        ]
+        resource = ConfigResource(
+            ResourceType.TOPIC, topic, incremental_configs=entries
+        )
+        futures = AdminClient(self._client).incremental_alter_configs([resource])
+        for future in futures.values():
             future.result()
 
     def add_partition(self) -> None:

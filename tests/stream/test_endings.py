@@ -173,7 +173,7 @@ def test_without_kafka_it_waits_says_so_and_can_be_stopped(tmp_path, caplog):
 
 
 def test_the_embedded_broker_is_good_enough_for_a_demonstration(tmp_path):
-    topics = {"source": 2, "events": 1, "dead": 1, "g.c.retry.0": 1}
+    topics = {"source": 2, "events": 1, "dead": 1, "g.c.retry.0": 1, "g.c.parked": 1}
     with EmbeddedBroker(topics) as broker:
         settings = _settings(broker.bootstrap, tmp_path)
         journal = Journal(settings.journal)

@@ -74,7 +74,7 @@ class Desk:
     def destination(self, offset):
         place = Coordinates(self.stage.source, 0, offset)
         with reading(Settings(**self.stage.settings()).journal) as journal:
-            return [entry.row.outcome for entry in journal.entries.destination(place)]
+            return [entry.row.outcome for entry in journal.entries.way(place)]
 
 
 @pytest.fixture
