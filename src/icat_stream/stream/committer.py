@@ -24,7 +24,15 @@ from .ledger import Batch, Ledger
 from .offset_metadata import decode, encode
 from .offsets import Place
 from .outputs import Output, Outputs
-from .producer import Aborted, Lost, MetadataTooLarge, Stopped, TooLarge, Transactor
+from .producer import (
+    Aborted,
+    Lost,
+    MetadataTooLarge,
+    NoMember,
+    Stopped,
+    TooLarge,
+    Transactor,
+)
 from .run_result import CONFIGURATION, Halt
 from .spans import Tracing, trace_id
 from .status import Doing
@@ -196,6 +204,8 @@ class Committer:
                 return
             except Aborted as error:
                 _log.warning("%s: transaction aborted: %s", self._group, error)
+                if isinstance(error, NoMember):
+                    self._ledger.abandon()
                 self._ledger.wait_for_metadata(batch.metadata, _FRESH_S)
             except Lost as error:
                 _log.warning("%s: the producer is lost: %s", self._group, error)

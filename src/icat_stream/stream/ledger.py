@@ -300,9 +300,12 @@ class Ledger:
         """Whether nothing is in work, and all that can be committed is."""
         with self._lock:
             return all(
-                not p.working
-                and not p.committing
-                and not p.records.is_takeable(self._span)
+                p.ownership is Ownership.CLOSED
+                or (
+                    not p.working
+                    and not p.committing
+                    and not p.records.is_takeable(self._span)
+                )
                 for p in partitions
             )
 
@@ -450,6 +453,14 @@ class Ledger:
         self.close(partitions, now=True)
         with self._lock:
             self._reloading += partitions
+
+    def abandon(self) -> None:
+        """Give up at once what is being given up: it is lost."""
+        # librdkafka forgets that it is lost where a partition is opened meanwhile.
+        self.close(
+            [p for p in self.partitions() if p.ownership is Ownership.CLOSING],
+            now=True,
+        )
 
     def shrink(self, batch: Batch) -> bool:
         """Take a batch back: Kafka does not keep as much beside an offset.
