@@ -89,7 +89,8 @@ class Stage:
         resource = ConfigResource(
             ResourceType.TOPIC, topic, incremental_configs=entries
         )
-        futures = AdminClient(self._client).incremental_alter_configs([resource])
+        admin = AdminClient(self._client)
+        futures = admin.incremental_alter_configs([resource])
         for future in futures.values():
             future.result()
 

@@ -204,7 +204,7 @@ def terse(stage, tmp_path):
     folder = tmp_path / "terse"
     folder.mkdir()
     broker = JavaBroker(
-        folder, properties={"offset.metadata.max.bytes": "45"}, tied=True
+        folder, properties={"offset.metadata.max.bytes": "100"}, tied=True
     )
     broker.start()
     other = type(stage)(broker, stage.prefix, tmp_path)
