@@ -143,7 +143,8 @@ class Outputs:
             # A row without a value would be none.
             headers.append((h.PAYLOAD, b"none"))
         number = slot.partition.number if slot.row else self._number(slot, self._parked)
-        row = slot.row or str(record.at).encode()
+        # With its time: a topic that was made anew has the same places again.
+        row = slot.row or f"{record.at}@{record.timestamp}".encode()
         return Output(self._parked, row, value or b"", headers, number)
 
     def _number(self, slot: Slot, topic: str) -> int:

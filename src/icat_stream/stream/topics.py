@@ -147,7 +147,7 @@ def ensure(
         raise Missing(
             missing,
             f"Kafka has no topic {', '.join(missing)}, and kafka.create_topics is off:"
-            " create them, or turn it on",
+            f" create them ({parked} with cleanup.policy=compact), or turn it on",
         )
     create(settings, missing, present, retries, [parked])
     deadline = time.monotonic() + _CREATION_S
