@@ -287,7 +287,7 @@ class Committer:
         self,
         slots: list[Slot],
         rows: list[JournalRow],
-        kept: Iterable[Partition] = (),
+        places: Iterable[Partition] = (),
     ) -> None:
         self.doing.begin("marks rows in the journal")
         if self._journal is not None and slots:
@@ -298,7 +298,7 @@ class Committer:
                 self._unmarked = rows
                 self._unavailable(error)
             fault_point("marked")
-        self._ledger.committed(slots, kept)
+        self._ledger.committed(slots, places)
         for slot in slots:
             if slot.finished is not None:
                 self._tell(slot, slot.finished)
