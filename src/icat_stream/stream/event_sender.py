@@ -134,12 +134,10 @@ def announce_again(settings: Settings, name: str, values: Iterable[bytes]) -> in
 def _ensure(
     producer: Producer, settings: Settings, topic: str, retries: Sequence[str] = ()
 ) -> None:
-    known = producer.list_topics(timeout=_TIMEOUT_S).topics
-    if topic in known:
+    if topic in producer.list_topics(timeout=_TIMEOUT_S).topics:
         return
     if settings.kafka.create_topics:
-        present = {name: len(each.partitions) for name, each in known.items()}
-        topics.create(settings, [topic], present, retries)
+        topics.create(settings, [topic], retries)
     deadline = time.monotonic() + _TIMEOUT_S
     while topic not in producer.list_topics(timeout=_TIMEOUT_S).topics:
         if time.monotonic() > deadline:

@@ -45,13 +45,6 @@ class RetryLater:
 
 
 @dataclass(frozen=True, slots=True)
-class Park:
-    """Keep it until what it misses is there."""
-
-    wait: Delay
-
-
-@dataclass(frozen=True, slots=True)
 class GiveUp:
     """Give it up."""
 
@@ -70,7 +63,7 @@ class Stop:
     """End the loop: waiting does not help."""
 
 
-Decision = RetryInLane | RetryLater | Park | GiveUp | Pause | Stop
+Decision = RetryInLane | RetryLater | GiveUp | Pause | Stop
 
 
 def decide(
@@ -167,13 +160,14 @@ def _park(
     # What is there by name may still not be what the record needs, and not every
     # consumer can be asked: looked at again after the longest delay in any case.
     look = now + int(max(settings.delays) * 1000)
-    return Park(
+    return RetryLater(
+        0,
         Delay(
             not_before=min(look, ends),
             retries=wait.retries,
             parked_since=since,
             missing=error.missing,
-        )
+        ),
     )
 
 

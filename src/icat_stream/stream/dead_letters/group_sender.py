@@ -80,8 +80,7 @@ def prepare(
                 system="kafka",
             )
         if not asked:
-            tables = [markers] if markers else []
-            topics.create(settings, missing, present, list(wanted), tables)
+            topics.create(settings, missing, list(wanted), [markers] if markers else [])
             asked = True
         time.sleep(0.1)
 
