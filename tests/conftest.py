@@ -36,6 +36,8 @@ def pytest_collection_modifyitems(
         room = item.path.relative_to(config.rootpath / "tests").parts[0]
         if room in pure:
             item.add_marker(pytest.mark.disable_socket)
+        if "own_broker" in getattr(item, "fixturenames", ()):
+            item.add_marker(pytest.mark.alone)
 
 
 @pytest.hookimpl(trylast=True)

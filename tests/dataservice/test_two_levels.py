@@ -98,8 +98,6 @@ def test_row_2_archived_at_once_but_gone_later(two: Service, slow: Service) -> N
     selection = DataSelection([dataset])
     assert two.ids.getStatus(selection) == "ARCHIVED"
     assert two.ids.getStatus(DataSelection({"datafileIds": files[:1]})) == "ARCHIVED"
-    investigation = two.site.client.search("Investigation")[0]
-    assert two.ids.getStatus(DataSelection([investigation])) == "ARCHIVED"
     assert two.ids.getSize(selection) == 2
 
 

@@ -53,6 +53,7 @@ class World:
 
     def __init__(self, server: Running, table: dict[str, Any]) -> None:
         self.server = server
+        self.played: dict[tuple[str, int], BaseException | None] = {}
         self.rest, self.soap = Rest(server, ""), Soap(server, "")
         self.sessions = {
             user: self._login("simple", user, password)
@@ -137,10 +138,8 @@ def cases(part: str) -> list[Any]:
     ]
 
 
-# The dates first: steps ask for what became of them.
-@pytest.mark.parametrize(("name", "row"), cases("dates"))
-def test_dates(worlds, name, row):
-    world, (sent, expected) = worlds[name], row
+def date(world: World, name: str, row: list[Any]) -> None:
+    sent, expected = row
     dataset = f"{name}-{sent}".replace('"', "")
     entities = world.fill(
         {
@@ -162,9 +161,7 @@ def test_dates(worlds, name, row):
         assert world.rest.search(query).json == [expected]
 
 
-@pytest.mark.parametrize(("name", "row"), cases("steps"))
-def test_steps(worlds, name, row):
-    world = worlds[name]
+def step(world: World, name: str, row: list[Any]) -> None:
     _, call, sent, expected, *more = row
     extra = more[0] if more else {}
     session = world.sessions[extra.get("user", "root")]
@@ -187,15 +184,51 @@ def test_steps(worlds, name, row):
             world.names[label] = answer.json[key]
 
 
+def function(world: World, name: str, row: list[Any]) -> None:
+    called, selected, tested = row
+    where = "FROM Dataset d WHERE d.id = " + str(world.names["touch"])
+    compare_function(world, called, f"SELECT {called} {where}", selected)
+    query = f"SELECT d.id {where} AND ({called}) IS NOT NULL"
+    if called in ("LN(d.id)", "CURRENT_TIME"):
+        query = f"SELECT d.id {where} AND {called} IS NOT NULL"
+    compare_function(world, called, query, tested)
+
+
+# The dates first: steps ask for what became of them, functions for what steps made.
+PARTS = {"dates": date, "steps": step, "functions": function}
+
+
+def play(worlds: dict[str, World], name: str, row: list[Any]) -> None:
+    """Raise what a row of a table met; those before it are played first, once each."""
+    world = worlds[name]
+    for each_part, act in PARTS.items():
+        for number, each in enumerate(TABLES[name].get(each_part, [])):
+            if (each_part, number) not in world.played:
+                met = None
+                try:
+                    act(world, name, each)
+                except Exception as error:
+                    met = error
+                world.played[each_part, number] = met
+            if each is row:
+                if (met := world.played[each_part, number]) is not None:
+                    raise met
+                return
+
+
+@pytest.mark.parametrize(("name", "row"), cases("dates"))
+def test_dates(worlds, name, row):
+    play(worlds, name, row)
+
+
+@pytest.mark.parametrize(("name", "row"), cases("steps"))
+def test_steps(worlds, name, row):
+    play(worlds, name, row)
+
+
 @pytest.mark.parametrize(("name", "row"), cases("functions"))
 def test_functions(worlds, name, row):
-    world, (function, selected, tested) = worlds[name], row
-    where = "FROM Dataset d WHERE d.id = " + str(world.names["touch"])
-    compare_function(world, function, f"SELECT {function} {where}", selected)
-    query = f"SELECT d.id {where} AND ({function}) IS NOT NULL"
-    if function in ("LN(d.id)", "CURRENT_TIME"):
-        query = f"SELECT d.id {where} AND {function} IS NOT NULL"
-    compare_function(world, function, query, tested)
+    play(worlds, name, row)
 
 
 def compare_function(world, function, query, expected):
