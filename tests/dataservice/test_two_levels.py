@@ -94,11 +94,14 @@ def test_row_2_archived_at_once_but_gone_later(two: Service, slow: Service) -> N
     slow.ids.archive(DataSelection([dataset]))
     assert refused(lambda: slow.put(dataset, "b")) == RESTORE_FIRST
 
-    dataset, files = two.offline("gone", a=b"a", b=b"b")
-    selection = DataSelection([dataset])
-    assert two.ids.getStatus(selection) == "ARCHIVED"
-    assert two.ids.getStatus(DataSelection({"datafileIds": files[:1]})) == "ARCHIVED"
-    assert two.ids.getSize(selection) == 2
+    with two.investigation() as whole:
+        dataset, files = two.offline("gone", whole, a=b"a", b=b"b")
+        selection = DataSelection([dataset])
+        assert two.ids.getStatus(selection) == "ARCHIVED"
+        few = DataSelection({"datafileIds": files[:1]})
+        assert two.ids.getStatus(few) == "ARCHIVED"
+        assert two.ids.getStatus(DataSelection([whole])) == "ARCHIVED"
+        assert two.ids.getSize(selection) == 2
 
 
 @pytest.mark.parametrize("call", ["getData", "put", "delete", "getLink"])

@@ -73,13 +73,25 @@ class Service:
             with error:
                 return error.code, json.loads(error.read())
 
-    def dataset(self, name: str) -> Any:
+    @contextmanager
+    def investigation(self) -> Iterator[Any]:
+        """Make an investigation in which no other test has a dataset."""
+        client = self.site.client
+        made = client.search("Investigation INCLUDE 1")[0].copy()
+        made.id, made.visitId = None, f"{self.name} {time.monotonic_ns()}"
+        made.create()
+        try:
+            yield made
+        finally:
+            client.delete(made)
+
+    def dataset(self, name: str, investigation: Any = None) -> Any:
         client = self.site.client
         dataset = client.new(
             "Dataset",
             name=f"{self.name} {name}"[:200],
             type=client.search("DatasetType")[0],
-            investigation=client.search("Investigation")[0],
+            investigation=investigation or client.search("Investigation")[0],
         )
         dataset.create()
         return dataset
@@ -158,9 +170,11 @@ class Service:
         self.ids.archive(DataSelection(list(datasets)))
         self.idle()
 
-    def offline(self, name: str, **contents: bytes) -> tuple[Any, list[int]]:
+    def offline(
+        self, name: str, investigation: Any = None, **contents: bytes
+    ) -> tuple[Any, list[int]]:
         """Return a dataset that is in the archive only, and its datafiles."""
-        dataset = self.dataset(name)
+        dataset = self.dataset(name, investigation)
         files = [self.put(dataset, n, c) for n, c in (contents or {"a": b"a"}).items()]
         self.archive(dataset)
         assert not any(self.here(file) for file in files)

@@ -86,7 +86,13 @@ class Stage:
         transactional: bool = False,
         **kwargs: Any,
     ) -> None:
-        options = {**self._client, "message.max.bytes": 10_000_000, "linger.ms": 0}
+        options = {
+            **self._client,
+            "message.max.bytes": 10_000_000,
+            "linger.ms": 0,
+            # What is sent anew, after an error, would come after what follows it.
+            "enable.idempotence": True,
+        }
         if transactional:
             options["transactional.id"] = f"{self.prefix}.sender"
         producer = Producer(options)
