@@ -264,7 +264,7 @@ def test_the_commands(site: Site, tmp_path: Path) -> None:
         made.put(made.dataset("d"), "a")
         made.idle()
         orphan = made.main / "1" / "2" / "3f6e1f0e-6f5c-4d2f-8a53-0123456789ab"
-        orphan.parent.mkdir(parents=True)
+        orphan.parent.mkdir(parents=True, exist_ok=True)
         orphan.write_bytes(b"nobody's")
         config = str(site.folder.run / f"{made.name}.yaml")
         ended = command("check", "-c", config)
