@@ -1,14 +1,13 @@
 """Accounts of the service's own in ICAT."""
 
-import json
 import logging
 import threading
 from collections.abc import Callable
 from typing import TypeVar
 
+from .catalogue_calls import CatalogueCalls
 from .errors import BadSession, IdsError
 from .settings import AccountSettings
-from .wire import Wire
 
 _log = logging.getLogger(__name__)
 T = TypeVar("T")
@@ -19,14 +18,14 @@ class Account:
 
     Parameters
     ----------
-    wire
-        Speaks to ICAT.
+    calls
+        To ICAT.
     settings
         Who it is.
     """
 
-    def __init__(self, wire: Wire, settings: AccountSettings) -> None:
-        self._wire = wire
+    def __init__(self, calls: CatalogueCalls, settings: AccountSettings) -> None:
+        self._calls = calls
         self._settings = settings
         self._session: str | None = None
         self._lock = threading.Lock()
@@ -50,23 +49,17 @@ class Account:
         with self._lock:
             # Of many who find it over, one logs in.
             if self._session in (None, instead_of):
-                login = {
-                    "plugin": self._settings.auth,
-                    "credentials": [
-                        {"username": self._settings.username},
-                        {"password": self._settings.secret()},
-                    ],
-                }
-                form = {"json": json.dumps(login, separators=(",", ":"))}
-                answer = self._wire.rest("POST", "/icat/session", form, name="login")
-                self._session = str(answer["sessionId"])
+                self._session = self._calls.login(
+                    self._settings.auth,
+                    self._settings.username,
+                    self._settings.secret(),
+                )
             return self._session
 
     def log_out(self) -> None:
         """Log out, if that works."""
         if self._session is not None:
             try:
-                path = f"/icat/session/{self._session}"
-                self._wire.rest("DELETE", path, name="logout")
+                self._calls.logout(self._session)
             except IdsError as error:
                 _log.info("%s was not logged out: %s", self._settings.username, error)

@@ -15,16 +15,16 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from itertools import chain, islice
 from typing import Any, TypeVar
-from xml.sax.saxutils import escape
 
+from icat_stream.icat import escape, literal
 from icat_stream.records import LocationKey
 
 from .accounts import Account
+from .catalogue_calls import CatalogueCalls
 from .errors import IdsError, InsufficientPrivileges, Internal, Unanswered
 from .metrics import Metrics
 from .plugins import DatasetInfo
 from .settings import AccountSettings, IcatAccess
-from .wire import Wire
 
 T = TypeVar("T")
 Session = str | None
@@ -106,10 +106,10 @@ class Catalogue:
         key: str | None = None,
         metrics: Metrics | None = None,
     ) -> None:
-        self._wire = Wire(access, metrics or Metrics())
-        self.url = self._wire.url
-        self._reader = None if reader is None else Account(self._wire, reader)
-        self._writer = None if writer is None else Account(self._wire, writer)
+        self.url = access.url.rstrip("/")
+        self._calls = CatalogueCalls(access, metrics or Metrics())
+        self._reader = None if reader is None else Account(self._calls, reader)
+        self._writer = None if writer is None else Account(self._calls, writer)
         self._key = None if key is None else LocationKey(key)
         self._lock = threading.Lock()
         self._infos: dict[int, tuple[float, DatasetInfo]] = {}
@@ -121,11 +121,11 @@ class Catalogue:
 
     def user(self, session: str) -> str:
         """Return whose session it is."""
-        return self._wire.soap("getUserName", session).findtext(".//return") or ""
+        return self._calls.user_name(session)
 
     def ping(self) -> None:
         """Return if ICAT answers."""
-        self._wire.rest("GET", "/icat/version", name="version")
+        self._calls.version()
 
     def check_accounts(self) -> Iterator[tuple[str, IdsError | OSError]]:
         """Try whether the service's accounts can log in; return those that cannot."""
@@ -286,11 +286,11 @@ class Catalogue:
         """Return the id of a datafile that may or may not be catalogued, if it is."""
         where = f"df.dataset.id = {file.dataset_id} AND "
         if self._key is None:
-            where += f"df.location = {_quoted(file.location or '')}"
+            where += f"df.location = {literal(file.location or '')}"
         else:
-            where += f"df.name = {_quoted(file.name)} AND df.location IS NULL"
+            where += f"df.name = {literal(file.name)} AND df.location IS NULL"
         query = f"SELECT df.id FROM Datafile df WHERE {where}"  # noqa: S608
-        found = self._as_maker(session, lambda s: self._wire.search(s, query))
+        found = self._as_maker(session, lambda s: self._calls.search(s, query))
         return int(found[0]) if found else None
 
     def at(self, locations: Iterable[str]) -> dict[str, tuple[int, int]]:
@@ -357,12 +357,10 @@ class Catalogue:
         """
         if self._key is not None:
             file = replace(file, location=None)
-        bean = _datafile(file)
-        answer = self._as_maker(session, lambda s: self._wire.soap("create", s, bean))
-        try:
-            return int(answer.findtext(".//return") or "")
-        except ValueError:
-            raise Unanswered(f"ICAT at {self.url} answered create without id") from None
+        content = _datafile(file)
+        return self._as_maker(
+            session, lambda s: self._calls.create(s, "Datafile", content)
+        )
 
     def sign(self, session: str, id_: int, file: NewFile) -> None:
         """Give a new Datafile its location, signed, where that is done.
@@ -375,9 +373,11 @@ class Catalogue:
         if self._key is None or file.location is None:
             return
         signed = replace(file, location=self._key.signed(id_, file.location))
-        bean = _datafile(signed, id_)
+        content = _datafile(signed, id_)
         try:
-            self._as_maker(session, lambda s: self._wire.soap("update", s, bean))
+            self._as_maker(
+                session, lambda s: self._calls.update(s, "Datafile", content)
+            )
         except Unanswered:
             raise
         except IdsError as error:
@@ -401,12 +401,13 @@ class Catalogue:
             ICAT would refuse.
         """
         if self._writer is not None:
-            bean = f'<bean xsi:type="icat:dataset"><id>{file.dataset_id}</id></bean>'
-            self._must_be_allowed(session, bean, "UPDATE", "Dataset")
-        bean = _datafile(file)
+            dataset = f"<id>{file.dataset_id}</id>"
+            self._must_be_allowed(session, "UPDATE", "Dataset", dataset)
+        content = _datafile(file)
         try:
             self._as_maker(
-                session, lambda s: self._must_be_allowed(s, bean, "CREATE", "Datafile")
+                session,
+                lambda s: self._must_be_allowed(s, "CREATE", "Datafile", content),
             )
         except InsufficientPrivileges:
             raise
@@ -417,11 +418,9 @@ class Catalogue:
             raise
 
     def _must_be_allowed(
-        self, session: str, bean: str, access: str, entity: str
+        self, session: str, access: str, entity: str, content: str
     ) -> None:
-        bean += f"<accessType>{access}</accessType>"
-        answer = self._wire.soap("isAccessAllowed", session, bean)
-        if answer.findtext(".//return") != "true":
+        if not self._calls.may(session, access, entity, content):
             raise InsufficientPrivileges(
                 f"{access} access to this {entity} is not allowed."
             )
@@ -433,11 +432,11 @@ class Catalogue:
     def _located(self, locations: Iterable[str]) -> str:
         """Return the condition that a Datafile is at one of some locations."""
         locations = list(locations)
-        condition = f"df.location IN ({', '.join(map(_quoted, locations))})"
+        condition = f"df.location IN ({', '.join(map(literal, locations))})"
         if self._key is not None:
             signed = (re.sub("[%_!]", r"!\g<0>", where) for where in locations)
             condition += "".join(
-                f" OR df.location LIKE {_quoted(where + ' %')} ESCAPE '!'"
+                f" OR df.location LIKE {literal(where + ' %')} ESCAPE '!'"
                 for where in signed
             )
         return condition
@@ -453,10 +452,7 @@ class Catalogue:
 
     def delete(self, session: str, ids: Iterable[int]) -> None:
         """Remove datafiles from the catalogue, all or none."""
-        beans = "".join(
-            f'<beans xsi:type="icat:datafile"><id>{id_}</id></beans>' for id_ in ids
-        )
-        self._wire.soap("deleteMany", session, beans)
+        self._calls.delete_many(session, "Datafile", ids)
 
     def as_reader(self, call: Callable[[str], T]) -> T:
         """Call with the reader's session, a new one if the old one is over.
@@ -477,12 +473,12 @@ class Catalogue:
         for account in (self._reader, self._writer):
             if account is not None:
                 account.log_out()
-        self._wire.close()
+        self._calls.close()
 
     def _search(self, session: Session, query: str) -> list[Any]:
         if session is None:
-            return self.as_reader(lambda reader: self._wire.search(reader, query))
-        return self._wire.search(session, query)
+            return self.as_reader(lambda reader: self._calls.search(reader, query))
+        return self._calls.search(session, query)
 
     def _pages(
         self, session: Session, condition: str
@@ -594,11 +590,10 @@ class Catalogue:
 
     def _explain(self, session: Session, entity: str, id_: int) -> None:
         """Let ICAT say why something is not found; searching does not tell."""
-        query = f"<query>{entity}</query><primaryKey>{id_}</primaryKey>"
         if session is None:
-            self.as_reader(lambda reader: self._wire.soap("get", reader, query))
+            self.as_reader(lambda reader: self._calls.must_exist(reader, entity, id_))
         else:
-            self._wire.soap("get", session, query)
+            self._calls.must_exist(session, entity, id_)
         raise Unanswered(f"{entity}[id:{id_}] came into being just now: ask again")
 
 
@@ -623,18 +618,13 @@ def _datafile(file: NewFile, id_: int | None = None) -> str:
         "location": file.location,
         "name": file.name,
     }
-    bean = "".join(
+    content = "".join(
         f"<{name}>{escape(str(value))}</{name}>"
         for name, value in facts.items()
         if value is not None
     )
-    bean += f"<datafileFormat><id>{file.format_id}</id></datafileFormat>"
-    bean += f"<dataset><id>{file.dataset_id}</id></dataset>"
-    return f'<bean xsi:type="icat:datafile">{bean}</bean>'
-
-
-def _quoted(text: str) -> str:
-    return "'" + text.replace("'", "''") + "'"
+    content += f"<datafileFormat><id>{file.format_id}</id></datafileFormat>"
+    return content + f"<dataset><id>{file.dataset_id}</id></dataset>"
 
 
 def _fitting(texts: Iterable[str]) -> Iterator[list[str]]:

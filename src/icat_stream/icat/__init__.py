@@ -1,8 +1,10 @@
 """ICAT's protocol, spoken here only: sessions, SOAP, queries, schema and faults."""
 
+from .calls import IcatCalls
 from .connection import Answer, Connection
+from .connection_pool import ConnectionPool
 from .faults import FacilityMissing, IcatFault, ResultUnknown, fingerprint, passing
-from .query import in_lists, quote, searchable, select, shorten
+from .query import in_lists, literal, quote, searchable, select, shorten
 from .schema import Schema, discover
 from .session import Session, entities, related
 from .xml_text import FORBIDDEN, escape, time_text, value_text
@@ -11,7 +13,9 @@ __all__ = [
     "FORBIDDEN",
     "Answer",
     "Connection",
+    "ConnectionPool",
     "FacilityMissing",
+    "IcatCalls",
     "IcatFault",
     "ResultUnknown",
     "Schema",
@@ -21,6 +25,7 @@ __all__ = [
     "escape",
     "fingerprint",
     "in_lists",
+    "literal",
     "passing",
     "quote",
     "related",

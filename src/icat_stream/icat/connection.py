@@ -50,11 +50,17 @@ class Connection:
         As configured; the path of the SOAP service may be there or not.
     timeout
         Seconds without any byte after which a call is given up.
-    ca_file
-        Certificates of the authorities that are trusted; ``None`` for the system's.
+    trusted
+        A file with the certificates of the authorities that are trusted, or what
+        :func:`trusting` made of one; ``None`` for the system's.
     """
 
-    def __init__(self, url: str, timeout: float, ca_file: Path | None = None) -> None:
+    def __init__(
+        self,
+        url: str,
+        timeout: float,
+        trusted: Path | ssl.SSLContext | None = None,
+    ) -> None:
         parts = urlsplit(url)
         host, port = parts.hostname or "", parts.port
         self._where = parts.netloc.rpartition("@")[2]
@@ -62,8 +68,9 @@ class Connection:
         self.prefix = parts.path.partition(_SOAP_PATH)[0].rstrip("/")
         self._http: http.client.HTTPConnection
         if parts.scheme == "https":
+            tls = trusted if isinstance(trusted, ssl.SSLContext) else trusting(trusted)
             self._http = http.client.HTTPSConnection(
-                host, port, timeout=timeout, context=trusting(ca_file)
+                host, port, timeout=timeout, context=tls
             )
         else:
             self._http = http.client.HTTPConnection(host, port, timeout=timeout)

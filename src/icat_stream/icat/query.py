@@ -52,6 +52,11 @@ def quote(text: str) -> str:
         ) from error
     if "\0" in text:
         raise Rejection(f"{shorten(text)} contains a NUL character")
+    return literal(text)
+
+
+def literal(text: str) -> str:
+    """Return any text as a literal of a query, even one too long to match."""
     return "'" + text.replace("'", "''") + "'"
 
 
@@ -69,12 +74,12 @@ def in_lists(texts: Iterable[str]) -> Iterator[str]:
     batch: list[str] = []
     size = 0
     for text in dict.fromkeys(texts):
-        literal = quote(text)
-        length = len(percent(literal)) + 3
+        quoted = quote(text)
+        length = len(percent(quoted)) + 3
         if batch and size + length > _LIST_BYTES:
             yield f"({', '.join(batch)})"
             batch, size = [], 0
-        batch.append(literal)
+        batch.append(quoted)
         size += length
     if batch:
         yield f"({', '.join(batch)})"

@@ -1,29 +1,19 @@
 """An ICAT session on a connection of its own: login, search, write."""
 
-import json
 import logging
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, TypeVar, cast
-from urllib.parse import urlencode
 
 from icat_stream.config import IcatSettings
 from icat_stream.records import LoginRefused, SystemUnavailable, TransientFailure
 from icat_stream.telemetry import client_span
 
-from . import soap
-from .connection import Answer, Connection
-from .faults import (
-    GATEWAY_STATUSES,
-    SYSTEM,
-    IcatFault,
-    ResultUnknown,
-    failure_of,
-    unavailable,
-)
+from .calls import IcatCalls
+from .connection import Connection
+from .faults import SYSTEM, IcatFault, ResultUnknown, failure_of, unavailable
 from .query import select
 
 _log = logging.getLogger(__name__)
-_FORM = "application/x-www-form-urlencoded"
 _T = TypeVar("_T")
 _ANY_FACILITY = select("Facility", what="o.id", then="LIMIT 0, 1")
 
@@ -44,7 +34,9 @@ class Session:
     def __init__(self, settings: IcatSettings, page: int = 1) -> None:
         self._settings = settings
         self.page = page
-        self._connection = Connection(settings.url, settings.timeout, settings.ca_file)
+        self._calls = IcatCalls(
+            Connection(settings.url, settings.timeout, settings.ca_file)
+        )
         self._id: str | None = None
 
     @property
@@ -75,7 +67,7 @@ class Session:
         """
         with client_span("icat.search", attributes={"icat.entity": entity}) as current:
             try:
-                found = self._with_session(lambda: self._search(query))
+                found = self._with_session(lambda: self._calls.search(self.id, query))
             except IcatFault as fault:
                 raise self.failure(fault, f"a search for {entity}") from fault
             except ResultUnknown as unknown:
@@ -93,10 +85,7 @@ class Session:
         """
         try:
             with client_span("icat.properties"):
-                found = _json(
-                    self._connection.request("GET", "/icat/properties", repeatable=True)
-                )
-            return int(found["maxEntities"])
+                return int(self._calls.properties()["maxEntities"])
         except (IcatFault, ResultUnknown, KeyError, TypeError, ValueError) as error:
             raise unavailable(
                 f"ICAT does not tell its maxEntities: {type(error).__name__} {error}"
@@ -128,8 +117,12 @@ class Session:
         SystemUnavailable
             ICAT is down.
         """
-        argument = soap.bean(entity, content)
-        return int(self._write("create", argument, entity, count)[0])
+        return self._write(
+            "create",
+            entity,
+            count,
+            lambda: self._calls.create(self.id, entity, content),
+        )
 
     def create_many(self, entity: str, pairs: Sequence[tuple[str, str]]) -> list[int]:
         """Create several entities in one transaction; else as :meth:`create`.
@@ -141,17 +134,27 @@ class Session:
         pairs
             Entity and content of each.
         """
-        found = self._write("createMany", soap.beans(pairs), entity, len(pairs))
-        return [int(value) for value in found]
+        return self._write(
+            "createMany",
+            entity,
+            len(pairs),
+            lambda: self._calls.create_many(self.id, pairs),
+        )
 
     def update(self, entity: str, content: str) -> None:
         """Overwrite all attributes of an entity; else as :meth:`create`."""
-        self._write("update", soap.bean(entity, content), entity, 1)
+        self._write(
+            "update", entity, 1, lambda: self._calls.update(self.id, entity, content)
+        )
 
     def delete_many(self, entity: str, ids: Sequence[int]) -> None:
         """Delete entities in one transaction; else as :meth:`create`."""
-        beans = soap.beans((entity, f"<id>{number}</id>") for number in ids)
-        self._write("deleteMany", beans, entity, len(ids))
+        self._write(
+            "deleteMany",
+            entity,
+            len(ids),
+            lambda: self._calls.delete_many(self.id, entity, ids),
+        )
 
     def ping(self) -> None:
         """See that ICAT and its database answer.
@@ -162,7 +165,7 @@ class Session:
             They do not.
         """
         try:
-            self._with_session(lambda: self._search(_ANY_FACILITY))
+            self._with_session(lambda: self._calls.search(self.id, _ANY_FACILITY))
         except IcatFault as fault:
             raise unavailable(f"ICAT cannot search: {fault}") from fault
         except ResultUnknown as unknown:
@@ -184,20 +187,20 @@ class Session:
         if self._id is not None:
             try:
                 with client_span("icat.logout"):
-                    self._connection.request("DELETE", f"/icat/session/{self._id}")
-            except (ResultUnknown, SystemUnavailable) as error:
+                    self._calls.logout(self._id)
+            except (IcatFault, ResultUnknown, SystemUnavailable) as error:
                 # The session ends by itself; a logout is a courtesy.
                 _log.debug("no logout: %s", error)
             self._id = None
-        self._connection.close()
+        self._calls.close()
 
-    def _write(self, call: str, arguments: str, entity: str, count: int) -> list[str]:
+    def _write(self, name: str, entity: str, count: int, call: Callable[[], _T]) -> _T:
         with client_span(
-            f"icat.{call}", attributes={"icat.entity": entity, "icat.count": count}
+            f"icat.{name}", attributes={"icat.entity": entity, "icat.count": count}
         ):
-            return self._with_session(lambda: self._soap(call, arguments))
+            return self._with_session(call)
 
-    def _with_session(self, call: Callable[[], list[_T]]) -> list[_T]:
+    def _with_session(self, call: Callable[[], _T]) -> _T:
         try:
             return call()
         except IcatFault as fault:
@@ -206,21 +209,6 @@ class Session:
             # It was refused, so nothing was done: a new session may do it.
             self.renew()
             return call()
-
-    def _search(self, query: str) -> list[Any]:
-        parameters = urlencode({"sessionId": self.id, "query": query})
-        answer = self._connection.request(
-            "GET", f"/icat/entityManager?{parameters}", repeatable=True
-        )
-        found = _json(answer)
-        if not isinstance(found, list):
-            raise ResultUnknown("no list as the answer to a search")
-        return found
-
-    def _soap(self, call: str, arguments: str) -> list[str]:
-        body = soap.envelope(call, self.id, arguments)
-        answer = self._connection.request("POST", soap.PATH, body, soap.CONTENT_TYPE)
-        return soap.returned(answer, call)
 
     def _login(self) -> str:
         settings = self._settings
@@ -231,17 +219,9 @@ class Session:
                 f"icat.password_file: {settings.password_file}: {error.strerror}",
                 system=SYSTEM,
             ) from error
-        login = {
-            "plugin": settings.auth,
-            "credentials": [{"username": settings.username}, {"password": password}],
-        }
-        body = urlencode({"json": json.dumps(login)}).encode()
         with client_span("icat.login"):
             try:
-                answer = self._connection.request(
-                    "POST", "/icat/session", body, _FORM, repeatable=True
-                )
-                return str(_json(answer)["sessionId"])
+                return self._calls.login(settings.auth, settings.username, password)
             except IcatFault as fault:
                 who = f"{settings.auth}/{settings.username}"
                 if fault.kind in ("SESSION", "BAD_PARAMETER"):
@@ -250,7 +230,7 @@ class Session:
                         system=SYSTEM,
                     ) from fault
                 raise unavailable(f"the login of {who} failed: {fault}") from fault
-            except (ResultUnknown, KeyError, TypeError) as error:
+            except ResultUnknown as error:
                 raise unavailable(f"no answer to a login: {error}") from error
 
 
@@ -283,21 +263,3 @@ def related(row: Mapping[str, Any], relation: str, entity: str) -> Mapping[str, 
             f" the account of icat.username the right READ on {entity}"
         )
     return cast("Mapping[str, Any]", found)
-
-
-def _json(answer: Answer) -> Any:
-    try:
-        body = json.loads(answer.body)
-    except ValueError as error:
-        if answer.status in GATEWAY_STATUSES:
-            raise unavailable(
-                f"ICAT is not there: HTTP {answer.status} instead of an answer"
-            ) from error
-        raise ResultUnknown(
-            f"HTTP {answer.status} {answer.content_type} instead of JSON"
-        ) from error
-    if answer.status < 300:
-        return body
-    if isinstance(body, dict) and "code" in body:
-        raise IcatFault(str(body["code"]), str(body.get("message", "")))
-    raise ResultUnknown(f"HTTP {answer.status} without a reason")

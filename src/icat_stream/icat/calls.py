@@ -1,0 +1,170 @@
+"""ICAT's calls over REST and SOAP, each with the session id of whoever asks."""
+
+import json
+from collections.abc import Iterable, Sequence
+from typing import Any
+from urllib.parse import urlencode
+
+from . import soap
+from .connection import Answer, Connection
+from .connection_pool import ConnectionPool
+from .faults import GATEWAY_STATUSES, IcatFault, ResultUnknown, unavailable
+
+_FORM = "application/x-www-form-urlencoded"
+
+
+class IcatCalls:
+    """What ICAT can be asked, without a session of its own.
+
+    Each call raises the same: :class:`IcatFault` where ICAT refuses, so that nothing
+    was done; :class:`ResultUnknown` where no usable answer came to what was sent;
+    :class:`~icat_stream.records.SystemUnavailable` where ICAT is not there.
+
+    Parameters
+    ----------
+    connection
+        As many threads may call as may use it.
+    """
+
+    def __init__(self, connection: Connection | ConnectionPool) -> None:
+        self._connection = connection
+
+    def login(self, plugin: str, username: str, password: str) -> str:
+        """Return the id of a new session."""
+        login = {
+            "plugin": plugin,
+            "credentials": [{"username": username}, {"password": password}],
+        }
+        body = urlencode({"json": json.dumps(login)}).encode()
+        answer = self._connection.request(
+            "POST", "/icat/session", body, _FORM, repeatable=True
+        )
+        try:
+            return str(_json(answer)["sessionId"])
+        except (KeyError, TypeError) as error:
+            raise ResultUnknown("no session id as the answer to a login") from error
+
+    def logout(self, session_id: str) -> None:
+        """End a session."""
+        answer = self._connection.request("DELETE", f"/icat/session/{session_id}")
+        if answer.status >= 300:
+            _json(answer)
+
+    def user_name(self, session_id: str) -> str:
+        """Return whose session it is."""
+        return "".join(self._soap("getUserName", session_id))
+
+    def properties(self) -> dict[str, Any]:
+        """Return what the server tells of itself to everybody."""
+        answer = self._connection.request("GET", "/icat/properties", repeatable=True)
+        return dict(_json(answer))
+
+    def version(self) -> str:
+        """Return the server's version, as everybody may ask."""
+        answer = self._connection.request("GET", "/icat/version", repeatable=True)
+        return str(_json(answer)["version"])
+
+    def search(self, session_id: str, query: str) -> list[Any]:
+        """Return what a query finds, with every value in it quoted."""
+        parameters = urlencode({"sessionId": session_id, "query": query})
+        answer = self._connection.request(
+            "GET", f"/icat/entityManager?{parameters}", repeatable=True
+        )
+        found = _json(answer)
+        if not isinstance(found, list):
+            raise ResultUnknown("no list as the answer to a search")
+        return found
+
+    def must_exist(self, session_id: str, entity: str, id_: int) -> None:
+        """Return if an object is there; ICAT's fault tells missing from forbidden."""
+        arguments = f"<query>{entity}</query><primaryKey>{id_}</primaryKey>"
+        self._soap("get", session_id, arguments)
+
+    def may(self, session_id: str, access: str, entity: str, content: str) -> bool:
+        """Whether the session's user has a right on an object that may not exist yet.
+
+        Parameters
+        ----------
+        session_id
+            Of the user.
+        access
+            ``CREATE``, ``READ``, ``UPDATE`` or ``DELETE``.
+        entity, content
+            As for :meth:`create`.
+        """
+        arguments = soap.bean(entity, content) + f"<accessType>{access}</accessType>"
+        return self._soap("isAccessAllowed", session_id, arguments) == ["true"]
+
+    def create(self, session_id: str, entity: str, content: str) -> int:
+        """Create an entity with everything nested in it, in one transaction.
+
+        Parameters
+        ----------
+        session_id
+            Of who creates.
+        entity
+            Its name.
+        content
+            Its fields as XML.
+
+        Returns
+        -------
+        int
+            Its id.
+        """
+        arguments = soap.bean(entity, content)
+        (number,) = _ids(self._soap("create", session_id, arguments), "create", 1)
+        return number
+
+    def create_many(
+        self, session_id: str, pairs: Sequence[tuple[str, str]]
+    ) -> list[int]:
+        """Create several entities, given with their content, in one transaction."""
+        found = self._soap("createMany", session_id, soap.beans(pairs))
+        return _ids(found, "createMany", len(pairs))
+
+    def update(self, session_id: str, entity: str, content: str) -> None:
+        """Overwrite all attributes of an entity, whose id is in its content."""
+        self._soap("update", session_id, soap.bean(entity, content))
+
+    def delete_many(self, session_id: str, entity: str, ids: Iterable[int]) -> None:
+        """Delete entities in one transaction: all or none."""
+        beans = soap.beans((entity, f"<id>{number}</id>") for number in ids)
+        self._soap("deleteMany", session_id, beans)
+
+    def close(self) -> None:
+        """Close the connection; sessions stay."""
+        self._connection.close()
+
+    def _soap(self, call: str, session_id: str, arguments: str = "") -> list[str]:
+        body = soap.envelope(call, session_id, arguments)
+        answer = self._connection.request("POST", soap.PATH, body, soap.CONTENT_TYPE)
+        return soap.returned(answer, call)
+
+
+def _ids(found: list[str], call: str, count: int) -> list[int]:
+    try:
+        ids = [int(value) for value in found]
+    except ValueError:
+        ids = []
+    if len(ids) != count:
+        raise ResultUnknown(f"{call} was answered without the ids of {count} objects")
+    return ids
+
+
+def _json(answer: Answer) -> Any:
+    try:
+        body = json.loads(answer.body)
+    except ValueError as error:
+        if answer.status in GATEWAY_STATUSES:
+            raise unavailable(
+                f"ICAT is not there: HTTP {answer.status} instead of an answer"
+            ) from error
+        raise ResultUnknown(
+            f"HTTP {answer.status} {answer.content_type} instead of JSON"
+        ) from error
+    if answer.status < 300:
+        return body
+    if isinstance(body, dict) and "code" in body:
+        raise IcatFault(str(body["code"]), str(body.get("message", "")))
+    raise ResultUnknown(f"HTTP {answer.status} without a reason")
