@@ -442,6 +442,46 @@ class TestSumsAndDifferences:
         (made,) = evaluate(text % (variable, "mm"), self.VALUES).parameters
         assert made.value == 2005.0
 
+    @pytest.mark.parametrize("sign", ["plus", "minus"])
+    @pytest.mark.parametrize("unit", ["degC", "°F", "degree_Celsius"])
+    def test_a_temperature_may_be_a_difference(self, evaluate, sign, unit):
+        other = "other: {nexus: /e/o, type: float}"
+        text = self.TEXT.replace("x: %s", f"{other}\n          x: %s")
+        variable = f"{{nexus: /e/t, type: float, {sign}: <other>}}"
+        with pytest.raises(Rejection, match="a temperature or a difference"):
+            evaluate(text % (variable, "K"), self.VALUES | {"/e/o": [5.0, unit]})
+        text = text.replace(other, other.replace("float", "float, unit: K"))
+        (made,) = evaluate(
+            text % ("{nexus: /e/t, type: float, unit: K, minus: <other>}", "K"),
+            self.VALUES | {"/e/o": [5.0, "degC"]},
+        ).parameters
+        assert made.value == 15.0
+
+    @pytest.mark.parametrize("unit", ["degC", "°F", "degree_Celsius"])
+    def test_a_sum_of_temperatures_depends_on_zero(self, evaluate, unit):
+        temperatures = {"/e/ts": [(10.0, 20.0), unit]}
+        with pytest.raises(Rejection, match=r"/e/ts.*sum of temperatures in"):
+            self.made(
+                evaluate,
+                "{nexus: /e/ts, type: 'float[]', operators: [sum]}",
+                "K",
+                **temperatures,
+            )
+        (made,) = self.made(
+            evaluate,
+            "{nexus: /e/ts, type: 'float[]', unit: K, operators: [sum]}",
+            "K",
+            **{"/e/ts": [(10.0, 20.0), "degC"]},
+        )
+        assert made.value == 576.3
+        (made,) = self.made(
+            evaluate,
+            "{nexus: /e/ts, type: 'float[]', operators: [mean]}",
+            "K",
+            **{"/e/ts": [(10.0, 20.0), "degC"]},
+        )
+        assert made.value == 288.15
+
     def test_a_difference_knows_no_zero_point(self, evaluate):
         variable = "{nexus: /e/t, type: float, plus: <step>}"
         step = "step: {value: 5, unit: K}"

@@ -111,8 +111,8 @@ def with_variable(line: str) -> str:
         ),
         (
             "{nexus: /a, operators: [{replace: {pattern: a, replacement: '\\2'}}]}",
-            "variables.x.operators.0: replacement '\\\\2': invalid group reference 2 "
-            "at position 1",
+            "variables.x.operators.0: replacement '\\\\2': \\2 is no group of the "
+            "pattern, which has 0; a backslash itself is \\\\",
         ),
         (
             "{nexus: /a, operators: [{replace: {replacement: a}}]}",

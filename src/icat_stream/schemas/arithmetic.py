@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
-from .units import UnitError, conversion
+from .units import UnitError, conversion, zero_is_agreed
 from .values import DATETIME, FLOAT, Kind, Mismatch, Value, shorten
 
 
@@ -70,6 +70,12 @@ class Term:
 
     def _in(self, other: Value, unit: str | None) -> Any:
         """Return the other's value in a unit."""
+        if zero_is_agreed(other.unit):
+            raise Mismatch(
+                f"<{self.name}> {shorten(other.value)} is in {other.unit}, of which"
+                " nobody can tell whether it is a temperature or a difference: expected"
+                " unit: K, of both for the difference of two temperatures"
+            )
         if other.unit == unit:
             return other.value
         if other.unit is None or unit is None:

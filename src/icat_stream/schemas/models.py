@@ -15,7 +15,7 @@ from pydantic import (
 
 from icat_stream.records import ValueType
 
-from .operators import AnyOperator, KindName, Pattern
+from .operators import AnyOperator, KindName, PatternText
 
 MESSAGE_FIELDS = ("file_name", "job_id", "service_id")
 _METADATA = "metadata."
@@ -130,7 +130,7 @@ class SelectorModel(Part):
     contains: Constants | None = None
     starts_with: Constants | None = None
     ends_with: Constants | None = None
-    matches: Annotated[list[Pattern], BeforeValidator(_listed)] | None = None
+    matches: Annotated[list[PatternText], BeforeValidator(_listed)] | None = None
     exists: bool | None = None
 
     @property

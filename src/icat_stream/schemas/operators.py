@@ -7,7 +7,6 @@ What works on one value works on each value of a list.
 
 import difflib
 import math
-import re
 import urllib.parse
 from collections.abc import Callable
 from datetime import datetime, tzinfo
@@ -25,6 +24,7 @@ from pydantic import (
     Tag,
 )
 
+from .patterns import Pattern, UnfitPattern
 from .values import (
     DATETIME,
     INTEGER,
@@ -47,10 +47,7 @@ class Unfit(ValueError):
 
 
 def _pattern(value: str) -> str:
-    try:
-        re.compile(value)
-    except re.error as error:
-        raise ValueError(f"is no regular expression: {error}") from None
+    Pattern(value)
     return value
 
 
@@ -62,7 +59,7 @@ def _kind(value: str) -> str:
     return value
 
 
-Pattern = Annotated[str, AfterValidator(_pattern)]
+PatternText = Annotated[str, AfterValidator(_pattern)]
 KindName = Annotated[str, AfterValidator(_kind)]
 
 
@@ -167,17 +164,14 @@ class Replace(_OnText):
     """Every match of a regular expression replaced."""
 
     operator: Literal["replace"]
-    pattern: Pattern
+    pattern: PatternText
     replacement: str = ""
 
     def _function(self, kind: Kind, zone: tzinfo) -> Function:
-        pattern = re.compile(self.pattern)
         try:
-            pattern.sub(self.replacement, "")
-            re.compile(self.pattern + "|").sub(self.replacement, "")
-        except (re.error, IndexError) as error:
-            raise Unfit(f"replacement {self.replacement!r}: {error}") from None
-        return _each(kind, lambda value: pattern.sub(self.replacement, value))
+            return _each(kind, Pattern(self.pattern).replacer(self.replacement))
+        except UnfitPattern as error:
+            raise Unfit(str(error)) from None
 
 
 class Extract(_OnText):
@@ -185,17 +179,10 @@ class Extract(_OnText):
 
     main = "pattern"
     operator: Literal["extract"]
-    pattern: Pattern
+    pattern: PatternText
 
     def _function(self, kind: Kind, zone: tzinfo) -> Function:
-        pattern = re.compile(self.pattern)
-        group = 1 if pattern.groups else 0
-
-        def extract(value: str) -> str | None:
-            match = pattern.search(value)
-            return match[group] if match else None
-
-        return _each(kind, extract)
+        return _each(kind, Pattern(self.pattern).extracted)
 
 
 class Map(Operator):

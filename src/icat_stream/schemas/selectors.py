@@ -1,7 +1,6 @@
 """Choosing a schema: conditions that may still be open before the file is read."""
 
 import math
-import re
 from collections.abc import Callable, Mapping
 from pathlib import PurePosixPath
 from typing import Any, Protocol
@@ -9,6 +8,7 @@ from typing import Any, Protocol
 from icat_stream.records import AskedPath, FileContent, Rejection
 
 from .models import SelectorModel
+from .patterns import Pattern
 from .values import text
 
 
@@ -153,8 +153,8 @@ def _tests(model: SelectorModel) -> Callable[[Any], bool]:
         if operands is not None:
             checks.append(_any_of(_of_texts(operate), operands))
     if model.matches is not None:
-        patterns = [re.compile(pattern) for pattern in model.matches]
-        checks.append(lambda found: any(p.search(_text(found)) for p in patterns))
+        patterns = [Pattern(pattern) for pattern in model.matches]
+        checks.append(lambda found: any(p.matches(_text(found)) for p in patterns))
     exists = model.exists
 
     def test(value: Any) -> bool:

@@ -175,6 +175,16 @@ def known(unit: str) -> bool:
     return True
 
 
+def zero_is_agreed(unit: str | None) -> bool:
+    """Whether 0 of a unit is not nothing, as 0 degC is not."""
+    if unit is None or unit in COMMON:
+        return unit is not None and COMMON[unit][2] != 0
+    try:
+        return _only_name(_parse(unit)[1]) in _AFFINE
+    except UnitError:
+        return False
+
+
 @lru_cache(maxsize=4096)
 def conversion(from_unit: str, to_unit: str) -> Conversion:
     """Return how to convert, remembered for the next time.

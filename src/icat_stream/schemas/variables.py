@@ -13,7 +13,7 @@ from .arithmetic import Term
 from .selectors import Announcement, message_value
 from .templates import Template
 from .time_values import duration_of, time_of
-from .units import Conversion, UnitError, conversion
+from .units import Conversion, UnitError, conversion, zero_is_agreed
 from .values import (
     DATETIME,
     FLOAT,
@@ -215,6 +215,11 @@ class Variable:
                 if self.term is not None:
                     other = inputs.values[self.term.name]
                     value, unit = self.term.apply(value, unit, other)
+                if self.gathers == "sum" and zero_is_agreed(unit):
+                    raise Mismatch(
+                        f"sum of temperatures in {unit} is none, since it depends on"
+                        " where zero is: expected unit: K, or mean"
+                    )
                 self._note_gaps(value, inputs)
             for function in self.functions:
                 if value is None:
