@@ -3,6 +3,8 @@
 Nothing lost, nothing twice.
 """
 
+from collections.abc import Callable, Mapping
+from importlib import import_module
 from typing import Any
 
 
@@ -13,3 +15,24 @@ def __getattr__(name: str) -> Any:
 
         return version("icat-stream")
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+def lazy_face(room: str, places: Mapping[str, str]) -> Callable[[str], Any]:
+    """Return a room's ``__getattr__``, which imports what is first asked for.
+
+    No start pays for what it does not use.
+
+    Parameters
+    ----------
+    room
+        Its ``__name__``.
+    places
+        Module, with a leading dot, by name.
+    """
+
+    def get(name: str) -> Any:
+        if name not in places:
+            raise AttributeError(f"module {room!r} has no attribute {name!r}")
+        return getattr(import_module(places[name], room), name)
+
+    return get

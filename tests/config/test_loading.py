@@ -43,13 +43,14 @@ def test_relative_paths_are_relative_to_the_file(config, tmp_path, monkeypatch):
     settings = load(
         config(
             "schemas: s\nfiles: {roots: [data]}\n"
-            "icat: {password_file: secrets/icat}\n"
+            "icat: {password_file: secrets/icat, ca_file: ca.pem}\n"
             "kafka: {client: {sasl.password_file: k}}\n"
         )
     )
     assert settings.schemas == tmp_path / "s"
     assert settings.files.roots == [tmp_path / "data"]
     assert settings.icat.password_file == tmp_path / "secrets/icat"
+    assert settings.icat.ca_file == tmp_path / "ca.pem"
     assert settings.journal.url == f"sqlite:///{tmp_path}/journal.db"
     assert settings.kafka.client["sasl.password_file"] == f"{tmp_path}/k"
 

@@ -17,6 +17,7 @@ from icat_stream.records import (
     Rejection,
     Sample,
     parameter_label,
+    shortened,
 )
 
 from .reference_cache import ParameterType, ReferenceCache, Row
@@ -393,9 +394,7 @@ class Resolver:
         for name, units in unknown[:_LISTED]:
             others = [parameter_label(*key) for key in known if key[0] == name]
             there = f" (there is {', '.join(others[:3])})" if others else ""
-            label = parameter_label(name, units)
-            if len(label) > _LONGEST:
-                label = label[: _LONGEST - 1] + "…"
+            label = shortened(parameter_label(name, units), _LONGEST)
             listed.append(label + there)
         if len(unknown) > _LISTED:
             listed.append(f"and {len(unknown) - _LISTED} more")

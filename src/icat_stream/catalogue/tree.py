@@ -2,12 +2,12 @@
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
-from datetime import datetime
 from typing import Any
 
-from icat_stream.icat import shorten, value_text
+from icat_stream.icat import value_text
 from icat_stream.records import Change
 
+from .dataset_diff import shown
 from .dataset_xml import reference
 from .equality import same
 
@@ -136,8 +136,8 @@ class Work:
                     what=update.label,
                     kind="changed",
                     field=name,
-                    found=_shown(found),
-                    planned=_shown(planned),
+                    found=shown(found),
+                    planned=shown(planned),
                 )
         for node, _, _ in self.creates:
             yield from new(node)
@@ -209,10 +209,3 @@ def _holds(planned: Any, found: Any) -> bool:
     if planned is None:
         return found is None or found == ""
     return same(planned, found)
-
-
-def _shown(value: Any) -> str | None:
-    if value is None:
-        return None
-    text = value.isoformat() if isinstance(value, datetime) else str(value)
-    return text if len(text) <= 200 else shorten(text, 200)

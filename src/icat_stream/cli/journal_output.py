@@ -84,7 +84,7 @@ def print_entries(console: Console, entries: Sequence[Entry]) -> None:
             plain(str(entry.origin)),
             Text(entry.row.outcome, style=_STYLES.get(entry.row.outcome, "")),
             Text(("\n" if for_people else ", ").join(_about(entry, _SEARCHED))),
-            plain(_shortened(reason) if for_people else reason),
+            plain(shortened(reason, 200) if for_people else reason),
         )
     console.print(table)
 
@@ -220,7 +220,3 @@ def _reason(entry: Entry) -> str:
     if row.error_class and row.text:
         return f"{row.error_class}: {row.text}"
     return row.error_class or row.text
-
-
-def _shortened(text: str) -> str:
-    return shortened(text, 200)

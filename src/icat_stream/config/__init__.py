@@ -4,10 +4,12 @@ Precedence: ``ICAT_STREAM_*`` in the environment, then the file, then what pytho
 own ``ICAT_*`` and ``icat.cfg`` say.
 """
 
-from importlib import import_module
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from icat_stream import lazy_face
 
 from .config_file import ConfigError, Problem, load
+from .paths import anchored
 from .settings import (
     DISABLED_SUFFIX,
     AlertSettings,
@@ -39,12 +41,14 @@ if TYPE_CHECKING:
     from .resources import documentation, shipped
     from .sample import render
 
-# Imported when first used: no start pays for what it does not use.
-_LAZY = {
-    "render": ".sample",
-    "documentation": ".resources",
-    "shipped": ".resources",
-}
+__getattr__ = lazy_face(
+    __name__,
+    {
+        "render": ".sample",
+        "documentation": ".resources",
+        "shipped": ".resources",
+    },
+)
 
 __all__ = [
     "DISABLED_SUFFIX",
@@ -75,6 +79,7 @@ __all__ = [
     "Settings",
     "Size",
     "TelemetrySettings",
+    "anchored",
     "documentation",
     "line_of",
     "load",
@@ -84,9 +89,3 @@ __all__ = [
     "shipped",
     "template_fields",
 ]
-
-
-def __getattr__(name: str) -> Any:
-    if name not in _LAZY:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(import_module(_LAZY[name], __name__), name)

@@ -4,7 +4,7 @@ import configparser
 import difflib
 import os
 import re
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, get_args, get_origin
@@ -12,6 +12,7 @@ from typing import Any, get_args, get_origin
 from pydantic import BaseModel, SecretStr, ValidationError
 from pydantic_settings import SettingsError
 
+from .paths import anchored
 from .settings import ENV_PREFIX, ConsumerSettings, Settings
 from .yaml_lines import BadYaml, Lines, line_of, read_yaml
 
@@ -23,14 +24,6 @@ _SHORTEST = 4
 # Parts of the names of keys with secrets, also where they are mistyped a little.
 _SECRET = ("passw", "passphrase", "secret", "key", "client", "token", "webhook")
 _YAML = (".yaml", ".yml")
-_PATHS = (
-    ("icat", "password_file"),
-    ("files", "roots"),
-    ("journal", "password_file"),
-    ("alerts", "webhook_file"),
-    ("schemas",),
-    ("telemetry", "log_file"),
-)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -383,53 +376,36 @@ def _inner(model: Any, key: str) -> Any:
 
 
 def _anchored(settings: Settings, folder: Path) -> Settings:
-    """Make relative paths absolute: they are relative to the file."""
-
-    def under(path: Path) -> Path:
-        return path if path.is_absolute() else folder / path
-
+    """Make relative paths absolute, also those that are part of a text."""
+    settings = anchored(settings, folder)
     updates: dict[str, Any] = {}
-    for path in _PATHS:
-        section: Any = settings
-        for name in path[:-1]:
-            section = updates.get(name, getattr(section, name))
-        value = getattr(section, path[-1])
-        if value is None:
-            continue
-        value = [under(v) for v in value] if isinstance(value, list) else under(value)
-        if len(path) == 1:
-            updates[path[0]] = value
-        else:
-            updates[path[0]] = section.model_copy(update={path[1]: value})
-    journal = updates.get("journal", settings.journal)
+    journal = settings.journal
     prefix, _, database = journal.url.partition(":///")
     if prefix.startswith("sqlite") and database and not database.startswith("/"):
         url = f"{prefix}:////{folder.relative_to('/')}/{database}"
         updates["journal"] = journal.model_copy(update={"url": url})
-    location = settings.ids.location
-    updates["ids"] = settings.ids.model_copy(
-        update={"location": location.model_copy(update={"root": under(location.root)})}
-    )
     client = {
-        key: str(under(Path(str(value)))) if key.endswith("_file") else value
+        key: str(folder / str(value)) if key.endswith("_file") else value
         for key, value in settings.kafka.client.items()
     }
     updates["kafka"] = settings.kafka.model_copy(update={"client": client})
     updates["consumers"] = {
-        name: consumer.model_copy(update={"options": _options(consumer.options, under)})
+        name: consumer.model_copy(
+            update={"options": _options(consumer.options, folder)}
+        )
         for name, consumer in settings.consumers.items()
     }
     return settings.model_copy(update=updates)
 
 
-def _options(options: dict[str, Any], under: Callable[[Path], Path]) -> dict[str, Any]:
+def _options(options: dict[str, Any], folder: Path) -> dict[str, Any]:
     """Anchor the field maps that are files: others are names of shipped ones."""
     maps = options.get("maps")
     if not isinstance(maps, list):
         return options
     return options | {
         "maps": [
-            str(under(Path(name)))
+            str(folder / name)
             if isinstance(name, str) and ("/" in name or name.endswith(_YAML))
             else name
             for name in maps

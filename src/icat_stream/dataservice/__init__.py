@@ -5,8 +5,9 @@ first and catalogued after, and uncatalogued first and removed after: there may 
 file without an entry in ICAT, never an entry without its file.
 """
 
-from importlib import import_module
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from icat_stream import lazy_face
 
 if TYPE_CHECKING:
     from .__main__ import end
@@ -15,18 +16,20 @@ if TYPE_CHECKING:
     from .server import serve
     from .settings import SettingsError, load
 
-# Imported when first used: no start pays for what it does not use.
-_LAZY = {
-    "Check": ".check",
-    "IdsError": ".errors",
-    "Kind": ".check",
-    "Repairs": ".check",
-    "SettingsError": ".settings",
-    "TooMany": ".check",
-    "end": ".__main__",
-    "load": ".settings",
-    "serve": ".server",
-}
+__getattr__ = lazy_face(
+    __name__,
+    {
+        "Check": ".check",
+        "IdsError": ".errors",
+        "Kind": ".check",
+        "Repairs": ".check",
+        "SettingsError": ".settings",
+        "TooMany": ".check",
+        "end": ".__main__",
+        "load": ".settings",
+        "serve": ".server",
+    },
+)
 
 __all__ = [
     "Check",
@@ -39,9 +42,3 @@ __all__ = [
     "load",
     "serve",
 ]
-
-
-def __getattr__(name: str) -> Any:
-    if name not in _LAZY:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(import_module(_LAZY[name], __name__), name)

@@ -7,8 +7,10 @@ from collections import defaultdict
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 
+from icat_stream.telemetry import Sample, prometheus_text
+
 _BOUNDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 60.0)
-_HELP = {
+_METRICS = {
     "ids_calls_total": ("counter", "Calls answered, by name and HTTP status."),
     "ids_call_seconds": ("histogram", "From a call to its last byte."),
     "ids_icat_calls_total": ("counter", "Calls to ICAT."),
@@ -82,29 +84,16 @@ class Metrics:
         with self._lock:
             values = {**self._values, **gauges}
             times = {labels: list(t) for labels, t in self._times.items()}
-        lines = []
-        for name, (kind, text) in _HELP.items():
-            lines += [f"# HELP {name} {text}", f"# TYPE {name} {kind}"]
-            if kind == "histogram":
-                for labels, counts in times.items():
-                    lines += _histogram(name, labels, counts)
-            lines += [
-                f"{name}{_braces(labels)} {value:.15g}"
-                for (n, labels), value in values.items()
-                if n == name
-            ]
-        return "\n".join(lines) + "\n"
+        samples = [Sample(*key, value) for key, value in values.items()]
+        for labels, counts in times.items():
+            samples += _histogram("ids_call_seconds", labels, counts)
+        return prometheus_text(_METRICS, samples)
 
 
-def _histogram(name: str, labels: Labels, counts: list[float]) -> Iterator[str]:
+def _histogram(name: str, labels: Labels, counts: list[float]) -> Iterator[Sample]:
     total = 0.0
     for bound, count in zip((*map(str, _BOUNDS), "+Inf"), counts, strict=False):
         total += count
-        yield f"{name}_bucket{_braces((*labels, ('le', bound)))} {total:.15g}"
-    yield f"{name}_sum{_braces(labels)} {counts[-1]:.15g}"
-    yield f"{name}_count{_braces(labels)} {total:.15g}"
-
-
-def _braces(labels: Labels) -> str:
-    # All labels are this program's own words: nothing needs escaping.
-    return "{" + ",".join(f'{k}="{v}"' for k, v in labels) + "}" if labels else ""
+        yield Sample(name, (*labels, ("le", bound)), total, "_bucket")
+    yield Sample(name, labels, counts[-1], "_sum")
+    yield Sample(name, labels, total, "_count")

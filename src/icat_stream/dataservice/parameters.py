@@ -6,11 +6,13 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from urllib.parse import parse_qsl
 
+from icat_stream.icat import FORBIDDEN
+from icat_stream.records import shortened
+
 from .errors import BadRequest
 
 _UUID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 _ID = re.compile(r"-?[0-9]{1,18}")
-_NOT_XML = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 _RANGE = re.compile(r"bytes=([0-9]{0,18})-([0-9]{0,18})")
 _SELECTORS = {
     "investigationIds": "Investigation",
@@ -91,7 +93,7 @@ def text(parameters: Parameters, name: str, *, needed: bool = False) -> str | No
         if needed:
             raise BadRequest(f"The {name} parameter must be set")
         return None
-    if _NOT_XML.search(value):
+    if FORBIDDEN.search(value):
         raise BadRequest(f"The {name} parameter has characters that XML forbids")
     return value
 
@@ -112,7 +114,9 @@ def time(parameters: Parameters, name: str) -> datetime | None:
     try:
         return datetime.fromtimestamp(_numeric(name, value) / 1000, UTC)
     except (ValueError, OverflowError, OSError):
-        raise BadRequest(f"The {name} parameter '{_short(value)}' is no time") from None
+        raise BadRequest(
+            f"The {name} parameter '{shortened(value, _SHOWN)}' is no time"
+        ) from None
 
 
 def flag(parameters: Parameters, name: str) -> bool:
@@ -159,7 +163,9 @@ def length(header: str | None) -> int | None:
 def _uuid(parameters: Parameters, name: str) -> str:
     value = parameters.get(name, "null")
     if _UUID.fullmatch(value) is None:
-        raise BadRequest(f"The {name} parameter '{_short(value)}' is not a valid UUID")
+        raise BadRequest(
+            f"The {name} parameter '{shortened(value, _SHOWN)}' is not a valid UUID"
+        )
     return value
 
 
@@ -167,14 +173,10 @@ def _ids(name: str, value: str) -> tuple[int, ...]:
     parts = [part.strip() for part in value.split(",")]
     if not all(_ID.fullmatch(part) for part in parts):
         raise BadRequest(
-            f"The {name} parameter '{_short(value)}' is not a valid string"
+            f"The {name} parameter '{shortened(value, _SHOWN)}' is not a valid string"
             " representation of a comma separated list of longs"
         )
     return tuple(dict.fromkeys(map(int, parts)))
-
-
-def _short(value: str) -> str:
-    return value if len(value) <= _SHOWN else f"{value[:_SHOWN]}…"
 
 
 def _numeric(name: str, value: str) -> int:

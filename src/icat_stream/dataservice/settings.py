@@ -1,5 +1,6 @@
 """The data service's configuration."""
 
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -16,8 +17,11 @@ from pydantic import (
 from icat_stream.config import (
     BadYaml,
     Duration,
+    Problem,
+    Section,
     Size,
     TelemetrySettings,
+    anchored,
     line_of,
     read_secret,
     read_yaml,
@@ -26,12 +30,6 @@ from icat_stream.config import (
 # What ids.server takes is up to its operator; this much must be.
 _SHORTEST_KEY = 12
 Url = Annotated[str, Field(pattern=r"^https?://[^\s]+$")]
-
-
-class Section(BaseModel):
-    """A section: unknown keys are errors."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True)
 
 
 class IcatAccess(Section):
@@ -239,10 +237,9 @@ def load(file: Path) -> DataServiceSettings:
     try:
         data, lines = read_yaml(file)
     except BadYaml as error:
-        raise SettingsError(
-            "\n".join(
-                _mistake(file, m.line, m.field, m.expected) for m in error.mistakes
-            )
+        raise _refused(
+            Problem(source=str(file), line=m.line, field=m.field, expected=m.expected)
+            for m in error.mistakes
         ) from None
     if isinstance(data, dict):
         # Services that share a folder of configurations do not share their state.
@@ -250,42 +247,20 @@ def load(file: Path) -> DataServiceSettings:
     try:
         settings = DataServiceSettings.model_validate(data)
     except ValidationError as error:
-        raise SettingsError(
-            "\n".join(
-                _mistake(
-                    file,
-                    line_of(lines, tuple(map(str, e["loc"]))),
-                    ".".join(map(str, e["loc"])) or "-",
-                    e["msg"],
-                )
-                for e in error.errors()
+        paths = [(tuple(map(str, e["loc"])), str(e["msg"])) for e in error.errors()]
+        raise _refused(
+            Problem(
+                source=str(file),
+                line=line_of(lines, path),
+                field=".".join(path) or "-",
+                expected=expected,
             )
+            for path, expected in paths
         ) from None
-    base = file.resolve().parent
-    updates: dict[str, object] = {"folder": base / settings.folder}
-    if settings.links.folder is not None:
-        path = base / settings.links.folder
-        updates["links"] = settings.links.model_copy(update={"folder": path})
-    if settings.key_file is not None:
-        updates["key_file"] = base / settings.key_file
-    if settings.tls is not None:
-        updates["tls"] = TlsSettings(
-            certificate=base / settings.tls.certificate, key=base / settings.tls.key
-        )
-    for name in ("reader", "writer"):
-        account: AccountSettings | None = getattr(settings, name)
-        if account is not None and account.password_file is not None:
-            path = base / account.password_file
-            updates[name] = account.model_copy(update={"password_file": path})
-    log = settings.telemetry.log_file
-    if log is not None:
-        new = settings.telemetry.model_copy(update={"log_file": base / log})
-        updates["telemetry"] = new
-    settings = settings.model_copy(update=updates)
+    settings = anchored(settings, file.resolve().parent)
     settings._file = file.resolve()  # noqa: SLF001 - not for the file to say
     return settings
 
 
-def _mistake(file: Path, line: int | None, field: str, expected: str) -> str:
-    where = f"{file}" if line is None else f"{file}:{line}"
-    return f"{where}: {field}: {expected}"
+def _refused(problems: Iterable[Problem]) -> SettingsError:
+    return SettingsError("\n".join(map(str, problems)))

@@ -1,7 +1,8 @@
 """From a message, and what it points to, to a plan: reading only, writing nothing."""
 
-from importlib import import_module
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from icat_stream import lazy_face
 
 from .handler import Handler, HandlerContext, PlainHandler, PlainHandlers
 
@@ -15,18 +16,20 @@ if TYPE_CHECKING:
     from .paths import Locations, map_path
     from .users import Users
 
-# Imported when first used: a start pays for the handlers of its configuration only.
-_LAZY = {
-    "Datasets": ".datasets",
-    "FieldMapHandler": ".field_map_handler",
-    "FileWritten": ".file_written",
-    "Investigations": ".investigations",
-    "Locations": ".paths",
-    "OperationsHandler": ".operations",
-    "Users": ".users",
-    "map_path": ".paths",
-    "read_options": ".options",
-}
+__getattr__ = lazy_face(
+    __name__,
+    {
+        "Datasets": ".datasets",
+        "FieldMapHandler": ".field_map_handler",
+        "FileWritten": ".file_written",
+        "Investigations": ".investigations",
+        "Locations": ".paths",
+        "OperationsHandler": ".operations",
+        "Users": ".users",
+        "map_path": ".paths",
+        "read_options": ".options",
+    },
+)
 
 __all__ = [
     "Datasets",
@@ -43,9 +46,3 @@ __all__ = [
     "map_path",
     "read_options",
 ]
-
-
-def __getattr__(name: str) -> Any:
-    if name not in _LAZY:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(import_module(_LAZY[name], __name__), name)

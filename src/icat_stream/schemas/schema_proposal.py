@@ -6,7 +6,7 @@ from typing import Protocol
 
 import yaml
 
-from icat_stream.records import printable
+from icat_stream.records import printable, shortened
 
 # The first of these that the file has, below its entry.
 _WANTED = {
@@ -221,6 +221,4 @@ def _quoted(text: str) -> str:
 
 
 def _comment(node: Node) -> str:
-    text = printable(" ".join(str(node.value).split()))
-    shown = text if len(text) <= 40 else f"{text[:39]}…"
-    return f"  # {shown}"
+    return f"  # {shortened(printable(' '.join(str(node.value).split())), 40)}"

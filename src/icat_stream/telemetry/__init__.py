@@ -4,8 +4,9 @@ from .client_spans import client_span, quiet_span, received, sent
 from .fault_points import fault_point
 from .http_endpoint import Page, health_endpoint
 from .logs import configure_logging, current_record
-from .metrics import METRICS, Sample, export_metrics, render, sample
+from .metrics import METRICS, export_metrics, render, sample
 from .periodic import Periodic
+from .prometheus import Sample, prometheus_text
 from .traces import configure_traces, step
 
 __all__ = [
@@ -20,6 +21,7 @@ __all__ = [
     "export_metrics",
     "fault_point",
     "health_endpoint",
+    "prometheus_text",
     "quiet_span",
     "received",
     "render",

@@ -1,8 +1,9 @@
 """Metrics: measured when they are asked for, for Prometheus and for OTLP."""
 
 from collections.abc import Callable, Iterable
-from itertools import groupby
-from typing import Any, NamedTuple
+from typing import Any
+
+from .prometheus import Sample, prometheus_text
 
 PREFIX = "icat_stream_"
 
@@ -30,14 +31,6 @@ METRICS = {
 """Kind and help by name, without the prefix."""
 
 
-class Sample(NamedTuple):
-    """One measured value."""
-
-    name: str
-    labels: tuple[tuple[str, str], ...]
-    value: float
-
-
 Measure = Callable[[], Iterable[Sample]]
 
 
@@ -58,15 +51,7 @@ def sample(name: str, value: float, **labels: str) -> Sample:
 
 def render(samples: Iterable[Sample]) -> str:
     """Return samples in Prometheus' text format."""
-    order = {name: number for number, name in enumerate(METRICS)}
-    lines = []
-    for name, group in groupby(
-        sorted(samples, key=lambda s: order[s.name]), key=lambda s: s.name
-    ):
-        kind, text = METRICS[name]
-        lines += [f"# HELP {PREFIX}{name} {text}", f"# TYPE {PREFIX}{name} {kind}"]
-        lines += [f"{PREFIX}{name}{_braces(s.labels)} {s.value:.15g}" for s in group]
-    return "\n".join(lines) + "\n"
+    return prometheus_text(METRICS, samples, PREFIX)
 
 
 def export_metrics(endpoint: str, measure: Measure) -> Callable[[], None]:
@@ -131,13 +116,3 @@ def export_metrics(endpoint: str, measure: Measure) -> Callable[[], None]:
         )
         create(PREFIX + name, callbacks=[observed(name)], description=text)
     return provider.shutdown
-
-
-def _braces(labels: tuple[tuple[str, str], ...]) -> str:
-    if not labels:
-        return ""
-    return "{" + ",".join(f'{name}="{_escaped(text)}"' for name, text in labels) + "}"
-
-
-def _escaped(text: str) -> str:
-    return text.replace("\\", "\\\\").replace('"', '\\"').replace("\n", "\\n")
