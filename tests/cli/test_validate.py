@@ -17,6 +17,37 @@ def test_connect(facility, run):
     assert "journal: reached" in done.out or "journal: will be made" in done.out
 
 
+def test_a_download_is_tried(facility, run):
+    announced = facility.write()
+    done = run(
+        *("icat_background_ingestor", "-c", facility.config),
+        *("--file", announced.path, "--no-event"),
+    )
+    assert done.code == 0, done.err
+    done = run("icat_validate_config", facility.config, "--download")
+    assert done.code == 0, done.out
+    assert "download: datafile " in done.out
+    assert "download: tried" in done.out
+    announced.path.unlink()
+    done = run("icat_validate_config", facility.config, "--download")
+    assert done.code == 5
+    assert "the data service refused a download of datafile" in done.out
+
+
+def test_a_key_that_is_none(facility, run, tmp_path):
+    key = tmp_path / "key"
+    config = facility.variant("unsigned", ids={"key_file": str(key)})
+    done = run("icat_validate_config", config)
+    assert done.code == 0
+    assert f"note: ids.key_file: {key} is not there (yet)" in done.out
+    done = run("icat_validate_config", config, "--connect")
+    assert done.code == 2
+    assert "ids.key_file: cannot be read: No such file" in done.err
+    key.write_text("\n")
+    done = run("icat_validate_config", config, "--connect")
+    assert (done.code, "ids.key_file: is empty" in done.err) == (2, True)
+
+
 def test_connect_to_what_is_down(facility, run):
     config = facility.variant("unreachable", icat={"url": "http://127.0.0.1:9"})
     done = run("icat_validate_config", config, "--connect")

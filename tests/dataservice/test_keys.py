@@ -10,9 +10,19 @@ import icat
 import pytest
 from icat.ids import DataSelection, IDSClient
 
+from icat_stream.catalogue import Catalogue
+from icat_stream.config import IcatSettings, IdsSettings, PolicySettings
 from icat_stream.dataservice.check import Check, Kind, Repairs
 from icat_stream.dataservice.settings import load
-from icat_stream.records import LocationKey
+from icat_stream.ids import Ids
+from icat_stream.records import (
+    Datafile,
+    Dataset,
+    InvestigationKey,
+    LocationKey,
+    Plan,
+    Rejection,
+)
 
 from .conftest import Site
 from .test_operating import start
@@ -31,6 +41,49 @@ def test_signed_as_by_ids_server() -> None:
     for id_, wrong in ((43, signed), (42, "here"), (42, ""), (42, signed.lower())):
         assert key.location(id_, wrong) is None
     assert key.location(7, key.signed(7, "a b ü")) == "a b ü"
+
+
+@pytest.mark.parametrize("key", [KEY, None])
+def test_what_the_ingestor_registers_is_served(keyed: Service, key: str | None) -> None:
+    path = keyed.main / "registered" / "a"
+    path.parent.mkdir(exist_ok=True)
+    path.write_bytes(b"in its place")
+    settings = IcatSettings(url=keyed.site.icat_url, username="root", password="r")
+    catalogue = Catalogue(
+        settings,
+        "EXAMPLE",
+        PolicySettings(),
+        location_key=None if key is None else LocationKey(key),
+    )
+    lane = catalogue.new_session()
+    investigation = keyed.site.client.search("Investigation")[0]
+    applied = lane.apply(
+        Plan(
+            facility="EXAMPLE",
+            datasets=(
+                Dataset(
+                    investigation=InvestigationKey(
+                        name=investigation.name, visit_id=investigation.visitId
+                    ),
+                    name=f"{keyed.name} registered {key}",
+                    type=keyed.site.client.search("DatasetType")[0].name,
+                    datafiles=(Datafile(name="a", location="registered/a", size=12),),
+                ),
+            ),
+        )
+    )
+    [file] = keyed.site.client.search(
+        f"SELECT f.id FROM Datafile f WHERE f.dataset.id = {applied.datasets[0].id}"
+    )
+    client = Ids(IdsSettings(url=keyed.url)).client(lane)
+    assert client is not None
+    if key is None:
+        with pytest.raises(Rejection, match="a valid hash"):
+            client.try_download(file)
+    else:
+        client.try_download(file)
+        assert keyed.get(datafileIds=file) == b"in its place"
+    lane.close()
 
 
 @pytest.fixture(scope="module", params=["dataset", "datafile"])

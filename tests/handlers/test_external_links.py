@@ -17,13 +17,13 @@ datafiles: {include_external_links: WANTED}
 
 @pytest.fixture
 def handler(tmp_path, data, reader):
-    def make(*, wanted):
+    def make(*, wanted, confine=()):
         text = SCHEMA.replace("WANTED", str(wanted).lower())
         (tmp_path / "any.yaml").write_text(text, encoding="utf-8")
         settings = Settings(
             facility="EXAMPLE",
             schemas=tmp_path,
-            files={"roots": [data]},
+            files={"roots": [data], "confine": list(confine)},
             ids={"location": {"root": data}},
             consumers={"a": {"handler": "file_written", "topics": ["t"]}},
         )
@@ -58,4 +58,20 @@ def test_outside_the_roots_matters_only_if_wanted(handler, announce, catalogue, 
     assert working.plan(working.decode(announce(path)), catalogue).datasets
     working = handler(wanted=True)
     with pytest.raises(Rejection, match=r"/entry/data/link refers to /net/dead/x\.h5"):
+        working.plan(working.decode(announce(path)), catalogue)
+
+
+def test_targets_are_confined(handler, announce, catalogue, data):
+    confine = ["{root}/linked-of-{investigation}"]
+    own = data / "linked-of-2026-0815" / "master.nxs"
+    path = with_link(own, "../linked-of-2026-0816/events.h5")
+    target = data / "linked-of-2026-0816" / "events.h5"
+    target.parent.mkdir()
+    with h5py.File(target, "w") as file:
+        file["v"] = 1
+    target.chmod(0o444)
+    working = handler(wanted=True)
+    assert working.plan(working.decode(announce(path)), catalogue).datasets
+    working = handler(wanted=True, confine=confine)
+    with pytest.raises(Rejection, match=r"linked-of-2026-0816.*files\.confine"):
         working.plan(working.decode(announce(path)), catalogue)

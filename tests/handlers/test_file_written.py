@@ -83,6 +83,26 @@ def test_uploaded_files_have_no_location(make_handler, announce, catalogue, ess)
     assert plan.datasets[0].datafiles[0].location is None
 
 
+def test_files_of_another_investigation_are_refused(
+    make_handler, announce, catalogue, data
+):
+    mine, theirs = (data / f"of-{name}" / "a.hdf" for name in (PROPOSAL, "2026-0816"))
+    for path in (mine, theirs):
+        path.parent.mkdir()
+        samples.write_ess_like(path, proposal=PROPOSAL, run=9)
+    confined = {"roots": [data], "confine": ["{root}/of-{investigation}"]}
+    handler = make_handler(files=confined)
+    (dataset,) = plan_of(handler, announce(mine), catalogue).datasets
+    assert dataset.datafiles[0].location == f"of-{PROPOSAL}/a.hdf"
+    with pytest.raises(Rejection, match=r"file_name: .*2026-0816.*files\.confine"):
+        plan_of(handler, announce(theirs), catalogue)
+    # A link in the own folder leads to where the file is.
+    link = mine.parent / "link.hdf"
+    link.symlink_to(theirs)
+    with pytest.raises(Rejection, match=r"files\.confine"):
+        plan_of(handler, announce(link), catalogue)
+
+
 def test_message_is_kept_beside_the_file(make_handler, announce, catalogue, ess):
     handler = make_handler(files={"keep_message": {"enabled": True}})
     plan = plan_of(handler, announce(ess), catalogue)

@@ -56,8 +56,8 @@ def test_ess_like_files(reader, tmp_path):
     assert (draft.sample, draft.instruments) == (written.sample, ("Lumen",))
     assert draft.techniques == ("small angle neutron scattering",)
     made = values(draft)
-    assert made["run_number", ""] == 7
-    assert made["job_id", ""] == written.job_id
+    assert made["run_number", "N/A"] == 7
+    assert made["job_id", "N/A"] == written.job_id
     assert made["wavelength", "angstrom"] in (4.5, 6.0, 9.0)
     assert made["chopper_frequency", "Hz"] == 14
     assert made["detector_distance", "mm"] in (2000, 8000, 12000)
@@ -83,7 +83,7 @@ def test_isis_like_files(reader, tmp_path):
     assert draft.start == datetime(2026, 7, 1, 8, 30, tzinfo=UTC)
     assert draft.sample == written.sample
     made = values(draft)
-    assert made["run_number", ""] == 12
+    assert made["run_number", "N/A"] == 12
     assert made["chopper_delay", "ms"] in (2.1, 4.2, 8.4)
     assert made["moderator_distance", "mm"] == -25000
     assert made["proton_charge", "uA.h"] > 0
@@ -102,12 +102,12 @@ def test_the_worked_example_of_the_guide(reader, tmp_path):
     assert draft.start == datetime(2001, 2, 7, 14, 54, 21, tzinfo=UTC)
     assert draft.sample == "Magnesium Diboride"
     assert values(draft) == {
-        ("run_number", ""): 3701,
+        ("run_number", "N/A"): 3701,
         ("incident_energy", "meV"): 130,
         ("sample_temperature", "K"): 8,
         ("detector_distance", "mm"): pytest.approx(2502.708, abs=1e-3),
         ("gas_pressure", "kPa"): 600,
-        ("monitor_count", ""): 2,
+        ("monitor_count", "N/A"): 2,
     }
 
 

@@ -29,7 +29,7 @@ _SILENT = logging.getLogger("icat_stream.app.config_check.kafka")
 _SILENT.disabled = True
 
 
-def validate(file: Path, *, connect: bool) -> int:
+def validate(file: Path, *, connect: bool, download: bool = False) -> int:
     """Check a configuration and say what was found.
 
     Parameters
@@ -38,6 +38,8 @@ def validate(file: Path, *, connect: bool) -> int:
         The configuration.
     connect
         Reach every system as well.
+    download
+        Ask the data service for the newest file, too.
 
     Returns
     -------
@@ -80,7 +82,7 @@ def validate(file: Path, *, connect: bool) -> int:
     _say(f"  metadata schemas: {schemas} in {settings.schemas}")
     for note in _notes(settings):
         _say(f"  note: {note}")
-    return _connect(settings) if connect else 0
+    return _connect(settings, download=download) if connect or download else 0
 
 
 def _say(text: str) -> None:
@@ -160,6 +162,7 @@ def _notes(settings: Settings) -> list[str]:
         if key.endswith("_file")
     }
     files["alerts.webhook_file"] = settings.alerts.webhook_file
+    files["ids.key_file"] = settings.ids.key_file
     notes = [
         f"{field}: {path} {fault}"
         for field, path in files.items()
@@ -199,7 +202,7 @@ def _fault_of_secret(path: Path) -> str | None:
     return None
 
 
-def _connect(settings: Settings) -> int:
+def _connect(settings: Settings, *, download: bool) -> int:
     from icat_stream.catalogue import FacilityMissing
     from icat_stream.journal import journal_exists
 
@@ -208,6 +211,8 @@ def _connect(settings: Settings) -> int:
         checks: dict[str, Callable[[], None]] = {"kafka": lambda: _kafka(settings)}
         checks |= {name: system.ping for name, system in pipeline.systems.items()}
         checks["icat"] = lambda: _icat(pipeline, settings)
+        if download:
+            checks["download"] = lambda: _download(pipeline)
         if not journal_exists(settings.journal):
             del checks["journal"]
             _say("  journal: will be made at the first start")
@@ -221,8 +226,24 @@ def _connect(settings: Settings) -> int:
                 _say(f"  {name}: {error}")
                 code = ExitCode.UNAVAILABLE
             else:
-                _say(f"  {name}: reached")
+                _say(f"  {name}: {'tried' if name == 'download' else 'reached'}")
     return code
+
+
+def _download(pipeline: Pipeline) -> None:
+    """Read one byte of the file that was catalogued last."""
+    session = pipeline.catalogue.session()
+    try:
+        client = pipeline.ids.client(session)
+        newest = session.inventory().newest()
+        if client is None or newest is None:
+            what = "data service (ids.url)" if client is None else "datafile to try"
+            _say(f"  download: there is no {what}")
+            return
+        _say(f"  download: datafile {newest.id}, {newest.location}")
+        client.try_download(newest.id)
+    finally:
+        pipeline.catalogue.leave()
 
 
 def _icat(pipeline: Pipeline, settings: Settings) -> None:

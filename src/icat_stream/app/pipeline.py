@@ -4,6 +4,7 @@ import logging
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from dataclasses import replace
+from pathlib import Path
 from types import TracebackType
 from typing import Self
 
@@ -15,6 +16,7 @@ from icat_stream.ingest import IngestConsumer, RunningConsumer, System
 from icat_stream.journal import Journal, journal_exists
 from icat_stream.nexus import Limits, NexusReader
 from icat_stream.records import (
+    LocationKey,
     LoginRefused,
     Rejection,
     SystemUnavailable,
@@ -49,6 +51,7 @@ class Pipeline:
         self._dry_run = dry_run
         self._show_plans = show_plans
         self._closing = ExitStack()
+        location_key = _location_key(settings)
         files = settings.files
         self.files = NexusReader(
             files.roots,
@@ -68,6 +71,7 @@ class Pipeline:
             settings.facility,
             settings.policies,
             sample_of_job=self._sample_of_job,
+            location_key=location_key,
         )
         self._closing.callback(self.catalogue.close)
         self.ids = Ids(settings.ids)
@@ -239,3 +243,28 @@ def _patiently(step: Callable[[], None], stopping: StopFlag | None) -> bool:
         else:
             return True
     return False
+
+
+def _location_key(settings: Settings) -> LocationKey | None:
+    file = settings.ids.key_file
+    try:
+        key = settings.ids.key()
+    except (OSError, UnicodeDecodeError) as error:
+        why = error.strerror if isinstance(error, OSError) else "is not UTF-8"
+        raise _bad_key(f"cannot be read: {why}", file) from None
+    if key == "":
+        raise _bad_key("is empty", file)
+    return None if key is None else LocationKey(key)
+
+
+def _bad_key(expected: str, file: Path | None) -> ConfigError:
+    return ConfigError(
+        [
+            Problem(
+                source="configuration",
+                field="ids.key_file",
+                expected=expected,
+                found=str(file),
+            )
+        ]
+    )

@@ -5,6 +5,7 @@ from collections.abc import Callable
 
 from icat_stream.config import IcatSettings, PolicySettings
 from icat_stream.icat import FacilityMissing, Schema, Session, discover, quote, select
+from icat_stream.records import LocationKey
 from icat_stream.telemetry import quiet_span
 
 from .catalogue_session import CatalogueSession
@@ -28,6 +29,8 @@ class Catalogue:
         What to do where a facility may choose.
     sample_of_job
         Answers that look-up; it is not ICAT's to know.
+    location_key
+        Of the data service, where it wants locations signed.
     """
 
     def __init__(
@@ -36,11 +39,13 @@ class Catalogue:
         facility: str,
         policies: PolicySettings,
         sample_of_job: Callable[[str], str | None] = lambda _: None,
+        location_key: LocationKey | None = None,
     ) -> None:
         self._settings = settings
         self._facility = facility
         self._policies = policies
         self._sample_of_job = sample_of_job
+        self._location_key = location_key
         self._lock = threading.Lock()
         self._threads = threading.local()
         self._memory = FaultMemory()
@@ -111,6 +116,7 @@ class Catalogue:
             policies=self._policies,
             ignore_case=self._ignore_case,
             sample_of_job=self._sample_of_job,
+            location_key=self._location_key,
         )
 
     def close(self) -> None:

@@ -34,6 +34,7 @@ from icat_stream.records import (
     Investigation,
     InvestigationEntry,
     InvestigationKey,
+    LocationKey,
     OutcomeKind,
     ParameterTypeEntry,
     Plan,
@@ -47,6 +48,7 @@ from .dataset_writer import DatasetWriter
 from .fault_memory import FaultMemory
 from .file_store import FileStore
 from .inventory import Inventory
+from .location_signer import LocationSigner
 from .reference_cache import ReferenceCache
 from .snapshot_trees import SnapshotResolver
 from .snapshot_writer import SnapshotWriter
@@ -79,6 +81,7 @@ class CatalogueSession:
         policies: PolicySettings,
         ignore_case: bool,
         sample_of_job: Callable[[str], str | None],
+        location_key: LocationKey | None = None,
     ) -> None:
         self._session = session
         self._facility = facility
@@ -88,6 +91,7 @@ class CatalogueSession:
         self._policies = policies
         self._ignore_case = ignore_case
         self._sample_of_job = sample_of_job
+        self._location_key = location_key
         # As the last one was: new ones come in rows, and so do those that come again.
         self._expects_new = True
 
@@ -154,7 +158,7 @@ class CatalogueSession:
     def datafiles_without_checksum(self, dataset_id: int) -> Iterator[DatafileEntry]:
         """Yield those datafiles of a dataset by id, page by page."""
         for row in held_datasets.datafile_pages(
-            self._session, dataset_id, "o.checksum IS NULL"
+            self._session, dataset_id, "o.checksum IS NULL", key=self._location_key
         ):
             yield DatafileEntry(
                 name=row["name"],
@@ -318,7 +322,7 @@ class CatalogueSession:
 
     def inventory(self) -> Inventory:
         """Return what lists much of the catalogue, on this session."""
-        return Inventory(self._session, self._facility)
+        return Inventory(self._session, self._facility, self._location_key)
 
     def ping(self) -> None:
         """See that ICAT and its database answer.
@@ -379,6 +383,7 @@ class CatalogueSession:
                 policies=self._policies,
                 ignore_case=self._ignore_case,
                 store=store,
+                signing=LocationSigner(self._session, self._location_key),
                 stubs=stubs,
                 expects_new=self._expects_new,
             )

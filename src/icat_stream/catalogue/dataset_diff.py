@@ -50,6 +50,8 @@ class Comparison:
         What is planned and not there.
     datafile_parameters
         The same, with the id of the datafile that is there.
+    unsigned
+        Datafiles as planned but for the digest of their location.
     complete
         Whether ``complete`` has to be set.
     """
@@ -62,6 +64,7 @@ class Comparison:
     techniques: list[str] = field(default_factory=list)
     datafiles: list[Datafile] = field(default_factory=list)
     datafile_parameters: list[tuple[int, str, Parameter]] = field(default_factory=list)
+    unsigned: list[Difference] = field(default_factory=list)
     complete: bool = False
 
     @property
@@ -78,7 +81,8 @@ class Comparison:
     @property
     def work(self) -> bool:
         """Whether anything is left to be done."""
-        return bool(self.differences or self.missing or self.unfilled or self.complete)
+        left = self.differences or self.missing or self.unfilled or self.unsigned
+        return bool(left or self.complete)
 
 
 def compare(resolved: Resolved, holding: HeldDataset, *, uploaded: bool) -> Comparison:
@@ -126,7 +130,7 @@ def changes(resolved: Resolved, found: Comparison | None) -> Iterator[Change]:
     differing: dict[str, list[Difference]] = {}
     new: set[str] | None = None
     if found is not None:
-        for difference in (*found.differences, *found.unfilled):
+        for difference in (*found.differences, *found.unfilled, *found.unsigned):
             differing.setdefault(difference.what, []).append(difference)
         new = {_of("Datafile", f.name) for f in found.datafiles}
         new |= {
@@ -227,7 +231,10 @@ def _datafile(
                 f"{planned.format.name} {planned.format.version}",
                 number,
             )
-    _differ(found, "Datafile", row["id"], _of("Datafile", planned.name), fields)
+    what = _of("Datafile", planned.name)
+    _differ(found, "Datafile", row["id"], what, fields)
+    if not uploaded and planned.location is not None and row.get("signed") is False:
+        _unsigned(found, row, planned.location, what)
     if planned.parameters:
         there = found.holding.datafile_parameters.get(row["id"], {})
         for parameter in planned.parameters:
@@ -237,6 +244,15 @@ def _datafile(
                 found.datafile_parameters.append(entry)
             else:
                 _parameter(found, "Datafile", parameter, held, of=planned.name)
+
+
+def _unsigned(found: Comparison, row: Row, location: str, what: str) -> None:
+    if row["location"] == location:
+        shown = f"{location}, with its digest"
+        fields = {"location": (location, shown, location)}
+        found.unsigned.append(
+            Difference(entity="Datafile", id=row["id"], what=what, fields=fields)
+        )
 
 
 def _parameter(

@@ -21,6 +21,7 @@ from icat_stream.telemetry import fault_point
 from . import held_datasets
 from .dataset_diff import compare
 from .dataset_xml import Writer
+from .location_signer import LocationSigner
 from .resolver import Resolved
 
 
@@ -47,6 +48,8 @@ class Replacement:
         Whether the data service makes the datafiles.
     rewrite
         Changes attributes of an object.
+    signing
+        Of the locations of datafiles.
     """
 
     session: Session
@@ -54,6 +57,7 @@ class Replacement:
     resolved: Resolved
     uploads: bool
     rewrite: Callable[[str, int, dict[str, object]], None]
+    signing: LocationSigner
 
     def step(self, unknown: ResultUnknown | None) -> str | None:
         """Take the next step.
@@ -120,7 +124,9 @@ class Replacement:
                     f" ({unknown.reason}), and it is not there (yet)"
                 ) from unknown
             content = Writer(self.schema, target).dataset(
-                beside, complete=planned.complete, with_files=True
+                beside,
+                complete=planned.complete and not self.signing.wanted(planned),
+                with_files=True,
             )
             count = 1 + len(planned.datafiles) + len(planned.parameters)
             self.session.create("Dataset", content, count)
@@ -135,8 +141,12 @@ class Replacement:
             new,
             only=[f.name for f in planned.datafiles],
             with_parameters=any(f.parameters for f in planned.datafiles),
+            key=self.signing.key,
         )
-        if compare(target, there, uploaded=False).work:
+        found = compare(target, there, uploaded=False)
+        if found.unsigned:
+            return self.signing.sign(found, f"{planned.investigation}/{beside}")
+        if found.work:
             # Files have changed since it was made.
             return self._delete(new, f"Dataset {planned.investigation}/{beside}")
         done = self._delete(old, f"Dataset {planned.key} (id {old['id']})")

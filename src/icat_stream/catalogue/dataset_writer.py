@@ -36,6 +36,7 @@ from .dataset_xml import Writer, reference, rewritten
 from .fault_memory import FaultMemory
 from .file_store import FileStore
 from .held_datasets import HeldDataset
+from .location_signer import LocationSigner
 from .prerequisites import Prerequisites
 from .reference_cache import ReferenceCache
 from .resolver import Resolved, Resolver
@@ -70,6 +71,8 @@ class DatasetWriter:
         Whether the database sees no difference between ``a`` and ``A``.
     store
         Takes the files in; ``None`` where they are registered where they are.
+    signing
+        Of the locations of datafiles that are registered.
     stubs
         Investigations that may be made.
     expects_new
@@ -83,6 +86,7 @@ class DatasetWriter:
     policies: PolicySettings
     ignore_case: bool
     store: FileStore | None = None
+    signing: LocationSigner
     stubs: Mapping[InvestigationKey, Investigation] = field(default_factory=dict)
     expects_new: bool = False
     # Whether something of the dataset's name was there.
@@ -149,7 +153,7 @@ class DatasetWriter:
                     if unknown is not None and unknown.timed_out:
                         break
                     number = self._create(target)
-                    if self.store is None:
+                    if self.store is None and not self.signing.wanted(dataset):
                         return self._done(target, number)
                     blind, created = False, True
                     continue
@@ -201,6 +205,8 @@ class DatasetWriter:
         for stub in self.stubs.values():
             self._checker().investigation(stub)
         self._checker().dataset(dataset)
+        if self.store is None:
+            self.signing.check(dataset, self.schema.length("Datafile", "location"))
 
     def _checker(self) -> Checker:
         return Checker(self.schema, self.ignore_case)
@@ -253,6 +259,7 @@ class DatasetWriter:
             row,
             only=None if everything else [f.name for f in files],
             with_parameters=any(f.parameters for f in files),
+            key=None if self.store is not None else self.signing.key,
         )
 
     def _compare(self, target: Resolved, holding: HeldDataset) -> Comparison:
@@ -261,9 +268,10 @@ class DatasetWriter:
     def _create(self, target: Resolved) -> int:
         planned = target.dataset
         files = 0 if self.store is not None else len(planned.datafiles)
+        whole = self.store is None and not self.signing.wanted(planned)
         content = Writer(self.schema, target).dataset(
             planned.name,
-            complete=planned.complete and self.store is None,
+            complete=planned.complete and whole,
             with_files=self.store is None,
         )
         count = 1 + files + len(planned.parameters)
@@ -293,6 +301,9 @@ class DatasetWriter:
             return True
         if found.unfilled:
             self._fill(found)
+            return True
+        if found.unsigned:
+            self.written.append(self.signing.sign(found, str(target.dataset.key)))
             return True
         if found.complete:
             self._rewrite("Dataset", found.holding.id, {"complete": True})
@@ -376,6 +387,7 @@ class DatasetWriter:
             resolved=resolved,
             uploads=self.store is not None,
             rewrite=self._rewrite,
+            signing=self.signing,
         )
         line = replacement.step(unknown)
         if line is not None:
@@ -404,6 +416,10 @@ class DatasetWriter:
     def _overwrite(self, differences: Sequence[Difference]) -> None:
         for difference in differences:
             values = {name: f[2] for name, f in difference.fields.items()}
+            if difference.entity == "Datafile" and "location" in values:
+                values["location"] = self.signing.signed(
+                    difference.id, values["location"]
+                )
             self._rewrite(difference.entity, difference.id, values)
             self.written.append(f"{difference.what} updated")
 

@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from icat_stream.icat import Session, entities, in_lists, related, select
+from icat_stream.records import LocationKey
 
 Row = Mapping[str, Any]
 TypeKey = tuple[str, str]
@@ -83,6 +84,7 @@ def holding(
     *,
     only: Collection[str] | None,
     with_parameters: bool,
+    key: LocationKey | None = None,
 ) -> HeldDataset:
     """Return all that belongs to a dataset.
 
@@ -96,9 +98,11 @@ def holding(
         Names of the datafiles that matter; ``None`` for all.
     with_parameters
         Whether the parameters of datafiles matter.
+    key
+        Of the locations.
     """
     number = int(row["id"])
-    files = datafiles(session, number, only)
+    files = datafiles(session, number, only, key)
     return HeldDataset(
         row=row,
         parameters={type_key(p): p for p in row.get("parameters", ())},
@@ -118,7 +122,10 @@ def holding(
 
 
 def datafiles(
-    session: Session, dataset_id: int, only: Collection[str] | None = None
+    session: Session,
+    dataset_id: int,
+    only: Collection[str] | None = None,
+    key: LocationKey | None = None,
 ) -> dict[str, Row]:
     """Return datafiles of a dataset by name, with their formats."""
     conditions: Iterable[tuple[str, ...]] = [()]
@@ -127,14 +134,21 @@ def datafiles(
     return {
         row["name"]: row
         for condition in conditions
-        for row in datafile_pages(session, dataset_id, *condition)
+        for row in datafile_pages(session, dataset_id, *condition, key=key)
     }
 
 
 def datafile_pages(
-    session: Session, dataset_id: int, *conditions: str
+    session: Session,
+    dataset_id: int,
+    *conditions: str,
+    key: LocationKey | None = None,
 ) -> Iterator[Row]:
-    """Yield datafiles of a dataset by id, with their formats, page by page."""
+    """Yield datafiles of a dataset by id, with their formats, page by page.
+
+    With a key, locations are without their digests, and ``signed`` says whether there
+    was the right one.
+    """
     last = 0
     while True:
         # By id, not by offset: others may add files meanwhile.
@@ -146,10 +160,20 @@ def datafile_pages(
             then=f"ORDER BY o.id INCLUDE o.datafileFormat LIMIT 0, {session.page}",
         )
         rows = entities(session.search(query, "Datafile"))
-        yield from rows
+        yield from rows if key is None else (_unsigned(row, key) for row in rows)
         if len(rows) < session.page:
             return
         last = rows[-1]["id"]
+
+
+def _unsigned(row: Row, key: LocationKey) -> Row:
+    signed = row.get("location")
+    if signed is None:
+        return row
+    location = key.location(row["id"], signed)
+    if location is None:
+        return {**row, "signed": False}
+    return {**row, "location": location, "signed": True}
 
 
 def _datafile_parameters(

@@ -6,9 +6,13 @@ from datetime import datetime
 from typing import Any, NamedTuple
 
 from icat_stream.icat import Session, in_lists, quote, select
+from icat_stream.records import LocationKey
 
 _LARGEST_PAGE = 5_000
 _IDS = 300
+_FILE = "o.id, o.location, o.fileSize, o.datafileModTime, o.dataset.id"
+# Of signed locations, in one query.
+_PATTERNS = 20
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -59,10 +63,15 @@ class Inventory:
         Of a lane.
     facility
         Its name.
+    key
+        Of signed locations, which are given without their digests.
     """
 
-    def __init__(self, session: Session, facility: str) -> None:
+    def __init__(
+        self, session: Session, facility: str, key: LocationKey | None = None
+    ) -> None:
         self._session = session
+        self._key = key
         self._facility = facility
         self._page = 0
 
@@ -75,12 +84,28 @@ class Inventory:
             # little, and so does a database that ignores case.
             pattern = scope.below[:200].replace("\\", "_")
             where.append(f"o.location LIKE {quote(pattern + '%')}")
-        what = "o.id, o.location, o.fileSize, o.datafileModTime, o.dataset.id"
         for number, location, size, time, dataset in self._rows(
-            "Datafile", what, where
+            "Datafile", _FILE, where
         ):
+            location = self._unsigned(number, location)
             if scope.below is None or location.startswith(scope.below):
                 yield LocatedFile(number, location, size, _time(time), dataset)
+
+    def newest(self) -> LocatedFile | None:
+        """Return the datafile that was catalogued last and has a location."""
+        query = select(
+            "Datafile",
+            "o.location IS NOT NULL",
+            *self._limits("o.dataset.investigation"),
+            what=_FILE,
+            then="ORDER BY o.id DESC LIMIT 0, 1",
+        )
+        for number, location, size, time, dataset in self._session.search(
+            query, "Datafile"
+        ):
+            location = self._unsigned(number, location)
+            return LocatedFile(number, location, size, _time(time), dataset)
+        return None
 
     def incomplete(self, scope: Scope) -> Iterator[NamedDataset]:
         """Yield datasets that are not complete."""
@@ -97,11 +122,30 @@ class Inventory:
     def located(self, locations: Collection[str]) -> set[str]:
         """Return those of these locations that some datafile of the facility has."""
         found: set[str] = set()
+        limits = self._limits("o.dataset.investigation")
+        for condition in self._at(locations):
+            rows = self._rows("Datafile", "o.id, o.location", [condition, *limits])
+            found.update(self._unsigned(number, location) for number, location in rows)
+        return found.intersection(locations)
+
+    def _at(self, locations: Collection[str]) -> Iterator[str]:
+        """Give conditions that hold for datafiles at these locations, at least."""
         for texts in in_lists(locations):
-            where = [f"o.location IN {texts}", *self._limits("o.dataset.investigation")]
-            for _, location in self._rows("Datafile", "o.id, o.location", where):
-                found.add(location)
-        return found
+            yield f"o.location IN {texts}"
+        if self._key is None:
+            return
+        ordered = list(locations)
+        for begin in range(0, len(ordered), _PATTERNS):
+            signed = (
+                f"o.location LIKE {quote(location.replace(chr(92), '_') + ' %')}"
+                for location in ordered[begin : begin + _PATTERNS]
+            )
+            yield f"({' OR '.join(signed)})"
+
+    def _unsigned(self, number: int, location: str) -> str:
+        if self._key is None:
+            return location
+        return self._key.location(number, location) or location
 
     def _datasets(self, where: list[str]) -> Iterator[NamedDataset]:
         what = "o.id, o.name, o.investigation.name, o.investigation.visitId"

@@ -21,12 +21,19 @@ def run(
     connect: Annotated[
         bool, typer.Option("--connect", help="Reach every system as well.")
     ] = False,
+    download: Annotated[
+        bool,
+        typer.Option(
+            "--download",
+            help="Reach every system, and download one byte of the newest datafile.",
+        ),
+    ] = False,
     version: VersionOption = False,
 ) -> None:
     """Check a configuration, and the metadata schemas that it names.
 
-    Exit codes: 0 it is right; 2 it is not; 5 with --connect: a system cannot be
-    reached or refuses the login.
+    Exit codes: 0 it is right; 2 it is not; 5 with --connect or --download: a
+    system cannot be reached, or refuses the login or the file.
     """
     from icat_stream.cli.exits import exit_codes, leave
     from icat_stream.records import ExitCode
@@ -38,7 +45,7 @@ def run(
     with exit_codes():
         from icat_stream.app import validate
 
-        code = validate(file, connect=connect)
+        code = validate(file, connect=connect, download=download)
         raise SystemExit(code)
 
 

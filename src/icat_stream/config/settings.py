@@ -249,6 +249,23 @@ class IdsSettings(Section):
     )
     timeout: Duration = Field(60.0, description="Without any byte for so long: failed.")
     ca_file: Path | None = CA_FILE
+    key_file: Path | None = Field(
+        None,
+        description="For mode register: file with the key of the data service, where it"
+        " has one (ids.server: `key`, ours: `key_file`), and serves no location without"
+        " its digest.",
+        json_schema_extra={"sample": "secrets/ids-key"},
+    )
+
+    def key(self) -> str | None:
+        """Return the key of locations, ``None`` where there is none.
+
+        Raises
+        ------
+        OSError
+            Its file cannot be read.
+        """
+        return read_secret(None, self.key_file)
 
 
 class FormatSettings(Section):

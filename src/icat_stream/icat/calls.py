@@ -1,7 +1,7 @@
 """ICAT's calls over REST and SOAP, each with the session id of whoever asks."""
 
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 from urllib.parse import urlencode
 
@@ -126,6 +126,26 @@ class IcatCalls:
     def update(self, session_id: str, entity: str, content: str) -> None:
         """Overwrite all attributes of an entity, whose id is in its content."""
         self._soap("update", session_id, soap.bean(entity, content))
+
+    def overwrite(
+        self, session_id: str, changes: Iterable[tuple[str, Mapping[str, Any]]]
+    ) -> None:
+        """Change some attributes of entities in one transaction.
+
+        Parameters
+        ----------
+        session_id
+            Of who writes.
+        changes
+            Entity, and its id with the new values, as JSON has them.
+        """
+        entries = [{entity: values} for entity, values in changes]
+        form = {"sessionId": session_id, "entities": json.dumps(entries)}
+        _json(
+            self._connection.request(
+                "POST", "/icat/entityManager", urlencode(form).encode(), _FORM
+            )
+        )
 
     def delete_many(self, session_id: str, entity: str, ids: Iterable[int]) -> None:
         """Delete entities in one transaction: all or none."""

@@ -147,6 +147,25 @@ class Session:
             "update", entity, 1, lambda: self._calls.update(self.id, entity, content)
         )
 
+    def overwrite(
+        self, entity: str, changes: Sequence[tuple[str, Mapping[str, Any]]]
+    ) -> None:
+        """Change some attributes of entities at once; else as :meth:`create`.
+
+        Parameters
+        ----------
+        entity
+            What most of them are, for the trace.
+        changes
+            Entity, and its id with the new values, as JSON has them.
+        """
+        self._write(
+            "overwrite",
+            entity,
+            len(changes),
+            lambda: self._calls.overwrite(self.id, changes),
+        )
+
     def delete_many(self, entity: str, ids: Sequence[int]) -> None:
         """Delete entities in one transaction; else as :meth:`create`."""
         self._write(

@@ -157,6 +157,25 @@ class IdsClient:
             )
         return answer.body.decode("utf-8", "replace").strip()
 
+    def try_download(self, datafile_id: int) -> None:
+        """See that a datafile can be downloaded: ask for it, and read one byte.
+
+        Raises
+        ------
+        Failure
+            It cannot.
+        """
+        with client_span("ids.getData"):
+            try:
+                self._asked(
+                    f"a download of datafile {datafile_id}",
+                    lambda session: self._connection.begin(
+                        "getData", sessionId=session, datafileIds=datafile_id
+                    ),
+                )
+            except NotOnline as error:
+                raise TransientFailure(f"{error}: it is archived") from error
+
     def _put(
         self, datafile: Datafile, dataset_id: int, format_id: int, source: UploadSource
     ) -> None:

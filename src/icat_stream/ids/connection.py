@@ -1,5 +1,6 @@
 """Single HTTP calls to the data service, with timeouts."""
 
+import http
 import http.client
 import ssl
 from collections.abc import Iterable
@@ -35,6 +36,13 @@ class Connection:
     def get(self, call: str, **parameters: str | int) -> IdsAnswer:
         """Return the answer to a GET; failures as :meth:`put`."""
         return self._call("GET", f"{call}?{urlencode(parameters)}", None, {})
+
+    def begin(self, call: str, **parameters: str | int) -> IdsAnswer:
+        """Return the answer to a GET with no more than its first byte.
+
+        Failures as :meth:`put`; of a refusal there is all.
+        """
+        return self._call("GET", f"{call}?{urlencode(parameters)}", None, {}, most=1)
 
     def post(self, call: str, **parameters: str | int) -> IdsAnswer:
         """Return the answer to a POST; failures as :meth:`put`."""
@@ -81,6 +89,7 @@ class Connection:
         call: str,
         body: Iterable[bytes] | None,
         headers: dict[str, str],
+        most: int | None = None,
     ) -> IdsAnswer:
         connection = self._connect()
         headers |= sent(method, self._parts.hostname or "", self._parts.port)
@@ -94,7 +103,8 @@ class Connection:
                 pass
             response = connection.getresponse()
             received(response.status)
-            return IdsAnswer(response.status, response.read())
+            refused = response.status >= http.HTTPStatus.MULTIPLE_CHOICES
+            return IdsAnswer(response.status, response.read(None if refused else most))
         except TimeoutError as error:
             raise TransientFailure(
                 f"the data service did not answer {name} in time"

@@ -17,6 +17,9 @@ class LocationKey:
         The secret.
     """
 
+    LENGTH = 1 + 64
+    """How many characters a signed location has more."""
+
     def __init__(self, key: str) -> None:
         self._key = key
 

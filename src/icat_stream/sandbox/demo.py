@@ -219,7 +219,8 @@ def _parameters(parameters: Sequence[Any]) -> str:
         if value is None:
             value = parameter.stringValue or parameter.dateTimeValue
         text = f"{value:g}" if isinstance(value, float) else str(value)
-        shown.append(f"{parameter.type.name} {text} {parameter.type.units or ''}")
+        units = parameter.type.units or ""
+        shown.append(f"{parameter.type.name} {text} {units.removeprefix('N/A')}")
     rest = "" if len(shown) <= _SHOWN else f", {len(shown) - _SHOWN} more"
     return ", ".join(text.strip() for text in shown[:_SHOWN]) + rest
 

@@ -15,7 +15,7 @@ from .operators import GATHERING, Unfit
 from .schema import DatasetRule, MetadataSchema, Number, ParameterRule
 from .selectors import condition, selector_paths
 from .templates import Template, parse
-from .units import UnitError, conversion, known, nearest
+from .units import UnitError, conversion, known, means_none, nearest
 from .values import DATETIME, FLOAT, KINDS, STRING, Kind, Mismatch, Scalar, coerce, text
 from .variables import (
     BUILT_IN,
@@ -426,7 +426,7 @@ class _Compiler:
         if found is None or found.from_file:
             return
         if found.unit is None:
-            if units:
+            if not means_none(units):
                 self._report(
                     path, f"<{name}> has no unit: expected one at the variable"
                 )

@@ -10,7 +10,7 @@ from icat_stream.records import AskedPath, FileContent, Rejection, ValueType, ro
 from .draft import Draft, DraftParameter
 from .selectors import Announcement, Condition
 from .templates import Template
-from .units import UnitError, conversion
+from .units import UnitError, conversion, means_none
 from .values import Value, shorten, text, texts
 from .variables import CONSTANT, Inputs, Variable, built_in_values
 
@@ -239,7 +239,7 @@ class MetadataSchema:
         if value is None:
             return None
         where = f"parameters.{rule.name}.{field} ({source})"
-        if unit is None and rule.units:
+        if unit is None and not means_none(rule.units):
             self._reject(
                 inputs.content,
                 where,

@@ -175,6 +175,11 @@ def known(unit: str) -> bool:
     return True
 
 
+def means_none(unit: str) -> bool:
+    """Whether a text says that there is no unit: nothing, ``1``, ``N/A``."""
+    return _plain(unit).lower() in _NONE
+
+
 def zero_is_agreed(unit: str | None) -> bool:
     """Whether 0 of a unit is not nothing, as 0 degC is not."""
     if unit is None or unit in COMMON:
