@@ -145,7 +145,7 @@ def facility(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Facility]:
 @pytest.fixture(scope="session")
 def commands() -> Iterator[Commands]:
     """The commands, imported once; who tries a start itself uses `start`."""
-    commands = Commands()
+    commands = Commands("icat_stream.app.daemon", "icat_stream.app.one_shot")
     yield commands
     commands.close()
 

@@ -1,22 +1,22 @@
 """What operators see: health, metrics, traces, logs, starts and stops."""
 
 import json
-import os
 import re
 import signal
 import socket
 import ssl
-import subprocess
-import sys
 import urllib.error
 import urllib.parse
 import urllib.request
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
 from icat.ids import DataSelection
+
+from plugins.commands import Commands, Done
 
 from .conftest import Site, start_service
 from .two_levels import Service, service, until
@@ -102,9 +102,22 @@ def test_an_icat_that_is_down_is_told(site: Site) -> None:
         made.stop()
 
 
-def start(config: Path) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-m", "icat_stream.dataservice", "--config", str(config)]
-    return subprocess.run(command, capture_output=True, text=True, timeout=60)
+@pytest.fixture(scope="module")
+def commands() -> Iterator[Commands]:
+    commands = Commands("icat_stream.dataservice")
+    yield commands
+    commands.close()
+
+
+@pytest.fixture
+def start(commands: Commands) -> Callable[[Path], Done]:
+    """Start the service with a configuration that it cannot use."""
+
+    def start(config: Path) -> Done:
+        name = "icat_stream.dataservice"
+        return commands.run(name, "--config", str(config), timeout=60)
+
+    return start
 
 
 @pytest.mark.parametrize(
@@ -151,7 +164,7 @@ def start(config: Path) -> subprocess.CompletedProcess[str]:
     ],
 )
 def test_a_wrong_configuration_is_told_at_the_start(
-    site: Site, tmp_path: Path, changes: dict[str, Any], message: str
+    site: Site, start, tmp_path: Path, changes: dict[str, Any], message: str
 ) -> None:
     main = tmp_path / "main"
     (main / "in").mkdir(parents=True)
@@ -172,21 +185,21 @@ def test_a_wrong_configuration_is_told_at_the_start(
     config = tmp_path / "ids.yaml"
     config.write_text(text.replace("{taken}", taken))
     ended = start(config)
-    assert ended.returncode == 2
-    assert message in ended.stderr
-    assert "Traceback" not in ended.stderr
+    assert ended.code == 2
+    assert message in ended.err
+    assert "Traceback" not in ended.err
 
 
 def test_a_configuration_that_is_no_yaml_does_not_show_what_it_holds(
-    tmp_path: Path,
+    start, tmp_path: Path
 ) -> None:
     config = tmp_path / "ids.yaml"
     config.write_text('reader:\n  password: "qwertz\n  auth: simple\n')
     ended = start(config)
-    assert ended.returncode == 2
-    assert f"{config}:" in ended.stderr
-    assert "is no YAML" in ended.stderr
-    assert "qwertz" not in ended.stderr
+    assert ended.code == 2
+    assert f"{config}:" in ended.err
+    assert "is no YAML" in ended.err
+    assert "qwertz" not in ended.err
 
 
 TLS = Path(__file__).parent / "tls"
@@ -218,11 +231,11 @@ def test_https_with_a_certificate_of_its_own(site: Site) -> None:
         child.stop()
 
 
-def test_two_on_one_folder(site: Site, tmp_path: Path) -> None:
+def test_two_on_one_folder(site: Site, start) -> None:
     with service(site, "first") as made:
         ended = start(site.folder.run / f"{made.name}.yaml")
-        assert ended.returncode == 2
-        assert "is in use by another data service" in ended.stderr
+        assert ended.code == 2
+        assert "is in use by another data service" in ended.err
 
 
 def test_a_stop_lets_finish_what_runs_and_parks_the_rest(site: Site) -> None:
@@ -248,18 +261,12 @@ def test_a_stop_lets_finish_what_runs_and_parks_the_rest(site: Site) -> None:
         made.stop()
 
 
-def command(*arguments: str) -> subprocess.CompletedProcess[str]:
-    code = "from icat_stream.cli.dataservice import app; app()"
-    return subprocess.run(
-        [sys.executable, "-c", code, *arguments],
-        capture_output=True,
-        text=True,
-        timeout=60,
-        env={**os.environ, "COLUMNS": "200"},
-    )
+def test_the_commands(site: Site, commands: Commands, tmp_path: Path) -> None:
+    def command(*arguments: str) -> Done:
+        return commands.run(
+            "icat_stream", "dataservice", *arguments, timeout=60, COLUMNS="200"
+        )
 
-
-def test_the_commands(site: Site, tmp_path: Path) -> None:
     with service(site, "commanded") as made:
         made.put(made.dataset("d"), "a")
         made.idle()
@@ -269,15 +276,15 @@ def test_the_commands(site: Site, tmp_path: Path) -> None:
         config = str(site.folder.run / f"{made.name}.yaml")
         ended = command("check", "-c", config)
         line = "orphan 1/2/3f6e1f0e-6f5c-4d2f-8a53-0123456789ab"
-        assert line in ended.stdout
-        assert ended.returncode == 3
+        assert line in ended.out
+        assert ended.code == 3
         ended = command(
             "-c", config, "check", "--repair", "--older-than", "0s", "--output", "json"
         )
-        findings = [json.loads(line) for line in ended.stdout.splitlines()]
+        findings = [json.loads(line) for line in ended.out.splitlines()]
         assert [f["repaired"] for f in findings if f["kind"] == "orphan"] == [True]
         assert not orphan.exists()
-        assert command("check", "-c", config, "--older-than", "soon").returncode == 2
-    assert command("check").returncode == 2
-    assert command().returncode == 2
-    assert command("-c", str(tmp_path / "none.yaml")).returncode == 2
+        assert command("check", "-c", config, "--older-than", "soon").code == 2
+    assert command("check").code == 2
+    assert command().code == 2
+    assert command("-c", str(tmp_path / "none.yaml")).code == 2

@@ -145,7 +145,7 @@ def fuzz_files(count: int, seed: int) -> list[str]:
         files = write_files(folder / "seeds", layout="both")
         seeds = [next(files).path.read_bytes() for _ in range(4)]
         victim = folder / "victim.nxs"
-        with NexusReader([folder], workers=1, deadline=5.0, settle=0) as reader:
+        with NexusReader([folder], workers=1, deadline=2.0, settle=0) as reader:
             for _ in range(count):
                 victim.unlink(missing_ok=True)
                 victim.write_bytes(mutated(chance.choice(seeds), chance))

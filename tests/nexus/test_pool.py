@@ -73,16 +73,24 @@ def test_threads_share_the_processes(tmp_path: Path, file: str) -> None:
 def test_processes_start_when_needed_or_when_told(tmp_path: Path, file: str) -> None:
     with NexusReader([tmp_path], workers=3) as reader:
         assert reader.pids == frozenset()
-        reader.read(file, ["/v"])
-        reader.read(file, ["/v"])
-        assert len(reader.pids) == 1
         reader.start()
         started = reader.pids
-        assert len(started) == 3
+        assert len(started) == 1
         reader.start()
+        reader.read(file, ["/v"])
+        reader.read(file, ["/v"])
         assert reader.pids == started
+        (first,) = started
+        with ThreadPoolExecutor(2) as threads:
+            with stopped(first):
+                # Whoever would have to wait gets one more.
+                answers = [threads.submit(reader.read, file, ["/v"]) for _ in range(2)]
+                until(lambda: any(answer.done() for answer in answers))
+            assert [a.result().values["/v"].value for a in answers] == [1, 1]
+        started = reader.pids
+        assert len(started) == 2
     assert reader.pids == frozenset()
-    assert [state(pid) for pid in started] == ["", "", ""]
+    assert [state(pid) for pid in started] == ["", ""]
 
 
 def test_killed_while_reading(tmp_path: Path, file: str) -> None:
@@ -427,8 +435,8 @@ def test_they_end_with_their_parent(tmp_path: Path, file: str) -> None:
     script = (
         "import sys, pathlib, icat_stream.nexus as n\n"
         "reader = n.NexusReader([pathlib.Path(sys.argv[1])])\n"
-        "reader.start()\n"
-        "reader.read(sys.argv[2], ['/v'])\n"
+        "stat = reader.read(sys.argv[2], ['/v']).stat\n"
+        "reader.checksum(stat, 'sha256')\n"
         "print(*reader.pids, flush=True)\n"
         "sys.stdin.read()\n"
     )

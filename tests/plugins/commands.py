@@ -30,11 +30,18 @@ class Done:
 
 
 class Commands:
-    """Runs commands in forks of a process that has imported them."""
+    """Runs commands in forks of a process that has imported them.
 
-    def __init__(self) -> None:
+    Parameters
+    ----------
+    modules
+        What else it imports: what commands import later, or packages that are
+        commands themselves, run by their own names.
+    """
+
+    def __init__(self, *modules: str) -> None:
         self._channel, theirs = socket.socketpair(type=socket.SOCK_SEQPACKET)
-        command = [sys.executable, "-P", str(_SERVER), str(theirs.fileno())]
+        command = [sys.executable, "-P", str(_SERVER), str(theirs.fileno()), *modules]
         self._process = subprocess.Popen(
             command, stdin=subprocess.DEVNULL, pass_fds=[theirs.fileno()]
         )

@@ -1,4 +1,4 @@
-"""Becomes one command after the other: `python -P forking.py SOCKET`.
+"""Becomes one command after the other: `python -P forking.py SOCKET MODULE...`.
 
 Importing is most of what a command costs, and the same each time: this process has done
 it, and forks for each command that it is asked for.  Nothing is imported here that a
@@ -14,18 +14,18 @@ from collections.abc import Callable
 from importlib import import_module
 from importlib.metadata import entry_points
 
-MODULES = ("icat_stream.app.daemon", "icat_stream.app.one_shot")
 
-
-def serve(channel: socket.socket) -> Callable[[], object]:
+def serve(channel: socket.socket, modules: list[str]) -> Callable[[], object]:
     """Return only in children, with what each of them is to do."""
     commands = {
         each.name: each.load()
         for each in entry_points(group="console_scripts")
         if each.value.startswith("icat_stream.")
     }
-    for module in MODULES:
-        import_module(module)
+    for name in modules:
+        module = import_module(name)
+        if hasattr(module, "__path__"):
+            commands[name] = import_module(f"{name}.__main__").main
     gc.freeze()
     while True:
         asked, outputs, _, _ = socket.recv_fds(channel, 1 << 20, 2)
@@ -58,4 +58,4 @@ def _become(
 
 
 if __name__ == "__main__":
-    sys.exit(serve(socket.socket(fileno=int(sys.argv[1])))())
+    sys.exit(serve(socket.socket(fileno=int(sys.argv[1])), sys.argv[2:])())

@@ -4,7 +4,8 @@ import json
 import re
 import sys
 from collections.abc import Callable, Iterator
-from contextlib import closing, contextmanager
+from contextlib import ExitStack, closing, contextmanager
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, NoReturn
 
@@ -15,6 +16,7 @@ from .search_options import coordinates, moment
 from .terminal import Output, is_text
 
 if TYPE_CHECKING:
+    from icat_stream.app import Pipeline
     from icat_stream.config import Settings
     from icat_stream.records import Coordinates
     from icat_stream.stream import Action, Consumer, DeadLetter, Selection
@@ -172,47 +174,26 @@ def show(
             sys.stdout.write("\n".join(text_lines(letter)) + "\n")
 
 
-@app.command()
-def replay(
-    config: ConfigOption,
-    places: PlacesArgument = None,
-    error_class: ClassOption = None,
-    reason: ReasonOption = None,
-    since: SinceOption = None,
-    until: UntilOption = None,
-    investigation: InvestigationOption = None,
-    consumer: ConsumerOption = None,
-    yes: YesOption = False,
-    output: OutputOption = None,
-) -> None:
-    """Have dead letters handled again.
+@app.command(
+    "replay",
+    help="""Have dead letters handled again.
 
     It is done by the consumers that rejected them.
 
     Exit codes: 0 done; 2 bad usage or configuration; 3 some cannot be replayed; 5
     Kafka is unavailable, or somebody else began to do the same.
-    """
-    with _tool(config) as settings:
-        from icat_stream.app import Pipeline
-        from icat_stream.stream import Action
+    """,
+)
+@app.command(
+    "discard",
+    help="""Mark dead letters as done; do nothing about them.
 
-        selection = _selection(
-            settings, places, error_class, reason, since, until, investigation, consumer
-        )
-        # Nothing is opened for it: keys and secrets are told from the record alone.
-        with Pipeline(settings, dry_run=True) as pipeline:
-            made: dict[str, Consumer] = {}
-
-            def consumer_of(name: str) -> "Consumer":
-                if name not in made:
-                    made[name] = pipeline.consumers([name])[0].consumer
-                return made[name]
-
-            _deal(Action.REPLAYED, settings, selection, consumer_of, yes, output)
-
-
-@app.command()
-def discard(
+    Exit codes: 0 done; 2 bad usage or configuration; 5 Kafka is unavailable, or
+    somebody else began to do the same.
+    """,
+)
+def deal(
+    context: typer.Context,
     config: ConfigOption,
     places: PlacesArgument = None,
     error_class: ClassOption = None,
@@ -224,22 +205,30 @@ def discard(
     yes: YesOption = False,
     output: OutputOption = None,
 ) -> None:
-    """Mark dead letters as done; do nothing about them.
-
-    Exit codes: 0 done; 2 bad usage or configuration; 5 Kafka is unavailable, or
-    somebody else began to do the same.
-    """
+    """Replay or discard, as the command is called."""
     with _tool(config) as settings:
         from icat_stream.stream import Action
 
         selection = _selection(
             settings, places, error_class, reason, since, until, investigation, consumer
         )
+        action = {"replay": Action.REPLAYED, "discard": Action.DISCARDED}[
+            str(context.info_name)
+        ]
+        with ExitStack() as opened:
 
-        def consumer_of(name: str) -> "Consumer":
-            raise AssertionError(f"{name} is not needed for discarding")
+            @cache
+            def pipeline() -> "Pipeline":
+                from icat_stream.app import Pipeline
 
-        _deal(Action.DISCARDED, settings, selection, consumer_of, yes, output)
+                # Nothing is opened: keys and secrets are told from the record alone.
+                return opened.enter_context(Pipeline(settings, dry_run=True))
+
+            @cache
+            def consumer_of(name: str) -> "Consumer":
+                return pipeline().consumers([name])[0].consumer
+
+            _deal(action, settings, selection, consumer_of, yes, output)
 
 
 def _deal(

@@ -163,14 +163,12 @@ class ChildPool:
             return frozenset(c.pid for c in (*self._idle, *self._busy, *self._stuck))
 
     def start(self) -> None:
-        """Start all children now, without waiting until they are ready."""
-        while True:
-            with self._condition:
-                known = len(self._idle) + len(self._busy) + self._starting
-                if self._closed or known >= self._size:
-                    return
-                self._starting += 1
-            self._release(self._start_reserved())
+        """Start the first child now, without waiting until it is ready."""
+        with self._condition:
+            if self._closed or self._idle or self._busy or self._starting:
+                return
+            self._starting += 1
+        self._release(self._start_reserved())
 
     def ask(
         self, frame: bytes, *, deadline: float, patient: bool = False

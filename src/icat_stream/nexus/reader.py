@@ -137,7 +137,7 @@ class NexusReader:
         return self._pool.pids | self._checksums.pids
 
     def start(self) -> None:
-        """Start all that read now; otherwise they start when they are needed."""
+        """Start the first process now; the others start when they are needed."""
         self._pool.start()
 
     def read(
