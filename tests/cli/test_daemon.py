@@ -1,6 +1,7 @@
 """``icat_ingestor`` as an operator meets it."""
 
 import json
+import re
 import time
 from pathlib import Path
 
@@ -60,13 +61,17 @@ def test_trace_from_record_to_event(facility, run):
     assert "dataingest" not in done.err
 
 
-def test_own_handler_by_import_path(facility, run):
+def test_own_handler_by_import_path(facility, run, tmp_path):
+    page = Path(__file__).parents[2] / "docs" / "own-handler.md"
+    (code,) = re.findall(r'```python\n("""ourfacility.*?)```', page.read_text(), re.S)
+    (tmp_path / "ourfacility").mkdir()
+    (tmp_path / "ourfacility" / "handlers.py").write_text(code)
     config = facility.variant(
         "own",
         kafka={"group_id": "own"},
         consumers={
             "slow_control": {
-                "handler": "own_handler:SlowControl",
+                "handler": "ourfacility.handlers:SlowControl",
                 "topics": ["filewriter"],
             }
         },
@@ -81,7 +86,7 @@ def test_own_handler_by_import_path(facility, run):
     }
     announcer.send(json.dumps(message).encode())
     announcer.flush()
-    path = {"PYTHONPATH": str(Path(__file__).parent)}
+    path = {"PYTHONPATH": str(tmp_path)}
     arguments = ("-c", config, "--consumer", "slow_control")
     assert run("icat_validate_config", config, **path).code == 0
     done = run(COMMAND, *arguments, "--until-end", "--output", "json", **path)

@@ -1,7 +1,7 @@
 """When two times are the same one."""
 
 from datetime import datetime, timedelta
-from functools import lru_cache
+from functools import cache, lru_cache
 from zoneinfo import ZoneInfo, available_timezones
 
 
@@ -25,11 +25,16 @@ def _repeated(planned: datetime, found: datetime) -> bool:
     The server does not tell its zone, only the offset of the time at hand.
     """
     wall = found.replace(tzinfo=None)
-    for name in available_timezones():
-        zone = ZoneInfo(name)
+    for zone in _zones():
         readings = [wall.replace(tzinfo=zone, fold=fold) for fold in (0, 1)]
         # Aware times of one zone compare as wall times, fold or no fold.
         instants = {time.timestamp() for time in readings}
         if instants == {planned.timestamp(), found.timestamp()}:
             return True
     return False
+
+
+@cache
+def _zones() -> tuple[ZoneInfo, ...]:
+    # To find and read them all again takes 0.1 s, once for each time that differs.
+    return tuple(ZoneInfo(name) for name in sorted(available_timezones()))
