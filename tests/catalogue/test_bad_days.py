@@ -1,5 +1,6 @@
 """Servers, networks and proxies on a bad day, and two lanes at once."""
 
+import contextlib
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -12,6 +13,7 @@ from urllib.request import Request, urlopen
 import pytest
 
 from icat_stream.catalogue import Catalogue, CatalogueSession, FacilityMissing
+from icat_stream.catalogue.fault_memory import FaultMemory
 from icat_stream.config import IcatSettings, PolicySettings
 from icat_stream.records import (
     InvestigationKey,
@@ -171,6 +173,85 @@ def test_a_proxy_without_its_server_is_unavailable(
         lane.apply(plan(full(investigation)))
 
 
+def creates(server: Server) -> int:
+    return server.calls().get("create", 0)
+
+
+@pytest.mark.parametrize(
+    ("status", "error", "says"),
+    [
+        (413, Rejection, "takes no request with a body this large"),
+        (414, Rejection, "takes no request with an address this large"),
+        (431, Rejection, "takes no request with header fields this large"),
+        (401, LoginRefused, "does not let us through"),
+        (403, LoginRefused, "does not let us through"),
+        (407, LoginRefused, "does not let us through"),
+    ],
+)
+@pytest.mark.parametrize("call", ["create", "GET entityManager"])
+def test_what_a_proxy_refuses_is_sent_once(
+    lane: CatalogueSession,
+    investigation: InvestigationKey,
+    faulty: Server,
+    status: int,
+    error: type[Exception],
+    says: str,
+    call: str,
+) -> None:
+    lane.apply(plan(full(investigation, name="before")))
+    before = faulty.calls().get(call, 0)
+    faulty.fault("html", status=status, match=call, count=None)
+    ask = {
+        "create": lambda: lane.apply(plan(full(investigation))),
+        "GET entityManager": lambda: lane.investigations(investigation.name),
+    }[call]
+    with pytest.raises(error, match=f"HTTP {status}.*{says}"):
+        ask()
+    assert faulty.calls()[call] == before + 1
+
+
+@pytest.mark.parametrize("status", [502, 504])
+def test_what_a_proxy_gave_up_is_looked_for_before_it_is_sent_again(
+    lane_with: Callable[..., CatalogueSession],
+    settings: IcatSettings,
+    client: Any,
+    investigation: InvestigationKey,
+    faulty: Server,
+    status: int,
+) -> None:
+    lane = lane_with(settings.model_copy(update={"timeout": 0.7}))
+    lane.apply(plan(full(investigation, name="before")))
+    before = creates(faulty)
+    faulty.fault("html", status=status, match="create")
+    for _ in range(3):
+        with pytest.raises(TransientFailure, match=rf"no answer.*{status}.*not sent"):
+            lane.apply(plan(full(investigation)))
+    assert creates(faulty) == before + 1
+    deadline = time.monotonic() + 30
+    while len(held(client, investigation)) < 2:
+        assert time.monotonic() < deadline
+        with contextlib.suppress(TransientFailure):
+            lane.apply(plan(full(investigation)))
+    assert creates(faulty) == before + 2
+
+
+def test_what_a_proxy_gave_up_is_found_done(
+    lane: CatalogueSession,
+    settings: IcatSettings,
+    investigation: InvestigationKey,
+    faulty: Server,
+) -> None:
+    lane.apply(plan(full(investigation, name="before")))
+    faulty.fault("html", status=504, match="create")
+    with pytest.raises(TransientFailure, match="not sent again"):
+        lane.apply(plan(full(investigation)))
+    # The server behind the proxy was at it all the time.
+    other = Catalogue(settings, FACILITY, PolicySettings()).new_session()
+    other.apply(plan(full(investigation)))
+    other.close()
+    assert lane.apply(plan(full(investigation))).kind is OutcomeKind.UNCHANGED
+
+
 def test_eight_lanes_at_the_same_dataset_make_one(
     lane_with: Callable[..., CatalogueSession],
     client: Any,
@@ -298,10 +379,12 @@ def test_a_fault_that_comes_again(
     stubborn: Any,
     settings: IcatSettings,
     investigation: InvestigationKey,
+    monkeypatch: pytest.MonkeyPatch,
     kind: str,
     message: str,
     last: type[Exception],
 ) -> None:
+    monkeypatch.setattr("icat_stream.catalogue.fault_memory._STAGE_S", 1e-6)
     stubborn.kind, stubborn.message = kind, message
     settings = settings.model_copy(update={"url": stubborn.url})
     lane = Catalogue(settings, FACILITY, PolicySettings()).new_session()
@@ -310,3 +393,33 @@ def test_a_fault_that_comes_again(
             lane.apply(plan(full(investigation)))
         assert SESSION_ID not in f"{raised.value} {raised.value.__cause__}"
     lane.close()
+
+
+@pytest.mark.parametrize("stage", [1e-6, 20.0])
+def test_a_database_that_fails_over_is_no_records_fault(
+    stubborn: Any,
+    settings: IcatSettings,
+    investigation: InvestigationKey,
+    monkeypatch: pytest.MonkeyPatch,
+    stage: float,
+) -> None:
+    monkeypatch.setattr("icat_stream.catalogue.fault_memory._STAGE_S", stage)
+    stubborn.kind = "INTERNAL"
+    stubborn.message = "cannot execute INSERT in a read-only transaction (%d)"
+    settings = settings.model_copy(update={"url": stubborn.url})
+    lane = Catalogue(settings, FACILITY, PolicySettings()).new_session()
+    names = [f"run {number}" for number in range(6)]
+    for name in [name for _ in range(4) for name in names]:
+        with pytest.raises(TransientFailure, match="read-only transaction"):
+            lane.apply(plan(full(investigation, name=name)))
+    lane.close()
+
+
+def test_a_fault_is_a_records_own_in_a_later_stage_and_alone() -> None:
+    memory = FaultMemory()
+    assert not memory.is_permanent("a", "broken", now=0.0)
+    assert not memory.is_permanent("a", "broken", now=10.0)
+    assert memory.is_permanent("a", "broken", now=40.0)
+    assert not memory.is_permanent("a", "otherwise broken", now=41.0)
+    assert not memory.is_permanent("b", "otherwise broken", now=42.0)
+    assert not memory.is_permanent("a", "otherwise broken", now=80.0)

@@ -115,10 +115,10 @@ def test_message_is_kept_beside_the_file(make_handler, announce, catalogue, ess)
     ]
 
 
-def test_records_of_one_folder_share_a_key(make_handler, announce, record):
+def test_a_file_holds_up_its_own_records_only(make_handler, announce):
     handler = make_handler()
-    assert handler.key(announce("/d/1/a.nxs")) == handler.key(announce("/d/1/b.nxs"))
-    assert handler.key(announce("/d/1/a.nxs")) != handler.key(announce("/d/2/a.nxs"))
+    assert handler.key(announce("/d/1/a.nxs")) == handler.key(announce("/d/1/a.nxs"))
+    assert handler.key(announce("/d/1/a.nxs")) != handler.key(announce("/d/1/b.nxs"))
 
 
 @pytest.mark.parametrize("value", [None, b"", b"xxxxwrdn", b"\xff" * 40, b"xxxxpl72"])

@@ -25,6 +25,7 @@ from icat_stream.records import (
     DatafileFormat,
     Dataset,
     InvestigationKey,
+    LoginRefused,
     OutcomeKind,
     Plan,
     Rejection,
@@ -272,6 +273,8 @@ def test_a_dataset_with_a_part_of_its_files_is_incomplete(
             Rejection,
         ),
         (500, b'{"code": "InternalException", "message": "oh"}', TransientFailure),
+        (413, b"<html>", Rejection),
+        (403, b"<html>", LoginRefused),
         (404, b'{"code": "NotFoundException", "message": "gone"}', TransientFailure),
     ],
 )
@@ -288,6 +291,21 @@ def test_what_a_refusal_means(
     with pytest.raises(error) as raised:
         apply(plan, lane, storage_at(proxy.url))
     assert lane.session_id not in str(raised.value)
+
+
+@pytest.mark.parametrize("status", [502, 504])
+def test_an_upload_that_a_proxy_gave_up_is_looked_for_before_it_is_sent_again(
+    lane: CatalogueSession, storage_at: StorageAt, plan: Plan, proxy: Any, status: int
+) -> None:
+    proxy.plans["put"] = [(status, b"<html>")]
+    storage = storage_at(proxy.url)
+    for _ in range(3):
+        with pytest.raises(TransientFailure, match=rf"HTTP {status}"):
+            apply(plan, lane, storage)
+    assert proxy.seen.count("put") == 1
+    # The service behind the proxy was at it all the time.
+    apply(plan, lane, storage_at(proxy.url))
+    assert apply(plan, lane, storage).kind is OutcomeKind.UNCHANGED
 
 
 def test_a_session_id_in_a_refusal_is_not_told(

@@ -141,58 +141,41 @@ def test_large_request_to_a_stalled_process(tmp_path: Path, file: str) -> None:
                 reader.read(file, paths)
 
 
-def test_waiting_for_a_free_process_is_bounded(tmp_path: Path, file: str) -> None:
-    with (
-        NexusReader([tmp_path], workers=1, deadline=5.0) as reader,
-        ThreadPoolExecutor(1) as thread,
-    ):
-        reader.read(file, ["/v"])
-        with stopped(*reader.pids):
-            first = thread.submit(reader.read, file, ["/v"])
-            # So long it has left when the fresh process replaces the stalled one.
-            time.sleep(3)
-            assert reader.read(file, ["/v"]).values
-            with pytest.raises(TransientFailure):
-                first.result(120)
+class Telling(Child):
+    """Says whom it serves."""
+
+    def ask(self, frame: bytes, *, deadline: float) -> dict[str, object]:
+        served.append(frame)
+        return super().ask(frame, deadline=deadline)
 
 
-def test_nobody_free_in_time(tmp_path: Path) -> None:
-    with (
-        ChildPool(lambda: Child(settings(tmp_path)), size=1, max_stuck=1) as pool,
-        ThreadPoolExecutor(1) as thread,
-    ):
-        pool.ask(PROBE, deadline=20)
-        (pid,) = pool.pids
-        with stopped(pid):
-            first = thread.submit(pool.ask, PROBE, deadline=20)
-            time.sleep(0.05)
-            with pytest.raises(TransientFailure, match="none of the 1 processes"):
-                pool.ask(PROBE, deadline=0.1)
-        assert first.result(20) == {}
+served: list[bytes] = []
 
 
-def test_the_patient_wait_as_long_as_it_takes(tmp_path: Path) -> None:
-    asked = threading.Event()
-
-    class Telling(Child):
-        def ask(self, frame: bytes, *, deadline: float) -> dict[str, object]:
-            asked.set()
-            return super().ask(frame, deadline=deadline)
-
+def test_each_waits_its_turn_for_as_long_as_it_takes(tmp_path: Path) -> None:
+    """The deadline is that of a reading, not of the many before it."""
+    served.clear()
     with (
         ChildPool(lambda: Telling(settings(tmp_path)), size=1, max_stuck=1) as pool,
-        ThreadPoolExecutor(2) as threads,
+        ThreadPoolExecutor(64) as threads,
     ):
-        pool.ask(PROBE, deadline=20)
+        pool.ask(probe(-1), deadline=20)
         with stopped(*pool.pids):
-            asked.clear()
-            first = threads.submit(pool.ask, PROBE, deadline=20)
-            assert asked.wait(20)
-            second = threads.submit(pool.ask, PROBE, deadline=1, patient=True)
+            first = threads.submit(pool.ask, probe(0), deadline=20)
+            until(lambda: served == [probe(-1), probe(0)])
+            others = []
+            for number in range(1, 64):
+                others.append(threads.submit(pool.ask, probe(number), deadline=1))
+                until(lambda: len(pool._turns) == len(others))
             time.sleep(1.2)
-            assert not second.done()
+            assert not any(other.done() for other in others)
         assert first.result(20) == {}
-        assert second.result(20) == {}
+        assert [other.result(20) for other in others] == [{}] * 63
+    assert served == [probe(number) for number in range(-1, 64)]
+
+
+def probe(name: int) -> bytes:
+    return child_pipe.pack({"do": "probe", "lifetime": 60.0, "name": name})
 
 
 def test_checksums_keep_nobody_from_reading(tmp_path: Path, file: str) -> None:

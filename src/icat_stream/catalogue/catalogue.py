@@ -4,7 +4,15 @@ import threading
 from collections.abc import Callable
 
 from icat_stream.config import IcatSettings, PolicySettings
-from icat_stream.icat import FacilityMissing, Schema, Session, discover, quote, select
+from icat_stream.icat import (
+    FacilityMissing,
+    Schema,
+    Session,
+    UnansweredWrites,
+    discover,
+    quote,
+    select,
+)
 from icat_stream.records import LocationKey
 from icat_stream.telemetry import quiet_span
 
@@ -14,6 +22,8 @@ from .reference_cache import ReferenceCache
 
 # What is included counts, too: a file's format, a parameter's type, with room to spare.
 _WITH_INCLUDED = 4
+# A gateway's patience and ours are alike, and a server may be at it for longer.
+_LOOK_FOR_TIMEOUTS = 3
 
 
 class Catalogue:
@@ -49,6 +59,7 @@ class Catalogue:
         self._lock = threading.Lock()
         self._threads = threading.local()
         self._memory = FaultMemory()
+        self._unanswered = UnansweredWrites(_LOOK_FOR_TIMEOUTS * settings.timeout)
         self._schema: Schema | None = None
         self._references: ReferenceCache | None = None
         self._ignore_case = True
@@ -108,7 +119,7 @@ class Catalogue:
         """
         schema, references = self._opened()
         return CatalogueSession(
-            session=Session(self._settings, self._page),
+            session=Session(self._settings, self._page, self._unanswered),
             facility=self._facility,
             schema=schema,
             references=references,

@@ -8,7 +8,7 @@ crash goes on where it was.
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 
-from icat_stream.icat import IcatFault, ResultUnknown, Schema, Session, related
+from icat_stream.icat import IcatFault, Schema, Session, related
 from icat_stream.records import (
     Dataset,
     Rejection,
@@ -59,13 +59,8 @@ class Replacement:
     rewrite: Callable[[str, int, dict[str, object]], None]
     signing: LocationSigner
 
-    def step(self, unknown: ResultUnknown | None) -> str | None:
+    def step(self) -> str | None:
         """Take the next step.
-
-        Parameters
-        ----------
-        unknown
-            The call before, if it had no answer.
 
         Returns
         -------
@@ -89,7 +84,7 @@ class Replacement:
             self.rewrite("Dataset", int(new["id"]), {"name": planned.name})
             return f"Dataset {planned.key} renamed from {beside}"
         if is_newer(planned, old):
-            return self._make_way(old, new, beside, unknown)
+            return self._make_way(old, new, beside)
         if new is not None:
             # Of another lane that was faster, or left by one that was killed.
             return self._delete(new, f"Dataset {planned.investigation}/{beside}")
@@ -107,7 +102,6 @@ class Replacement:
         old: held_datasets.Row,
         new: held_datasets.Row | None,
         beside: str,
-        unknown: ResultUnknown | None,
     ) -> str:
         planned = self.resolved.dataset
         if self.uploads:
@@ -118,11 +112,6 @@ class Replacement:
             )
         target = replace(self.resolved, dataset=replace(planned, name=beside))
         if new is None:
-            if unknown is not None and unknown.timed_out:
-                raise TransientFailure(
-                    f"dataset {planned.key}: no answer to its creation as {beside}"
-                    f" ({unknown.reason}), and it is not there (yet)"
-                ) from unknown
             content = Writer(self.schema, target).dataset(
                 beside,
                 complete=planned.complete and not self.signing.wanted(planned),

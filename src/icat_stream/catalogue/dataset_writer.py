@@ -143,15 +143,13 @@ class DatasetWriter:
             try:
                 if self._bring_sample(resolved):
                     continue
-                if dataset.existing == "replace" and self._replace(resolved, unknown):
+                if dataset.existing == "replace" and self._replace(resolved):
                     continue
                 target, holding = resolved, None
                 if not blind:
                     target, holding = self._target(resolved, everything=False)
                 if holding is None:
                     self._require(dataset)
-                    if unknown is not None and unknown.timed_out:
-                        break
                     number = self._create(target)
                     if self.store is None and not self.signing.wanted(dataset):
                         return self._done(target, number)
@@ -379,7 +377,7 @@ class DatasetWriter:
             # It was there when the plan was made: the next plan says what is wrong.
             raise TransientFailure(f"dataset {planned.key} went away meanwhile")
 
-    def _replace(self, resolved: Resolved, unknown: ResultUnknown | None) -> bool:
+    def _replace(self, resolved: Resolved) -> bool:
         """Take one step of a replacement; return whether there was one to take."""
         replacement = dataset_replacement.Replacement(
             session=self.session,
@@ -389,7 +387,7 @@ class DatasetWriter:
             rewrite=self._rewrite,
             signing=self.signing,
         )
-        line = replacement.step(unknown)
+        line = replacement.step()
         if line is not None:
             self.written.append(line)
         return line is not None
@@ -476,10 +474,11 @@ class DatasetWriter:
             fault.kind == "INTERNAL"
             and isinstance(failure, TransientFailure)
             and not passing(fault)
+            and self.memory.is_permanent(
+                f"{dataset.key}\0{digest(dataset)}", fingerprint(fault)
+            )
         ):
-            text = fingerprint(fault)
-            if self.memory.seen(f"{dataset.key}\0{digest(dataset)}", text):
-                return Rejection(f"{failure.reason} (the same again)")
+            return Rejection(f"{failure.reason} (the same again, and to nothing else)")
         return failure
 
     def _done(self, target: Resolved, number: int) -> AppliedDataset:

@@ -101,8 +101,6 @@ class TreeWriter:
                 if seed.row is None:
                     if seed.forbidden is not None:
                         raise Rejection(seed.forbidden)
-                    if unknown is not None and unknown.timed_out:
-                        break
                     return self._create(seed.node, doing)
                 work = compare(seed.node, seed.row)
                 if work:
@@ -177,7 +175,7 @@ class TreeWriter:
             fault.kind == "INTERNAL"
             and isinstance(failure, TransientFailure)
             and not passing(fault)
-            and self.memory.seen(f"{doing}\0{digest}", fingerprint(fault))
+            and self.memory.is_permanent(f"{doing}\0{digest}", fingerprint(fault))
         ):
-            return Rejection(f"{failure.reason} (the same again)")
+            return Rejection(f"{failure.reason} (the same again, and to nothing else)")
         return failure

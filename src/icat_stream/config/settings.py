@@ -328,7 +328,9 @@ class FileSettings(Section):
         60.0, description="Not finished after so long: put off to a retry topic."
     )
     workers: int = Field(2, ge=1, le=64, description="Processes that read files.")
-    deadline: Duration = Field(30.0, description="For reading one file.")
+    deadline: Duration = Field(
+        30.0, description="For reading one file, once a process is free for it."
+    )
     memory: Size = Field(2**31, description="Limit of a reading process.")
     max_array: Size = Field(
         2**22,

@@ -5,7 +5,7 @@ from contextlib import contextmanager
 from typing import Any
 
 from icat_stream.icat import ConnectionPool, IcatCalls, IcatFault, ResultUnknown
-from icat_stream.records import SystemUnavailable
+from icat_stream.records import Rejection, SystemUnavailable
 from icat_stream.telemetry import client_span
 
 from .errors import Unanswered, from_icat
@@ -96,7 +96,7 @@ class CatalogueCalls:
                     # Not ICAT's own refusal: nobody knows how far it had come.
                     raise self._unanswered(fault.message) from None
                 raise from_icat(fault.kind, fault.message) from None
-            except (ResultUnknown, SystemUnavailable) as error:
+            except (Rejection, ResultUnknown, SystemUnavailable) as error:
                 raise self._unanswered(error.reason) from None
 
     def _unanswered(self, reason: str) -> Unanswered:

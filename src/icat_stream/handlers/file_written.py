@@ -118,14 +118,18 @@ class FileWritten(Handler):
         return record.value and without_secrets(record.value)
 
     def key(self, record: Record) -> str:
-        """Return the folder of the announced file: its files go in in order."""
+        """Return the path of the announced file.
+
+        Not its folder: one file that is not finished, or that takes long, would hold
+        up all others of its experiment.
+        """
         if record.value is not None and schema_of(record.value) == "wrdn":
             try:
                 message = decode(record.value)
             except Undecodable:
                 return str(record.at)
             if isinstance(message, FinishedWriting):
-                return str(host_path(message.file_name).parent)
+                return str(host_path(message.file_name))
         return str(record.at)
 
     def decode(self, record: Record) -> Announcement | Outcome:

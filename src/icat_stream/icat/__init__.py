@@ -4,9 +4,11 @@ from .calls import IcatCalls
 from .connection import Answer, Connection
 from .connection_pool import ConnectionPool
 from .faults import FacilityMissing, IcatFault, ResultUnknown, fingerprint, passing
+from .gateway import gateway_refusal, is_gateway_refusal
 from .query import in_lists, literal, quote, searchable, select, shorten
 from .schema import Schema, discover
 from .session import Session, entities, related
+from .unanswered_writes import UnansweredWrites
 from .xml_text import FORBIDDEN, escape, time_text, value_text
 
 __all__ = [
@@ -20,11 +22,14 @@ __all__ = [
     "ResultUnknown",
     "Schema",
     "Session",
+    "UnansweredWrites",
     "discover",
     "entities",
     "escape",
     "fingerprint",
+    "gateway_refusal",
     "in_lists",
+    "is_gateway_refusal",
     "literal",
     "passing",
     "quote",

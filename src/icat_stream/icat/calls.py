@@ -8,7 +8,9 @@ from urllib.parse import urlencode
 from . import soap
 from .connection import Answer, Connection
 from .connection_pool import ConnectionPool
-from .faults import GATEWAY_STATUSES, IcatFault, ResultUnknown, unavailable
+from .faults import GATEWAY_STATUSES, SYSTEM, IcatFault, ResultUnknown, unavailable
+from .gateway import gateway_refusal, is_gateway_refusal
+from .unanswered_writes import UnansweredWrites
 
 _FORM = "application/x-www-form-urlencoded"
 
@@ -18,16 +20,26 @@ class IcatCalls:
 
     Each call raises the same: :class:`IcatFault` where ICAT refuses, so that nothing
     was done; :class:`ResultUnknown` where no usable answer came to what was sent;
-    :class:`~icat_stream.records.SystemUnavailable` where ICAT is not there.
+    :class:`~icat_stream.records.SystemUnavailable` where ICAT is not there;
+    :class:`~icat_stream.records.Rejection` and
+    :class:`~icat_stream.records.LoginRefused` where a proxy in front of it refuses.
 
     Parameters
     ----------
     connection
         As many threads may call as may use it.
+    unanswered
+        Of all who write: what is in it is refused as a
+        :class:`~icat_stream.records.TransientFailure`.
     """
 
-    def __init__(self, connection: Connection | ConnectionPool) -> None:
+    def __init__(
+        self,
+        connection: Connection | ConnectionPool,
+        unanswered: UnansweredWrites | None = None,
+    ) -> None:
         self._connection = connection
+        self._unanswered = unanswered
 
     def login(self, plugin: str, username: str, password: str) -> str:
         """Return the id of a new session."""
@@ -113,19 +125,19 @@ class IcatCalls:
             Its id.
         """
         arguments = soap.bean(entity, content)
-        (number,) = _ids(self._soap("create", session_id, arguments), "create", 1)
+        (number,) = _ids(self._write("create", session_id, arguments), "create", 1)
         return number
 
     def create_many(
         self, session_id: str, pairs: Sequence[tuple[str, str]]
     ) -> list[int]:
         """Create several entities, given with their content, in one transaction."""
-        found = self._soap("createMany", session_id, soap.beans(pairs))
+        found = self._write("createMany", session_id, soap.beans(pairs))
         return _ids(found, "createMany", len(pairs))
 
     def update(self, session_id: str, entity: str, content: str) -> None:
         """Overwrite all attributes of an entity, whose id is in its content."""
-        self._soap("update", session_id, soap.bean(entity, content))
+        self._write("update", session_id, soap.bean(entity, content))
 
     def overwrite(
         self, session_id: str, changes: Iterable[tuple[str, Mapping[str, Any]]]
@@ -150,11 +162,22 @@ class IcatCalls:
     def delete_many(self, session_id: str, entity: str, ids: Iterable[int]) -> None:
         """Delete entities in one transaction: all or none."""
         beans = soap.beans((entity, f"<id>{number}</id>") for number in ids)
-        self._soap("deleteMany", session_id, beans)
+        self._write("deleteMany", session_id, beans)
 
     def close(self) -> None:
         """Close the connection; sessions stay."""
         self._connection.close()
+
+    def _write(self, call: str, session_id: str, arguments: str) -> list[str]:
+        if self._unanswered is None:
+            return self._soap(call, session_id, arguments)
+        self._unanswered.check(arguments, f"{call} in ICAT")
+        try:
+            return self._soap(call, session_id, arguments)
+        except ResultUnknown as unknown:
+            if unknown.pending:
+                self._unanswered.add(arguments, unknown.reason)
+            raise
 
     def _soap(self, call: str, session_id: str, arguments: str = "") -> list[str]:
         body = soap.envelope(call, session_id, arguments)
@@ -180,6 +203,8 @@ def _json(answer: Answer) -> Any:
             raise unavailable(
                 f"ICAT is not there: HTTP {answer.status} instead of an answer"
             ) from error
+        if is_gateway_refusal(answer.status):
+            raise _refusal(answer) from error
         raise ResultUnknown(
             f"HTTP {answer.status} {answer.content_type} instead of JSON"
         ) from error
@@ -187,4 +212,10 @@ def _json(answer: Answer) -> Any:
         return body
     if isinstance(body, dict) and "code" in body:
         raise IcatFault(str(body["code"]), str(body.get("message", "")))
+    if is_gateway_refusal(answer.status):
+        raise _refusal(answer)
     raise ResultUnknown(f"HTTP {answer.status} without a reason")
+
+
+def _refusal(answer: Answer) -> Exception:
+    return gateway_refusal(answer.status, "a question", name="ICAT", system=SYSTEM)

@@ -1,5 +1,6 @@
 """A kept-alive HTTP connection that tells "not sent" from "result unknown"."""
 
+import contextlib
 import http.client
 import select
 import socket
@@ -108,7 +109,9 @@ class Connection:
             headers["SOAPAction"] = '""'
         reused = self._ready()
         try:
-            self._http.request(method, self.prefix + path, body, headers)
+            # It may have answered, say "too large", before all was sent.
+            with contextlib.suppress(ConnectionError):
+                self._http.request(method, self.prefix + path, body, headers)
             self._acknowledge_at_once()
             response = self._http.getresponse()
             received(response.status)
@@ -120,7 +123,7 @@ class Connection:
         except TimeoutError as error:
             self.close()
             raise ResultUnknown(
-                f"no answer from {self._where} in time", timed_out=True
+                f"no answer from {self._where} in time", pending=True
             ) from error
         except (OSError, http.client.HTTPException) as error:
             self.close()

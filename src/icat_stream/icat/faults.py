@@ -57,14 +57,14 @@ class ResultUnknown(Exception):
     ----------
     reason
         What happened instead of an answer.
-    timed_out
+    pending
         Whether the server may still be at it.
     """
 
-    def __init__(self, reason: str, *, timed_out: bool = False) -> None:
+    def __init__(self, reason: str, *, pending: bool = False) -> None:
         super().__init__(reason)
         self.reason = reason
-        self.timed_out = timed_out
+        self.pending = pending
 
 
 class FacilityMissing(Failure):

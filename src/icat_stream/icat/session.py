@@ -5,13 +5,19 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, TypeVar, cast
 
 from icat_stream.config import IcatSettings
-from icat_stream.records import LoginRefused, SystemUnavailable, TransientFailure
+from icat_stream.records import (
+    LoginRefused,
+    Rejection,
+    SystemUnavailable,
+    TransientFailure,
+)
 from icat_stream.telemetry import client_span
 
 from .calls import IcatCalls
 from .connection import Connection
 from .faults import SYSTEM, IcatFault, ResultUnknown, failure_of, unavailable
 from .query import select
+from .unanswered_writes import UnansweredWrites
 
 _log = logging.getLogger(__name__)
 _T = TypeVar("_T")
@@ -29,13 +35,20 @@ class Session:
         Where ICAT is, and who we are.
     page
         How many entities a search may ask for at once.
+    unanswered
+        Of all sessions of the process.
     """
 
-    def __init__(self, settings: IcatSettings, page: int = 1) -> None:
+    def __init__(
+        self,
+        settings: IcatSettings,
+        page: int = 1,
+        unanswered: UnansweredWrites | None = None,
+    ) -> None:
         self._settings = settings
         self.page = page
         self._calls = IcatCalls(
-            Connection(settings.url, settings.timeout, settings.ca_file)
+            Connection(settings.url, settings.timeout, settings.ca_file), unanswered
         )
         self._id: str | None = None
 
@@ -114,6 +127,8 @@ class Session:
             ICAT refused, nothing was written.
         ResultUnknown
             It may have been written.
+        TransientFailure
+            The same write got no answer a while ago, and may still be carried out.
         SystemUnavailable
             ICAT is down.
         """
@@ -249,7 +264,7 @@ class Session:
                         system=SYSTEM,
                     ) from fault
                 raise unavailable(f"the login of {who} failed: {fault}") from fault
-            except ResultUnknown as error:
+            except (Rejection, ResultUnknown) as error:
                 raise unavailable(f"no answer to a login: {error}") from error
 
 

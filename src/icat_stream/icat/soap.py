@@ -7,7 +7,8 @@ from xml.parsers.expat import ExpatError
 import xmltodict
 
 from .connection import Answer
-from .faults import GATEWAY_STATUSES, IcatFault, ResultUnknown, unavailable
+from .faults import GATEWAY_STATUSES, SYSTEM, IcatFault, ResultUnknown, unavailable
+from .gateway import gateway_refusal, is_gateway_refusal
 from .xml_text import escape
 
 PATH = "/ICATService/ICAT"
@@ -78,6 +79,8 @@ def values(answer: Answer, operation: str) -> list[Any]:
         ICAT refused.
     SystemUnavailable
         There is no ICAT behind that address at present.
+    Rejection, LoginRefused
+        A proxy in front of ICAT refuses it.
     ResultUnknown
         The answer is none of ICAT's.
     """
@@ -85,7 +88,8 @@ def values(answer: Answer, operation: str) -> list[Any]:
         text = f"HTTP {answer.status} instead of an answer to {operation}"
         if answer.status in (404, 503):
             raise unavailable(f"ICAT is not there: {text}")
-        raise ResultUnknown(text)
+        # Who gave up waiting does not know what became of it.
+        raise ResultUnknown(text, pending=True)
     body = _body(answer, operation)
     fault = body.get("Fault")
     if fault is not None:
@@ -105,6 +109,10 @@ def _body(answer: Answer, operation: str) -> dict[str, Any]:
         tree = _local(parsed)["Envelope"]["Body"]
         return dict(tree)
     except (ExpatError, KeyError, TypeError, ValueError) as error:
+        if is_gateway_refusal(answer.status):
+            raise gateway_refusal(
+                answer.status, operation, name="ICAT", system=SYSTEM
+            ) from error
         raise ResultUnknown(
             f"HTTP {answer.status} {answer.content_type} that is no SOAP, as the"
             f" answer to {operation}"

@@ -4,6 +4,7 @@ import json
 from dataclasses import dataclass
 from typing import Any
 
+from icat_stream.icat import gateway_refusal, is_gateway_refusal
 from icat_stream.records import (
     Failure,
     Rejection,
@@ -16,6 +17,8 @@ SYSTEM = "ids"
 _NO_SESSION = ("unable to find user by sessionid", "has expired")
 # A proxy, or an application server whose IDS is not (yet) deployed.
 _DOWN = {404, 502, 503, 504}
+# Of those, what a proxy says that sent the request on and waited in vain.
+_GAVE_UP = {502, 504}
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,6 +63,10 @@ class IdsAnswer:
         return found if isinstance(found, dict) else {}
 
 
+class Unanswered(TransientFailure):
+    """A write was sent and no answer came: the service may still be at it."""
+
+
 class SessionGone(Exception):
     """The data service does not know the ICAT session (any more)."""
 
@@ -81,7 +88,9 @@ def unavailable(reason: str) -> SystemUnavailable:
     return SystemUnavailable(reason, system=SYSTEM)
 
 
-def failure_of(answer: IdsAnswer, doing: str) -> Failure | Exception:
+def failure_of(
+    answer: IdsAnswer, doing: str, *, writes: bool = True
+) -> Failure | Exception:
     """Return what an answer other than success means.
 
     Parameters
@@ -90,6 +99,8 @@ def failure_of(answer: IdsAnswer, doing: str) -> Failure | Exception:
         Of the service.
     doing
         What it was asked for: ``put of a.nxs``.
+    writes
+        Whether that changes something.
     """
     code, message = answer.error
     text = f"the data service refused {doing}: {code}: {message[:300]}"
@@ -108,6 +119,12 @@ def failure_of(answer: IdsAnswer, doing: str) -> Failure | Exception:
             return NameTaken(text)
         case "":
             text = f"HTTP {answer.status} that is none of the data service's"
+            if is_gateway_refusal(answer.status):
+                return gateway_refusal(
+                    answer.status, doing, name="the data service", system=SYSTEM
+                )
+            if writes and answer.status in _GAVE_UP:
+                return Unanswered(f"{doing}: {text}")
             if answer.status in _DOWN:
                 return unavailable(f"the data service is not there: {text}")
             return TransientFailure(f"{doing}: {text}")

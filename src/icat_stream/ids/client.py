@@ -8,6 +8,7 @@ from typing import Any, Protocol
 
 import stamina
 
+from icat_stream.icat import UnansweredWrites
 from icat_stream.records import Datafile, Failure, Rejection, TransientFailure
 from icat_stream.telemetry import client_span, quiet_span
 
@@ -17,6 +18,7 @@ from .answers import (
     NotOffered,
     NotOnline,
     SessionGone,
+    Unanswered,
     failure_of,
     unavailable,
 )
@@ -66,16 +68,19 @@ class IdsClient:
         *,
         uploads: bool,
         two_level: Callable[[], bool],
+        unanswered: UnansweredWrites,
     ) -> None:
         self._connection = connection
         self._session = session
         self._uploads = uploads
         self._two_level = two_level
+        self._unanswered = unanswered
 
     def put(self, datafile: Datafile, *, dataset_id: int, format_id: int) -> None:
         """Upload a file; the data service catalogues it.
 
-        After a try without an answer the catalogue is asked by name first.
+        After a try without an answer the catalogue is asked by name first; where the
+        service may still be at it, it is not sent again for a while.
 
         Parameters
         ----------
@@ -154,6 +159,7 @@ class IdsClient:
                 lambda session: self._connection.get(
                     "getStatus", sessionId=session, datasetIds=listed
                 ),
+                writes=False,
             )
         return answer.body.decode("utf-8", "replace").strip()
 
@@ -172,6 +178,7 @@ class IdsClient:
                     lambda session: self._connection.begin(
                         "getData", sessionId=session, datafileIds=datafile_id
                     ),
+                    writes=False,
                 )
             except NotOnline as error:
                 raise TransientFailure(f"{error}: it is archived") from error
@@ -190,9 +197,11 @@ class IdsClient:
             parameters["datafileCreateTime"] = _milliseconds(datafile.create_time)
         if datafile.mod_time is not None:
             parameters["datafileModTime"] = _milliseconds(datafile.mod_time)
+        doing, request = f"put of {datafile.name}", f"{dataset_id}\0{datafile.name}"
+        self._unanswered.check(request, doing)
         try:
             answer = self._asked(
-                f"put of {datafile.name}",
+                doing,
                 lambda session: self._connection.put(
                     "put",
                     source.chunks(),
@@ -201,6 +210,9 @@ class IdsClient:
                     **parameters,
                 ),
             )
+        except Unanswered as error:
+            self._unanswered.add(request, error.reason)
+            raise
         except NameTaken as error:
             if self._stored(datafile, dataset_id, source):
                 return
@@ -274,25 +286,29 @@ class IdsClient:
             raise TransientFailure(str(error)) from error
         return True
 
-    def _asked(self, doing: str, call: Callable[[str], IdsAnswer]) -> IdsAnswer:
+    def _asked(
+        self, doing: str, call: Callable[[str], IdsAnswer], *, writes: bool = True
+    ) -> IdsAnswer:
         """Call, and once more with a new session if the old one is gone."""
         answer = call(self._session.session_id)
         if answer.ok:
             return answer
-        failure = failure_of(answer, doing)
+        failure = failure_of(answer, doing, writes=writes)
         if isinstance(failure, SessionGone):
             self._session.renew_session()
             answer = call(self._session.session_id)
             if answer.ok:
                 return answer
-            failure = failure_of(answer, doing)
+            failure = failure_of(answer, doing, writes=writes)
         if isinstance(failure, SessionGone):
             failure = TransientFailure(str(failure))
         raise failure
 
 
 def _worth_another_try(error: Exception) -> bool:
-    return isinstance(error, TransientFailure) and not isinstance(error, _Left)
+    return isinstance(error, TransientFailure) and not isinstance(
+        error, _Left | Unanswered
+    )
 
 
 def _milliseconds(when: datetime) -> int:

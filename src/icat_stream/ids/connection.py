@@ -10,7 +10,7 @@ from urllib.parse import urlencode, urlsplit
 from icat_stream.records import TransientFailure
 from icat_stream.telemetry import received, sent
 
-from .answers import IdsAnswer, unavailable
+from .answers import IdsAnswer, Unanswered, unavailable
 
 _FORM = "application/x-www-form-urlencoded"
 
@@ -106,7 +106,7 @@ class Connection:
             refused = response.status >= http.HTTPStatus.MULTIPLE_CHOICES
             return IdsAnswer(response.status, response.read(None if refused else most))
         except TimeoutError as error:
-            raise TransientFailure(
+            raise Unanswered(
                 f"the data service did not answer {name} in time"
             ) from error
         except (OSError, http.client.HTTPException) as error:

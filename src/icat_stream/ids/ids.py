@@ -3,11 +3,15 @@
 import threading
 
 from icat_stream.config import IdsSettings
+from icat_stream.icat import UnansweredWrites
 from icat_stream.telemetry import client_span
 
 from .answers import unavailable
 from .client import IcatAccess, IdsClient
 from .connection import Connection
+
+# As for writes of the catalogue.
+_LOOK_FOR_TIMEOUTS = 3
 
 
 class Ids:
@@ -27,6 +31,7 @@ class Ids:
             if settings.url is None
             else Connection(settings.url, settings.timeout, settings.ca_file)
         )
+        self._unanswered = UnansweredWrites(_LOOK_FOR_TIMEOUTS * settings.timeout)
         self._lock = threading.Lock()
         self._two_level: bool | None = None
 
@@ -46,7 +51,11 @@ class Ids:
         if self._connection is None:
             return None
         return IdsClient(
-            self._connection, session, uploads=self.uploads, two_level=self.two_level
+            self._connection,
+            session,
+            uploads=self.uploads,
+            two_level=self.two_level,
+            unanswered=self._unanswered,
         )
 
     def two_level(self) -> bool:

@@ -6,12 +6,12 @@ threads are doing.
 """
 
 import contextlib
-import math
 import os
 import subprocess
 import sys
 import threading
 import time
+from collections import deque
 from collections.abc import Callable
 from types import TracebackType
 from typing import Any, Self
@@ -132,6 +132,9 @@ class Child:
 class ChildPool:
     """Hands each request to a free child, starting children as they are needed.
 
+    Who asks waits in a queue, for as long as it takes: its turn comes, since each of
+    those before it has a deadline.
+
     Parameters
     ----------
     spawn
@@ -149,7 +152,9 @@ class ChildPool:
         self._spawn = spawn
         self._size = size
         self._max_stuck = max_stuck
-        self._condition = threading.Condition()
+        self._lock = threading.Lock()
+        # Each who waits has its own, so that only the first of them is woken.
+        self._turns: deque[threading.Condition] = deque()
         self._idle: list[Child] = []
         self._busy: set[Child] = set()
         self._starting = 0
@@ -159,20 +164,18 @@ class ChildPool:
     @property
     def pids(self) -> frozenset[int]:
         """Process ids of all children, stuck ones included."""
-        with self._condition:
+        with self._lock:
             return frozenset(c.pid for c in (*self._idle, *self._busy, *self._stuck))
 
     def start(self) -> None:
         """Start the first child now, without waiting until it is ready."""
-        with self._condition:
+        with self._lock:
             if self._closed or self._idle or self._busy or self._starting:
                 return
             self._starting += 1
         self._release(self._start_reserved())
 
-    def ask(
-        self, frame: bytes, *, deadline: float, patient: bool = False
-    ) -> dict[str, Any]:
+    def ask(self, frame: bytes, *, deadline: float) -> dict[str, Any]:
         """Let a child answer a request.
 
         Parameters
@@ -180,19 +183,17 @@ class ChildPool:
         frame
             The request, packed.
         deadline
-            Seconds to wait for a free child, and again for its answer, or from one
-            of its signs of life to the next.
-        patient
-            Whether to wait for a free child as long as it takes.
+            Seconds for the child to answer, or from one of its signs of life to the
+            next; waiting for a free child does not count.
 
         Raises
         ------
         TransientFailure
-            No child was free in time, it did not answer in time, or it died.
+            It did not answer in time, or it died.
         SystemUnavailable
             No child can be started, or too many are stuck.
         """
-        child = self._take(None if patient else deadline)
+        child = self._take()
         try:
             answer = child.ask(frame, deadline=deadline)
         except child_pipe.DeadlinePassed as error:
@@ -216,43 +217,57 @@ class ChildPool:
         # One that has served for long may have had little left for this file.
         if child.served == 1:
             return answer
-        return self.ask(frame, deadline=deadline, patient=patient)
+        return self.ask(frame, deadline=deadline)
 
     def close(self) -> None:
         """End all children, those at work too; their callers get a failure."""
-        with self._condition:
+        with self._lock:
             self._closed = True
             idle, self._idle = self._idle, []
             for child in self._busy:
                 child.kill()
-            self._condition.notify_all()
+            self._wake_all()
         for child in idle:
             child.kill()
         for child in idle:
             child.end()
 
-    def _take(self, deadline: float | None) -> Child:
-        until = math.inf if deadline is None else time.monotonic() + deadline
-        with self._condition:
-            while True:
-                self._check()
-                while self._idle:
-                    child = self._idle.pop()
-                    if not child.has_ended():
-                        self._busy.add(child)
-                        return child
-                    child.end()
-                if len(self._busy) + self._starting < self._size:
-                    self._starting += 1
-                    break
-                left = until - time.monotonic()
-                if left <= 0:
-                    raise TransientFailure(
-                        f"none of the {self._size} processes that read files was free"
-                        f" within {deadline:g} s"
-                    )
-                self._condition.wait(None if deadline is None else left)
+    def _take(self) -> Child:
+        with self._lock:
+            turn = threading.Condition(self._lock)
+            self._turns.append(turn)
+            try:
+                while True:
+                    self._check()
+                    if self._turns[0] is turn:
+                        if (child := self._free()) is not None:
+                            self._busy.add(child)
+                            return child
+                        if len(self._busy) + self._starting < self._size:
+                            self._starting += 1
+                            break
+                    turn.wait()
+            finally:
+                self._turns.remove(turn)
+                # There may be another one for who is the first now.
+                self._wake()
         return self._start_reserved()
+
+    def _free(self) -> Child | None:
+        while self._idle:
+            child = self._idle.pop()
+            if not child.has_ended():
+                return child
+            child.end()
+        return None
+
+    def _wake(self) -> None:
+        if self._turns:
+            self._turns[0].notify()
+
+    def _wake_all(self) -> None:
+        for turn in self._turns:
+            turn.notify()
 
     def _check(self) -> None:
         if self._closed:
@@ -278,32 +293,32 @@ class ChildPool:
                 f"cannot start a process that reads files: {error}", system=SYSTEM
             ) from error
         finally:
-            with self._condition:
+            with self._lock:
                 self._starting -= 1
                 if child is not None:
                     self._busy.add(child)
                 if self._closed and child is not None:
                     child.kill()
-                self._condition.notify()
+                self._wake()
         return child
 
     def _release(self, child: Child) -> None:
-        with self._condition:
+        with self._lock:
             self._busy.remove(child)
             if not self._closed:
                 self._idle.append(child)
-                self._condition.notify()
+                self._wake()
                 return
         child.end()
 
     def _discard(self, child: Child) -> bool:
         gone = child.end()
-        with self._condition:
+        with self._lock:
             self._busy.remove(child)
             if not gone:
                 self._stuck.append(child)
             # With the last one stuck, whoever waits is to hear of it at once.
-            self._condition.notify_all()
+            self._wake_all()
         return gone
 
     def __enter__(self) -> Self:

@@ -84,7 +84,7 @@ class NexusReader:
         Most processes that read; one more makes checksums, so that a long one keeps
         nobody from reading.
     deadline
-        Seconds to wait for a free process, and for one file to be read; while a
+        Seconds for one file to be read, once a process is free for it; while a
         checksum is made, for the next megabyte of it.
     settle
         Seconds without a change after which a writable file counts as finished.
@@ -389,12 +389,7 @@ class NexusReader:
             with _tracer.start_as_current_span(
                 f"files.{request['do']}", record_exception=False
             ):
-                # A small file's checksum may well come behind that of a huge one.
-                answer = pool.ask(
-                    child_pipe.pack(request),
-                    deadline=deadline,
-                    patient=pool is self._checksums,
-                )
+                answer = pool.ask(child_pipe.pack(request), deadline=deadline)
         except TransientFailure as failure:
             raise TransientFailure(f"{path}: {failure.reason}") from failure
         if "error_class" in answer:
