@@ -33,6 +33,17 @@ def guard(tmp_path):
     journal.close()
 
 
+class RecreatedTopic:
+    """A topic that was deleted and made anew since it was asked about."""
+
+    def __init__(self):
+        self.id = "old"
+
+    def __call__(self, topic, *, renewed=False):
+        self.id = "new" if renewed else self.id
+        return self.id
+
+
 class Killed(Exception):
     """Stands for the end of a process."""
 
@@ -308,3 +319,29 @@ def test_slashes_in_names_make_no_two_investigations_one(guard, lane):
         )
         plan = Plan(facility=FACILITY, investigations=(planned,))
         assert not guard.bring(plan, record, lane.apply).superseded
+
+
+def test_a_topic_made_anew_while_the_daemon_runs(lane, tmp_path):
+    journal = Journal(JournalSettings(url=f"sqlite:///{tmp_path}/journal.db"))
+    journal.create()
+    guard = NewestWins(journal.newest, FACILITY, RecreatedTopic())
+
+    def bring(offset, time):
+        at = Coordinates("users", 0, offset)
+        record = Record(
+            at=at,
+            timestamp=time,
+            key=None,
+            value=b"",
+            origin=at,
+            origin_timestamp=time,
+        )
+        user = User(name="recreated", full_name=f"At {time}")
+        return guard.bring(
+            Plan(facility=FACILITY, users=(user,)), record, lane.apply
+        ).applied.snapshots
+
+    assert bring(100_000, 1000)
+    assert bring(5, 2000)
+    assert not bring(4, 3000)
+    journal.close()

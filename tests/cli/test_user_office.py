@@ -37,7 +37,7 @@ def office(facility, run, request):
     for topic in topics.values():
         create_topic(facility.endpoints["kafka"], topic, partitions=2)
 
-    def do(*records, code=0):
+    def do(*records, code=0, options=()):
         producer = Producer({"bootstrap.servers": facility.endpoints["kafka"]})
         now = time.time_ns() // 10**6
         for kind, message, *details in records:
@@ -56,6 +56,7 @@ def office(facility, run, request):
             "--until-end",
             "--output",
             "json",
+            *options,
             timeout=120,
         )
         assert done.code == code, done.err
@@ -146,6 +147,22 @@ def test_old_news_change_nothing_and_no_news_cost_nothing(client, office):
     found = {line["outcome"]: line for line in lines}
     assert found["ignored"]["reason"] == "superseded"
     assert found["unchanged"]["written"] == []
+
+
+def test_what_was_deleted_in_icat_is_found_again(client, office):
+    new = f"jotest/gone{next(_NUMBERS)}"
+    one, someone = proposal(), ("users", person(new))
+    office(("investigations", one), someone)
+    client.delete(investigation(client, one))
+    client.delete(
+        client.assertedSearch(f"SELECT u FROM User u WHERE u.name='{new}'")[0]
+    )
+    lines, _ = office(("investigations", one), someone, options=["--refresh"])
+    assert [line["outcome"] for line in lines] == ["ingested", "ingested"]
+    assert investigation(client, one).title == one["title"]
+    assert client.search(f"SELECT u.name FROM User u WHERE u.name = '{new}'") == [new]
+    lines, _ = office(("investigations", one), someone, options=["--refresh"])
+    assert [line["outcome"] for line in lines] == ["unchanged", "unchanged"]
 
 
 def test_a_reschedule_brings_new_dates_if_nothing_newer_is_there(client, office):

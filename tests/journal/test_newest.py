@@ -11,7 +11,7 @@ def newest(journal):
     return journal.newest
 
 
-def claim(offset, time, *, partition=0, plan=None, name="jdoe"):
+def claim(offset, time, *, partition=0, plan=None, name="jdoe", topic_id=""):
     plan = plan or f"plan {partition}/{offset}"
     return Claim(
         entity=Entity(facility="F", kind="user", name=name),
@@ -19,6 +19,7 @@ def claim(offset, time, *, partition=0, plan=None, name="jdoe"):
         time=time,
         plan=plan,
         sha256=plan,
+        topic_id=topic_id,
     )
 
 
@@ -49,6 +50,47 @@ def test_what_is_applied_already_is_not_written_again(newest):
     late = claim(1, 1500, partition=1)
     assert standing(newest, late) is Standing.SUPERSEDED
     assert standing(newest, claim(3, 3000)) is Standing.WRITE
+
+
+def test_a_topic_made_anew_begins_at_offset_0(newest):
+    write(newest, claim(100_000, 1000, topic_id="old"))
+    write(newest, claim(5, 2000, topic_id="new"))
+    assert standing(newest, claim(4, 3000, topic_id="new")) is Standing.SUPERSEDED
+    # What was left of the old one is older by its time.
+    assert standing(newest, claim(100_001, 1500, topic_id="old")) is Standing.SUPERSEDED
+    assert standing(newest, claim(100_002, 1600)) is Standing.SUPERSEDED
+    write(newest, claim(6, 1900, topic_id="new"))
+
+
+@pytest.mark.parametrize("applied", [False, True])
+def test_what_comes_by_a_retry_topic_is_of_the_topic_it_was_read_from(newest, applied):
+    one = claim(10, 1000, topic_id="its")
+    assert standing(newest, one) is Standing.WRITE
+    if applied:
+        assert newest.finish(one, one, 7) is None
+    again = claim(10, 1000)
+    expected = Standing.UNCHANGED if applied else Standing.WRITE
+    assert standing(newest, again) is expected
+    # By offset, whatever the clock of who sent it said.
+    assert standing(newest, claim(9, 5000, topic_id="its")) is Standing.SUPERSEDED
+    assert standing(newest, claim(11, 500, topic_id="its")) is Standing.WRITE
+
+
+def test_what_is_applied_is_listed_page_by_page(newest):
+    names = [f"user {number}" for number in range(5)]
+    for number, name in enumerate(names):
+        one = claim(number, 1000, name=name)
+        assert standing(newest, one) is Standing.WRITE
+        if number:
+            assert newest.finish(one, one, number) is None
+    found, after = [], ""
+    while some := newest.applied("F", after, 3):
+        found += some
+        after = some[-1][0].digest
+    assert sorted((one.name, number) for one, number in found) == [
+        (name, number) for number, name in enumerate(names) if number
+    ]
+    assert newest.applied("another facility") == []
 
 
 def test_a_redelivered_record_goes_on_where_it_was(newest):

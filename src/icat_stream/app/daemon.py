@@ -14,7 +14,14 @@ from pathlib import Path
 from icat_stream.config import Settings, load
 from icat_stream.ingest import RunningConsumer
 from icat_stream.records import Outcome, Record
-from icat_stream.stream import BUG, Loop, RunResult, dry_run, relax_collector
+from icat_stream.stream import (
+    BUG,
+    Loop,
+    RunResult,
+    TopicIds,
+    dry_run,
+    relax_collector,
+)
 from icat_stream.telemetry import (
     configure_logging,
     configure_traces,
@@ -23,6 +30,7 @@ from icat_stream.telemetry import (
 )
 
 from .alerts import Alerts
+from .claim_check import daily_claim_check, forget_deleted
 from .health_report import HealthReport, Meter
 from .outcome_output import outcome_line, outcome_text, summary_line
 from .pipeline import Pipeline
@@ -45,6 +53,7 @@ def run_daemon(
     only: Sequence[str] | None,
     dry_run: bool,
     until_end: bool,
+    refresh: bool,
     json_output: bool,
     verbose: bool,
 ) -> int:
@@ -60,6 +69,8 @@ def run_daemon(
         Print plans beside what the catalogue holds; move and write nothing.
     until_end
         Stop at the ends that the partitions have at start.
+    refresh
+        First look for what was deleted in ICAT since it was applied.
     json_output
         A line of JSON a record on standard output.
     verbose
@@ -92,7 +103,8 @@ def run_daemon(
     report: TerminalReport | None = None
     text = outcome_line if json_output else outcome_text
     try:
-        with Pipeline(settings, dry_run=dry_run) as pipeline:
+        ids = TopicIds(settings.kafka)
+        with Pipeline(settings, dry_run=dry_run, topic_ids=ids) as pipeline:
             consumers = pipeline.consumers(only)
             if at_terminal:
                 report = TerminalReport(settings, [named.name for named in consumers])
@@ -108,6 +120,8 @@ def run_daemon(
                     # Watched already: it may wait for ICAT for hours.
                     if not pipeline.open(stopping):
                         return 0
+                    if refresh:
+                        _refresh(settings, pipeline)
                     relax_collector()
                     results = _run(
                         settings,
@@ -250,8 +264,12 @@ def _run(
         for loop, named in zip(loops, consumers, strict=True)
     ]
     monitor.attach(loops, meters)
-    upkeep = journal_upkeep(pipeline.journal)
-    upkeep.start()
+    beside = [
+        journal_upkeep(pipeline.journal),
+        daily_claim_check(pipeline.journal, pipeline.catalogue, settings.facility),
+    ]
+    for periodic in beside:
+        periodic.start()
     for thread in threads:
         thread.start()
     while any(thread.is_alive() for thread in threads):
@@ -260,7 +278,8 @@ def _run(
             break
         told.say_each_minute()
     with _bounded(settings.limits.stop):
-        upkeep.stop()
+        for periodic in beside:
+            periodic.stop()
         for loop in loops:
             loop.stop()
         end = time.monotonic() + settings.limits.stop + _LEAVING_S
@@ -277,6 +296,11 @@ def _run(
                     )
                 )
     return results
+
+
+def _refresh(settings: Settings, pipeline: Pipeline) -> None:
+    count = forget_deleted(pipeline.journal, pipeline.catalogue, settings.facility)
+    _log.info("--refresh: %d users and investigations were deleted in ICAT", count)
 
 
 @contextmanager

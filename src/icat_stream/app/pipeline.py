@@ -22,6 +22,7 @@ from icat_stream.records import (
     SystemUnavailable,
     TransientFailure,
 )
+from icat_stream.stream import TopicIds
 
 from .handler_registry import UnknownHandler, load_handler
 from .stop_flag import StopFlag
@@ -42,10 +43,17 @@ class Pipeline:
         Write nothing, nowhere: not even the journal's file is made.
     show_plans
         Keep plans in outcomes.
+    topic_ids
+        Tells a topic from one made anew, where records come from Kafka.
     """
 
     def __init__(
-        self, settings: Settings, *, dry_run: bool = False, show_plans: bool = False
+        self,
+        settings: Settings,
+        *,
+        dry_run: bool = False,
+        show_plans: bool = False,
+        topic_ids: TopicIds | None = None,
     ) -> None:
         self._settings = settings
         self._dry_run = dry_run
@@ -75,6 +83,7 @@ class Pipeline:
         )
         self._closing.callback(self.catalogue.close)
         self.ids = Ids(settings.ids)
+        self._topic_ids = topic_ids
         self.systems: dict[str, System] = {
             "icat": self.catalogue,
             "files": self.files,
@@ -178,6 +187,7 @@ class Pipeline:
             systems=self.systems,
             journal=self.journal,
             facility=self._settings.facility,
+            topic_ids=self._topic_ids,
             dry_run=self._dry_run,
             show_plans=self._show_plans,
         )

@@ -320,6 +320,12 @@ class CatalogueSession:
                 )
         return found
 
+    def existing_ids(self, entity: str, ids: Collection[int]) -> set[int]:
+        """Return which of ICAT's ids are of entities that are there."""
+        listed = [str(number) for number in ids]
+        found = self._present_ids(entity, "id", listed)
+        return {int(each.partition(":")[2]) for each in found}
+
     def inventory(self) -> Inventory:
         """Return what lists much of the catalogue, on this session."""
         return Inventory(self._session, self._facility, self._location_key)

@@ -45,6 +45,13 @@ def run(
             help="Stop at the ends that the partitions have now; print a summary.",
         ),
     ] = False,
+    refresh: Annotated[
+        bool,
+        typer.Option(
+            "--refresh",
+            help="Look first for users and investigations that were deleted in ICAT.",
+        ),
+    ] = False,
     output: OutputOption = Output.TEXT,
     verbose: VerboseOption = False,
     version: VersionOption = False,
@@ -65,6 +72,7 @@ def run(
             only=consumer,
             dry_run=dry_run,
             until_end=until_end,
+            refresh=refresh,
             json_output=output is Output.JSON,
             verbose=verbose,
         )

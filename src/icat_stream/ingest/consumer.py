@@ -23,7 +23,7 @@ from icat_stream.records import (
 )
 from icat_stream.telemetry import current_record, step
 
-from .newest_wins import SUPERSEDED, NewestWins
+from .newest_wins import SUPERSEDED, NewestWins, TopicIdentity
 
 
 class System(Protocol):
@@ -90,6 +90,8 @@ class IngestConsumer:
         Remembers the samples of jobs, and which snapshots are the newest.
     facility
         The facility's name.
+    topic_ids
+        Tells a topic from one made anew; ``None`` where records are of no topic.
     dry_run
         Plan and compare only; write nothing.
     show_plans
@@ -106,6 +108,7 @@ class IngestConsumer:
         systems: Mapping[str, System],
         journal: Journal,
         facility: str,
+        topic_ids: TopicIdentity | None = None,
         dry_run: bool = False,
         show_plans: bool = False,
     ) -> None:
@@ -118,7 +121,7 @@ class IngestConsumer:
         self._facility = facility
         self._dry_run = dry_run
         self._show_plans = show_plans
-        self._newest_wins = NewestWins(journal.newest, facility)
+        self._newest_wins = NewestWins(journal.newest, facility, topic_ids)
         self._needs_journal = handler.makes_snapshots
 
     def key(self, record: Record) -> str:

@@ -5,6 +5,7 @@ import logging
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
+from typing import Protocol
 
 from icat_stream.journal import Claim, Decision, Entity, NewestClaims, Standing
 from icat_stream.records import (
@@ -28,6 +29,16 @@ SUPERSEDED = "superseded"
 """The reason of a record that a newer one has passed."""
 
 Apply = Callable[[Plan], Applied]
+
+
+class TopicIdentity(Protocol):
+    """Tells Kafka's ids of topics."""
+
+    def __call__(self, topic: str, *, renewed: bool = False) -> str:
+        """Return a topic's id, asked for anew if wanted; empty where it has none."""
+        ...
+
+
 Snapshot = User | Investigation
 # Kinds of claims; the others are dates of investigations, which may be said alone.
 _WHOLE = ("user", "investigation")
@@ -58,11 +69,19 @@ class NewestWins:
         The table.
     facility
         The facility's name.
+    topic_ids
+        ``None`` where records are of no topic.
     """
 
-    def __init__(self, newest: NewestClaims, facility: str) -> None:
+    def __init__(
+        self,
+        newest: NewestClaims,
+        facility: str,
+        topic_ids: TopicIdentity | None = None,
+    ) -> None:
         self._newest = newest
         self._facility = facility
+        self._topic_ids = topic_ids
 
     def bring(self, plan: Plan, record: Record, apply: Apply) -> NewestApplied:
         """Bring the catalogue to a plan's snapshots, where they are the newest.
@@ -82,12 +101,19 @@ class NewestWins:
             As ``apply``; or the journal is down.
         """
         snapshots: tuple[Snapshot, ...] = (*plan.users, *plan.investigations)
+        topic_id = self._topic_id(record)
         parts = [
-            [self._claim(kind, part, record) for kind, part in _parts(whole)]
+            [self._claim(kind, part, record, topic_id) for kind, part in _parts(whole)]
             for whole in snapshots
         ]
         claims = [claim for each in parts for claim in each]
-        decided = iter(zip(claims, self._newest.claim(claims), strict=True))
+        decisions = self._newest.claim(claims)
+        if _passed_by_offset(claims, decisions) and self._topic_ids is not None:
+            # Is it still the topic that it was when it was asked about?
+            anew = self._topic_ids(record.origin.topic, renewed=True)
+            if anew != topic_id:
+                return self.bring(plan, record, apply)
+        decided = iter(zip(claims, decisions, strict=True))
         done: list[Applied] = []
         superseded: dict[str, str] = {}
         missing: list[DependencyMissing] = []
@@ -194,7 +220,13 @@ class NewestWins:
                 _log.info("%s: %s", newer.at, failure)
             newer = self._newest.finish(claim, newer, number)
 
-    def _claim(self, kind: str, part: Snapshot, record: Record) -> Claim:
+    def _topic_id(self, record: Record) -> str:
+        # What comes by a retry topic may be of a topic that is gone.
+        if self._topic_ids is None or record.at != record.origin:
+            return ""
+        return self._topic_ids(record.origin.topic)
+
+    def _claim(self, kind: str, part: Snapshot, record: Record, topic_id: str) -> Claim:
         text = as_text(part)
         return Claim(
             entity=Entity(facility=self._facility, kind=kind, name=_identity(part)),
@@ -202,6 +234,7 @@ class NewestWins:
             time=record.origin_timestamp,
             plan=text,
             sha256=digest(text),
+            topic_id=topic_id,
         )
 
     def _plan(self, claims: Iterable[Claim]) -> Plan:
@@ -219,6 +252,17 @@ class NewestWins:
                 cleared=(*planned.cleared, *part.cleared),
             )
         return Plan(facility=self._facility, investigations=(planned,))
+
+
+def _passed_by_offset(claims: Iterable[Claim], decisions: Iterable[Decision]) -> bool:
+    """Whether a record of the same partition of the same topic is in our way."""
+    return any(
+        claim.topic_id
+        and decision.newest.topic_id == claim.topic_id
+        and decision.newest.at[:2] == claim.at[:2]
+        and claim.is_older(decision.newest)
+        for claim, decision in zip(claims, decisions, strict=True)
+    )
 
 
 def _parts(snapshot: Snapshot) -> list[tuple[str, Snapshot]]:

@@ -27,7 +27,8 @@ APPLIED = "applied"
 # Of one entity; more would have to crash at the same time.
 _UNFINISHED = 50
 _AT = ("topic", "partition", "offset", "time")
-Place = tuple[str, int, int, int]
+_PLACE = (*_AT, "topic_id")
+Place = tuple[str, int, int, int, str]
 # Rows in one question; databases limit its parameters.
 _AT_ONCE = 1_000
 
@@ -69,6 +70,9 @@ class Claim:
         Where and when its record was first published; milliseconds.
     plan, sha256
         What it says, and a hash of that.
+    topic_id
+        Kafka's of the topic: one made anew has the name, and begins at offset 0.
+        Empty where it is not known.
     """
 
     entity: Entity
@@ -76,10 +80,11 @@ class Claim:
     time: int
     plan: str
     sha256: str
+    topic_id: str = ""
 
     def is_older(self, other: "Claim") -> bool:
         """Whether it is strictly older: only then may it be passed over."""
-        return _is_older(_at(self), _at(other))
+        return _is_older(_place(self), _place(other))
 
 
 class Standing(StrEnum):
@@ -198,6 +203,34 @@ class NewestClaims:
         )
         self._together.do(lambda connection: connection.execute(gone).rowcount)
 
+    def applied(
+        self, facility: str, after: str = "", most: int = _AT_ONCE
+    ) -> list[tuple[Entity, int]]:
+        """Return entities whose newest claim is applied, with ICAT's ids.
+
+        Parameters
+        ----------
+        facility
+            Whose.
+        after
+            Digest of the last one that was returned before.
+        most
+            How many at once.
+        """
+        query = (
+            select(newest.c.kind, newest.c.name, newest.c.object_id)
+            .where(newest.c.entity > after, newest.c.state == APPLIED)
+            .where(newest.c.facility == _storable(facility))
+            .where(newest.c.object_id.is_not(None))
+            .order_by(newest.c.entity)
+            .limit(most)
+        )
+        rows = self._together.do(lambda connection: connection.execute(query).all())
+        return [
+            (Entity(facility=facility, kind=row.kind, name=row.name), row.object_id)
+            for row in rows
+        ]
+
     def _work(self, connection: Connection, jobs: Sequence[_Job]) -> list[Any]:
         groups = [job for job in jobs if isinstance(job, tuple)]
         claimed = iter(self._claim_all(connection, groups))
@@ -257,7 +290,7 @@ def _newer(connection: Connection, wrote: Claim) -> Claim | None:
 # Nearly all of a nightly synchronisation: two short statements for all that wait.
 _HELD = (
     select(newest.c.entity, newest.c.sha256, newest.c.object_id)
-    .add_columns(*(newest.c[name] for name in _AT))
+    .add_columns(*(newest.c[name] for name in _PLACE))
     .where(newest.c.entity.in_(bindparam("entities", expanding=True)))
     .where(newest.c.state == APPLIED)
     .order_by(newest.c.entity)
@@ -266,7 +299,7 @@ _HELD = (
 _AGAIN = (
     update(newest)
     .where(newest.c.entity == bindparam("its_entity"))
-    .values({name: bindparam(f"its_{name}") for name in _AT})
+    .values({name: bindparam(f"its_{name}") for name in _PLACE})
 )
 
 
@@ -279,11 +312,13 @@ def _again(connection: Connection, claims: Mapping[str, Claim]) -> dict[str, Dec
         some = entities[begin : begin + _AT_ONCE]
         for row in connection.execute(_HELD, {"entities": some}):
             claim = claims[row.entity]
-            if row.sha256 == claim.sha256 and not _is_older(_at(claim), tuple(row[3:])):
+            held = tuple(row[3:])
+            if row.sha256 == claim.sha256 and not _is_older(_place(claim), held):
                 decisions[row.entity] = Decision(
                     Standing.UNCHANGED, claim, row.object_id
                 )
-                values = {f"its_{n}": v for n, v in zip(_AT, _at(claim), strict=True)}
+                place = _followed(claim, held)
+                values = {f"its_{n}": v for n, v in zip(_PLACE, place, strict=True)}
                 noted.append({"its_entity": row.entity, **values})
     if noted:
         connection.execute(_AGAIN, noted)
@@ -292,7 +327,7 @@ def _again(connection: Connection, claims: Mapping[str, Claim]) -> dict[str, Dec
 
 def _claim(connection: Connection, insert: Any, claim: Claim) -> Decision:
     values = {
-        **dict(zip(_AT, _at(claim), strict=True)),
+        **dict(zip(_PLACE, _place(claim), strict=True)),
         "state": CLAIMED,
         "sha256": claim.sha256,
         "plan": claim.plan,
@@ -322,6 +357,7 @@ def _claim(connection: Connection, insert: Any, claim: Claim) -> Decision:
     if row.state == CLAIMED and _at(held) != _at(claim):
         unfinished.append(list(_at(held)))
     values["unfinished"] = unfinished[-_UNFINISHED:]
+    values["topic_id"] = _followed(claim, _place(held))[-1]
     connection.execute(_of(claim.entity).values(values))
     return Decision(Standing.WRITE, claim)
 
@@ -342,16 +378,28 @@ def _held(entity: Entity, row: Any) -> Claim:
         time=row.time,
         plan=row.plan,
         sha256=row.sha256,
+        topic_id=row.topic_id,
     )
 
 
 def _is_older(mine: Place, its: Place) -> bool:
-    if mine[:2] == its[:2]:
-        return mine[2] < its[2]
-    return mine[3] < its[3]
+    topic, partition, offset, when, topic_id = mine
+    if (topic, partition, topic_id) == (its[0], its[1], its[4]):
+        return offset < its[2]
+    return when < its[3]
 
 
-def _at(claim: Claim) -> Place:
+def _place(claim: Claim) -> Place:
+    return (*_at(claim), claim.topic_id)
+
+
+def _followed(claim: Claim, held: Place) -> Place:
+    """Return a claim's place; a record that comes again by a retry topic has its id."""
+    place = _place(claim)
+    return held if place[:-1] == held[:-1] and not claim.topic_id else place
+
+
+def _at(claim: Claim) -> tuple[str, int, int, int]:
     return (claim.at.topic, claim.at.partition, claim.at.offset, claim.time)
 
 

@@ -117,6 +117,8 @@ newest = Table(
     Column("partition", Integer, nullable=False),
     Column("offset", BigInteger, nullable=False),
     Column("time", BigInteger, nullable=False),
+    # Kafka's, empty where it is not known.
+    Column("topic_id", String(64), nullable=False, server_default=""),
     Column("state", String(16), nullable=False),
     Column("sha256", String(64), nullable=False),
     Column("plan", Text, nullable=False),

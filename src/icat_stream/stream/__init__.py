@@ -32,6 +32,7 @@ from .loop import Loop
 from .outputs import Output
 from .run_result import BUG, Halt, RunResult
 from .status import LaneStatus, LoopStatus
+from .topic_ids import TopicIds
 from .topics import group_of, retry_topics
 
 __all__ = [
@@ -57,6 +58,7 @@ __all__ = [
     "Secretive",
     "Selection",
     "Sender",
+    "TopicIds",
     "Undecided",
     "announce_again",
     "dry_run",
