@@ -17,12 +17,10 @@ from .conftest import TOOL
 pytestmark = pytest.mark.facility
 
 
-@pytest.mark.parametrize(
-    "kafka", ["embedded", pytest.param("java", marks=pytest.mark.kafka)]
-)
-def test_the_demo_in_a_pipe(tmp_path: Path, kafka: str) -> None:
+@pytest.mark.kafka
+def test_the_demo_in_a_pipe_on_a_real_broker(tmp_path: Path) -> None:
     done = subprocess.run(
-        [TOOL, "sandbox", "demo", "--kafka", kafka],
+        [TOOL, "sandbox", "demo", "--kafka", "java"],
         capture_output=True,
         text=True,
         cwd=tmp_path,
@@ -44,7 +42,7 @@ def test_the_demo_in_a_pipe(tmp_path: Path, kafka: str) -> None:
     assert "parameters" not in done.stdout
 
 
-def test_the_demo_on_a_terminal(tmp_path: Path) -> None:
+def test_the_demo_on_a_terminal_without_java(tmp_path: Path) -> None:
     ours, theirs = pty.openpty()
     shown = b""
     with subprocess.Popen(
