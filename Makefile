@@ -13,8 +13,9 @@ COUNTING := n=0; while read -r word name _; do \
 	if [ -t 1 ]; then printf '\r\033[K  %d: %s' $$n "$$name"; fi; done; \
 	if [ -t 1 ]; then printf '\r\033[K'; fi; echo "  $$n packages"
 # More than there are cores: most of a test is waiting. One: make test WORKERS=0
-WORKERS ?= 4
-PYTEST := $(BIN)/python -m pytest
+WORKERS ?= 6
+# What pytest makes of each test's asserts takes 9 s, and is kept for the next run.
+PYTEST := PYTHONDONTWRITEBYTECODE= $(BIN)/python -m pytest
 SIDE_BY_SIDE := -n $(WORKERS) --dist worksteal
 # A selection may hold none of the tests that run by themselves.
 NONE_IS_FINE := || [ $$? -eq 5 ]
