@@ -57,7 +57,7 @@ bench: $(STAMP)  ## measure against named baselines; writes benchmarks/RESULTS.m
 soak: $(STAMP)  ## disturb the daemon for an hour and check that nothing is lost
 	PYTHONPATH=tests $(BIN)/python -u -m faults.soak $(ARGS)
 
-fuzz: $(STAMP)  ## ten million mutated messages and a thousand hostile files
+fuzz: $(STAMP)  ## ten million mutated messages, a thousand hostile files, 100,000 calls
 	PYTHONPATH=tests $(BIN)/python -u -m faults.fuzz $(ARGS)
 
 lint: $(STAMP)  ## ruff, mypy and the import contracts

@@ -1,10 +1,13 @@
 """The data service against a bare application that makes the same ICAT calls.
 
-The bare one is Starlette and nothing else: it asks ICAT what the service asks, writes
-what arrives to a file, answers, and sends a file as Starlette sends files.  Both run
-in processes of their own, on the same ICAT and file system, and take turns; medians
-and ratios are printed.  After that: how much memory the service took while gigabytes
-went through, and 100 readers at once.
+P10.  The bare one is Starlette and nothing else: it asks ICAT what the service asks
+(whether the caller may create the entry, too), writes what arrives to a file, as
+durably, answers, and sends a file as Starlette sends files.  Both run in processes of
+their own, on the same ICAT and file system, and take turns.  A zip of 10,000 small
+files is compared with ``zip -0`` of the same files into a pipe.
+
+By itself it also says, with ``--more``, how much memory the service took while
+gigabytes went through, and what 100 readers get at once.
 """
 
 import argparse
@@ -20,12 +23,16 @@ import tempfile
 import threading
 import time
 import zlib
+from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlencode, urlsplit
 
 import icat
 import yaml
+
+from measuring import Result, alternate, ratio, show
 
 BLOCK = 2**20
 PASSWORDS = {"simple": {"root": "r", "idsreader": "i"}}
@@ -40,12 +47,105 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--readers", type=int, default=100)
     parser.add_argument("--seconds", type=float, default=20, help="that they read")
+    parser.add_argument("--quick", action="store_true", help="a minute or two")
+    parser.add_argument("--more", action="store_true", help="memory, and readers")
     options = parser.parse_args()
     if options.bare:
         bare(*options.bare)
         return
+    if not options.more:
+        show(measure(options.quick))
+        return
     with tempfile.TemporaryDirectory(dir=os.environ.get("BENCHMARK_DIR")) as folder:
         run(Path(folder), options)
+
+
+def measure(quick: bool) -> list[Result]:
+    """Return P10: puts, streams and a zip."""
+    with tempfile.TemporaryDirectory(dir=os.environ.get("BENCHMARK_DIR")) as folder:
+        bench = Bench(Path(folder))
+        try:
+            return [
+                *_puts(bench, 200 if quick else 400, 3 if quick else 7),
+                *_streams(bench, (256 if quick else 1024) * BLOCK, 3 if quick else 5),
+                _zip(bench, 10_000, 3 if quick else 5),
+            ]
+        finally:
+            bench.stop()
+
+
+def _puts(bench: "Bench", count: int, rounds: int) -> list[Result]:
+    for server in (bench.ours, bench.durable):
+        bench.small_puts(server, 40, 4)
+    found = []
+    for clients in (1, 4):
+        took = alternate(
+            {
+                name: partial(_seconds, bench, server, count, clients)
+                for name, server in (("ours", bench.ours), ("bare", bench.durable))
+            },
+            rounds,
+        )
+        ours, theirs = (1000 * statistics.median(took[n]) / count for n in took)
+        found.append(
+            Result(
+                number="P10",
+                what=f"time of a put of 1 kB, {clients} at once, against a bare"
+                " Starlette that makes the same calls of ICAT, as durably",
+                ours=f"{ours:.1f} ms",
+                baseline=f"{theirs:.1f} ms",
+                ratio=ratio(took["ours"], took["bare"]),
+                wanted="≤ 1.3",
+            )
+        )
+    return found
+
+
+def _seconds(bench: "Bench", server: "Process", count: int, clients: int) -> float:
+    return count / bench.small_puts(server, count, clients)
+
+
+def _streams(bench: "Bench", size: int, rounds: int) -> list[Result]:
+    speeds: dict[str, list[tuple[float, float]]] = {"ours": [], "bare": []}
+    for turn in range(rounds):
+        ways = [("ours", bench.ours), ("bare", bench.durable)]
+        for name, server in ways if turn % 2 else ways[::-1]:
+            speeds[name].append(bench.large(server, size))
+    found = []
+    for index, what in enumerate(("put", "get")):
+        ours, bare = ([pair[index] for pair in speeds[n]] for n in ("ours", "bare"))
+        found.append(
+            Result(
+                number="P10",
+                what=f"speed of a {what} of {size // BLOCK} MiB, against the same",
+                ours=f"{statistics.median(ours):.0f} MB/s",
+                baseline=f"{statistics.median(bare):.0f} MB/s",
+                ratio=ratio(ours, bare),
+                wanted="≥ 0.8",
+            )
+        )
+    return found
+
+
+def _zip(bench: "Bench", files: int, rounds: int) -> Result:
+    folder = bench.register(files)
+    piped = ["sh", "-c", f"zip -0 -q -r - '{folder}' | cat > /dev/null"]
+
+    def theirs() -> float:
+        begin = time.perf_counter()
+        subprocess.run(piped, check=True)
+        return time.perf_counter() - begin
+
+    took = alternate({"ours": bench.zip_of_all, "zip": theirs}, rounds)
+    return Result(
+        number="P10",
+        what=f"time of a zip of {files:,} files of 1 kB, catalogue and rights"
+        " included, against `zip -0` of the same files into a pipe",
+        ours=f"{statistics.median(took['ours']):.2f} s",
+        baseline=f"{statistics.median(took['zip']):.2f} s",
+        ratio=ratio(took["ours"], took["zip"]),
+        wanted="≤ 1.5",
+    )
 
 
 def bare(url: str, folder: str, ready: str, sync: str) -> None:
@@ -63,21 +163,14 @@ def bare(url: str, folder: str, ready: str, sync: str) -> None:
     durable = sync == "sync"
     catalogue = Catalogue(IcatAccess(url=url), None)
 
-    async def put(request: Request) -> JSONResponse:
-        asked = request.query_params
-        session, dataset = asked["sessionId"], int(asked["datasetId"])
-        await to_thread.run_sync(catalogue.must_read_dataset, session, dataset)
-        location = f"{dataset}-{time.monotonic_ns()}"
-        size = checksum = 0
-        with open(os.path.join(folder, location), "wb") as file:
-            async for piece in request.stream():
-                file.write(piece)
-                checksum = zlib.crc32(piece, checksum)
-                size += len(piece)
-            if durable:
-                file.flush()
-                await to_thread.run_sync(os.fsync, file.fileno())
-        new = NewFile(
+    def new_file(
+        asked: Mapping[str, str],
+        dataset: int,
+        location: str | None,
+        size: int,
+        checksum: int,
+    ) -> NewFile:
+        return NewFile(
             name=asked["name"],
             dataset_id=dataset,
             format_id=int(asked["datafileFormatId"]),
@@ -89,6 +182,24 @@ def bare(url: str, folder: str, ready: str, sync: str) -> None:
             create_time=None,
             mod_time=None,
         )
+
+    async def put(request: Request) -> JSONResponse:
+        asked = request.query_params
+        session, dataset = asked["sessionId"], int(asked["datasetId"])
+        await to_thread.run_sync(catalogue.must_read_dataset, session, dataset)
+        asked_for = new_file(asked, dataset, None, 0, 0)
+        await to_thread.run_sync(catalogue.must_create, session, asked_for)
+        location = f"{dataset}-{time.monotonic_ns()}"
+        size = checksum = 0
+        with open(os.path.join(folder, location), "wb") as file:
+            async for piece in request.stream():
+                file.write(piece)
+                checksum = zlib.crc32(piece, checksum)
+                size += len(piece)
+            if durable:
+                file.flush()
+                await to_thread.run_sync(os.fsync, file.fileno())
+        new = new_file(asked, dataset, location, size, checksum)
         id_ = await to_thread.run_sync(catalogue.create, session, new)
         return JSONResponse({"id": id_, "checksum": checksum}, 201)
 
@@ -227,6 +338,47 @@ class Bench:
                 raise SystemExit(text.decode())
             return int(json.loads(text)["id"])
 
+    def register(self, count: int) -> Path:
+        """Catalogue so many small files of a dataset, and return their folder."""
+        folder = self.folder / "main" / "small"
+        folder.mkdir()
+        for number in range(count):
+            (folder / f"{number:05}").write_bytes(os.urandom(1000))
+        for begin in range(0, count, 500):
+            self.client.createMany(
+                [
+                    self.client.new(
+                        "Datafile",
+                        name=f"{number:05}",
+                        location=f"small/{number:05}",
+                        fileSize=1000,
+                        dataset=self.other,
+                    )
+                    for number in range(begin, min(begin + 500, count))
+                ]
+            )
+        return folder
+
+    def zip_of_all(self) -> float:
+        """Return how long the zip of that dataset takes."""
+        query = {"sessionId": self.client.sessionId, "datasetIds": self.other.id}
+        begin = time.perf_counter()
+        connection = self.ours.connect()
+        connection.request("GET", f"/ids/getData?{urlencode(query)}")
+        with connection.getresponse() as answer:
+            if answer.status != 200:
+                raise SystemExit(answer.read().decode())
+            while answer.read(BLOCK):
+                pass
+        connection.close()
+        return time.perf_counter() - begin
+
+    def stop(self) -> None:
+        """End all of it."""
+        self.client.logout()
+        for server in (self.ours, self.bare, self.durable, self.icat):
+            server.stop()
+
     def path(self, datafile: int) -> str:
         """Return where a datafile is got."""
         query = {"sessionId": self.client.sessionId, "datafileIds": datafile}
@@ -290,9 +442,7 @@ def run(folder: Path, options: argparse.Namespace) -> None:
         compare_large(bench, servers, options)
         many_readers(bench, options)
     finally:
-        bench.client.logout()
-        for server in (*servers.values(), bench.icat):
-            server.stop()
+        bench.stop()
 
 
 def compare_small(
@@ -304,7 +454,7 @@ def compare_small(
             for name, server in servers.items():
                 puts = options.puts * clients // options.clients
                 rates[name].append(bench.small_puts(server, puts, clients))
-        show(f"1 kB puts/s, {clients} at once", rates)
+        compare(f"1 kB puts/s, {clients} at once", rates)
 
 
 def compare_large(
@@ -319,15 +469,15 @@ def compare_large(
             put, get = bench.large(server, size)
             puts[name].append(put)
             gets[name].append(get)
-    show(f"put of {options.size} MiB, MB/s", puts)
-    show(f"get of {options.size} MiB, MB/s", gets)
+    compare(f"put of {options.size} MiB, MB/s", puts)
+    compare(f"get of {options.size} MiB, MB/s", gets)
     through = 2 * options.rounds * size / 1e9
     print(
         f"the service's memory, {through:.1f} GB through: {bench.ours.memory():.0f} MB"
     )
 
 
-def show(what: str, rates: dict[str, list[float]]) -> None:
+def compare(what: str, rates: dict[str, list[float]]) -> None:
     medians = {name: statistics.median(found) for name, found in rates.items()}
     ours = medians.pop("service")
     others = (

@@ -1,4 +1,4 @@
-"""Hostile input for every reader: mutated messages, documents and HDF5 files.
+"""Hostile input for every reader: mutated messages, documents, HDF5 files, calls.
 
     PYTHONPATH=tests python -m faults.fuzz --messages 10000000 --files 1000
 
@@ -36,6 +36,8 @@ from icat_stream.messages import (
 from icat_stream.nexus import NexusReader
 from icat_stream.records import Failure
 from icat_stream.sandbox.announcer import write_files
+
+from .fuzz_calls import fuzz_calls
 
 SLOW_S = 0.5
 GROWTH_MB = 50
@@ -171,6 +173,7 @@ def main() -> None:
     parser.add_argument("--messages", type=int, default=10_000_000)
     parser.add_argument("--documents", type=int, default=1_000_000)
     parser.add_argument("--files", type=int, default=1000)
+    parser.add_argument("--calls", type=int, default=100_000)
     parser.add_argument("--seed", type=int, default=int(time.time()))
     options = parser.parse_args()
     print(f"seed {options.seed}", flush=True)
@@ -188,6 +191,7 @@ def main() -> None:
             lambda n: fuzz_values(read_document, documents, n, options.seed),
         ),
         ("files", options.files, lambda n: fuzz_files(n, options.seed)),
+        ("calls", options.calls, lambda n: fuzz_calls(n, options.seed)),
     ):
         begun = time.monotonic()
         found = act(count)

@@ -2,7 +2,10 @@
 
 import json
 
+import pytest
+
 from faults.fuzz import DATASET, XML, fuzz_files, fuzz_values, messages
+from faults.fuzz_calls import fuzz_calls
 from icat_stream.messages import decode, read_document
 
 
@@ -17,3 +20,8 @@ def test_mutated_documents_are_read_or_refused():
 
 def test_damaged_files_are_read_or_refused():
     assert fuzz_files(20, seed=1) == []
+
+
+@pytest.mark.facility
+def test_hostile_calls_of_the_data_service_are_answered():
+    assert fuzz_calls(500, seed=1) == []

@@ -254,7 +254,6 @@ class IdsSettings(Section):
         description="For mode register: file with the key of the data service, where it"
         " has one (ids.server: `key`, ours: `key_file`), and serves no location without"
         " its digest.",
-        json_schema_extra={"sample": "secrets/ids-key"},
     )
 
     def key(self) -> str | None:
