@@ -183,13 +183,7 @@ class LinePrinter:
 
 
 class OutcomeLog:
-    """Told of each outcome: logs it, counts it for a line a minute, prints it.
-
-    Parameters
-    ----------
-    printer
-        Prints it, too.
-    """
+    """Told of each outcome: logs it, counts it for a line a minute, prints it."""
 
     def __init__(self, printer: OutcomeCallback | None) -> None:
         self._printer = printer

@@ -39,13 +39,7 @@ _ANY_REASON = "poison-message"
 
 
 class Meter:
-    """Told of each outcome of one consumer: adds them up, and tells on.
-
-    Parameters
-    ----------
-    told
-        Told next.
-    """
+    """Told of each outcome of one consumer: adds them up, and tells on."""
 
     def __init__(self, told: Callable[[Record, Outcome], None]) -> None:
         self._told = told
@@ -105,13 +99,7 @@ class Problem:
 
 
 class HealthReport:
-    """Looks at loops and systems; safe for threads.
-
-    Parameters
-    ----------
-    settings
-        All of them.
-    """
+    """Looks at loops and systems; safe for threads."""
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings

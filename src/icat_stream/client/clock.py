@@ -20,11 +20,6 @@ class ServerClock:
     The offset matters only if there is something to compare within 14 hours of a time;
     and if there is, that tells the offset. So one search for each time is enough,
     whatever the server's zone is, summer and winter.
-
-    Parameters
-    ----------
-    search
-        Runs a query.
     """
 
     def __init__(self, search: Search) -> None:

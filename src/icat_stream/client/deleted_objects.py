@@ -49,15 +49,7 @@ class Snapshot:
 
 
 def take(connection: Connection, roots: Sequence[Any]) -> Snapshot:
-    """Read objects and all that ICAT deletes with them.
-
-    Parameters
-    ----------
-    connection
-        Where they are.
-    roots
-        python-icat's objects.
-    """
+    """Read objects and all that ICAT deletes with them."""
     objects: dict[_Ref, Any] = {}
     waiting: dict[str, list[int]] = {}
     for root in roots:

@@ -17,15 +17,7 @@ class SeveralFound(LookupError):
 
 
 def nearest(name: str, known: Iterable[str]) -> str:
-    """Return a hint for whoever mistyped a name.
-
-    Parameters
-    ----------
-    name
-        What was written.
-    known
-        What there is.
-    """
+    """Return a hint for whoever mistyped a name."""
     names = sorted(known)
     by_lower = {item.lower(): item for item in names}
     close = get_close_matches(name.lower(), by_lower, n=1, cutoff=0.5)

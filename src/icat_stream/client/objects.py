@@ -26,13 +26,6 @@ class Objects:
 
     Iteration reads pages by id, so that objects that come, go or change meanwhile
     make it neither skip nor repeat others.
-
-    Parameters
-    ----------
-    connection
-        Where they are.
-    kind
-        What they are.
     """
 
     connection: Connection

@@ -76,13 +76,7 @@ class Kind:
 
 
 class Schema:
-    """The kinds of one server; each is asked for once, when it is first needed.
-
-    Parameters
-    ----------
-    icat
-        python-icat's client.
-    """
+    """The kinds of one server; each is asked for once, when it is first needed."""
 
     def __init__(self, icat: Any) -> None:
         self._icat = icat

@@ -14,15 +14,7 @@ T = TypeVar("T")
 
 
 class Account:
-    """Logs in when it is needed, and again when its session is over.
-
-    Parameters
-    ----------
-    calls
-        To ICAT.
-    settings
-        Who it is.
-    """
+    """Logs in when it is needed, and again when its session is over."""
 
     def __init__(self, calls: CatalogueCalls, settings: AccountSettings) -> None:
         self._calls = calls

@@ -18,13 +18,6 @@ class CatalogueCalls:
 
     What is said of each call in :class:`~icat_stream.icat.IcatCalls` holds here, but
     for what is raised: the :class:`IdsError` that the caller is told.
-
-    Parameters
-    ----------
-    access
-        Where it is.
-    metrics
-        Count the calls.
     """
 
     def __init__(self, access: IcatAccess, metrics: Metrics) -> None:

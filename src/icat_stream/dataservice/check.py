@@ -88,11 +88,6 @@ class Repairs:
 class Check:
     """Compares and mends; may run beside the service.
 
-    Parameters
-    ----------
-    settings
-        Of the service.
-
     Raises
     ------
     SettingsError

@@ -37,19 +37,6 @@ def zipped(
 ) -> Zip:
     """Return a zip of catalogued files.
 
-    Parameters
-    ----------
-    storage
-        Where they are.
-    zips
-        Names the entries.
-    files
-        Which.
-    datasets
-        Theirs, by id.
-    compress
-        Deflate them.
-
     Raises
     ------
     IdsError

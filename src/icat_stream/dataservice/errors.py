@@ -2,13 +2,7 @@
 
 
 class IdsError(Exception):
-    """A call failed in a way that its caller is told.
-
-    Parameters
-    ----------
-    message
-        For the caller.
-    """
+    """A call failed in a way that its caller is told."""
 
     code = "InternalException"
     status = 500

@@ -45,13 +45,6 @@ class Links:
     def make(self, target: Path, user: str) -> Path:
         """Link a file and let one user read it.
 
-        Parameters
-        ----------
-        target
-            The file.
-        user
-            Of this system.
-
         Raises
         ------
         BadRequest

@@ -21,13 +21,6 @@ def _parser(boundary: bytes, callbacks: Any) -> MultipartParser:
 class FormUpload:
     """Reads fields up to the file, and then the file, never more than a piece.
 
-    Parameters
-    ----------
-    content_type
-        Of the request.
-    body
-        Of the request.
-
     Raises
     ------
     BadRequest

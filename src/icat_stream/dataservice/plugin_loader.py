@@ -23,11 +23,6 @@ def storages(
 ) -> tuple[MainStorage, ArchiveStorage | None]:
     """Return main and archive storage.
 
-    Parameters
-    ----------
-    settings
-        Name them.
-
     Raises
     ------
     SettingsError

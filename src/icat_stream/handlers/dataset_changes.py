@@ -30,15 +30,7 @@ _MOST_DATASETS = 1000
 
 
 class Changes:
-    """Makes plans of what is to be changed of what is there.
-
-    Parameters
-    ----------
-    settings
-        Facility and policies.
-    files
-        Finds datafiles.
-    """
+    """Makes plans of what is to be changed of what is there."""
 
     def __init__(self, settings: Settings, files: DatasetFiles) -> None:
         self._settings = settings

@@ -26,17 +26,7 @@ from .stated_parameters import StatedParameters
 
 
 class DatasetPlan:
-    """Makes plans of dataset messages.
-
-    Parameters
-    ----------
-    settings
-        Facility and policies.
-    options
-        Of the consumer.
-    files
-        Finds the datafiles.
-    """
+    """Makes plans of dataset messages."""
 
     def __init__(
         self, settings: Settings, options: "DatasetOptions", files: DatasetFiles
@@ -49,15 +39,6 @@ class DatasetPlan:
         self, message: DatasetMessage, lookups: Lookups, notes: list[str]
     ) -> Plan | Outcome:
         """Return the dataset that a message means.
-
-        Parameters
-        ----------
-        message
-            Decoded.
-        lookups
-            The catalogue.
-        notes
-            So far.
 
         Raises
         ------

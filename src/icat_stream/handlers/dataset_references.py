@@ -303,13 +303,6 @@ class DatasetReferences:
     ) -> str:
         """Return the name of a dataset type that is there.
 
-        Parameters
-        ----------
-        name
-            Of the type.
-        where
-            It is stated.
-
         Raises
         ------
         Rejection

@@ -127,13 +127,7 @@ def locate(
 
 
 class Confinement:
-    """Where the files of an investigation must lie.
-
-    Parameters
-    ----------
-    settings
-        Name the folders.
-    """
+    """Where the files of an investigation must lie."""
 
     def __init__(self, settings: Settings) -> None:
         self._templates = settings.files.confine

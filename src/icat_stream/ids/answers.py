@@ -23,15 +23,7 @@ _GAVE_UP = {502, 504}
 
 @dataclass(frozen=True, slots=True)
 class IdsAnswer:
-    """An HTTP response of the data service.
-
-    Parameters
-    ----------
-    status
-        Of HTTP.
-    body
-        All of it.
-    """
+    """An HTTP response of the data service."""
 
     status: int
     body: bytes

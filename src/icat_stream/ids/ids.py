@@ -41,13 +41,7 @@ class Ids:
         return self._connection is not None and self._settings.mode == "put"
 
     def client(self, session: IcatAccess) -> IdsClient | None:
-        """Return the client of the thread that calls, ``None`` without a service.
-
-        Parameters
-        ----------
-        session
-            Of that thread.
-        """
+        """Return the client of the thread that calls, ``None`` without a service."""
         if self._connection is None:
             return None
         return IdsClient(

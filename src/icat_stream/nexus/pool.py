@@ -29,13 +29,7 @@ _KILL = 1.0
 
 
 class Child:
-    """One child process and the two pipes to it.
-
-    Parameters
-    ----------
-    settings
-        Its first message.
-    """
+    """One child process and the two pipes to it."""
 
     def __init__(self, settings: dict[str, Any]) -> None:
         environment = {

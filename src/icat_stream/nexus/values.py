@@ -86,13 +86,7 @@ class TooMuch(Exception):
 
 
 class Budget:
-    """What may still be read for one request.
-
-    Parameters
-    ----------
-    limits
-        To start from.
-    """
+    """What may still be read for one request."""
 
     def __init__(self, limits: Limits) -> None:
         self.limits = limits

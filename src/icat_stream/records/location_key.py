@@ -10,11 +10,6 @@ class LocationKey:
     A location is followed by a space and the SHA-256 of the Datafile's id, the location
     and the key, in upper-case hexadecimal digits: nobody without the key makes an
     entry whose file is served.
-
-    Parameters
-    ----------
-    key
-        The secret.
     """
 
     LENGTH = 1 + 64
