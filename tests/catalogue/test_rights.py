@@ -3,6 +3,9 @@
 ICAT leaves what may not be read out of what a query includes, without a word.
 """
 
+import re
+import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from datetime import timedelta
@@ -12,10 +15,13 @@ from typing import Any
 
 import icat.client
 import pytest
+import yaml
 
 from icat_stream.catalogue import Catalogue, CatalogueSession
 from icat_stream.config import IcatSettings, PolicySettings
+from icat_stream.icat import FacilityMissing, IcatFault
 from icat_stream.records import (
+    Failure,
     Investigation,
     InvestigationKey,
     Member,
@@ -32,7 +38,7 @@ from plugins.icat import Server, start_icat
 from .conftest import fill
 from .plans import FACILITY, START, full
 
-RIGHTS = Path(__file__).parents[2] / "docs" / "icat-rights.yaml"
+RIGHTS = Path(__file__).parents[2] / "docs" / "icat-rights.md"
 PASSWORD = "writes"
 _NUMBERS = count(1)
 
@@ -231,3 +237,65 @@ def test_what_may_not_be_read_any_more_is_named(root, allowed, bring_all, hidden
     root.deleteMany(root.search(f"SELECT r FROM Rule r WHERE r.what = '{hidden}'"))
     with pytest.raises(TransientFailure, match=f"the right READ on {hidden}"):
         bring_all(root, session)
+
+
+HANDLERS = {
+    "datasets": bring_dataset,
+    "users": bring_user,
+    "investigations": bring_investigation,
+}
+
+
+def blocks() -> dict[str, str]:
+    """Return the YAML of the documentation, by what it is for."""
+    found = re.findall(
+        r"```yaml\n(# For: (\w+)\n.*?)```", RIGHTS.read_text(), re.DOTALL
+    )
+    return {name: text for text, name in found}
+
+
+def documented(name: str) -> list[tuple[str, str]]:
+    rules = yaml.safe_load(blocks()[name])["rule"].values()
+    return [(rule["what"], rule["crudFlags"]) for rule in rules]
+
+
+@pytest.mark.parametrize("name", HANDLERS)
+def test_the_documented_rights_are_enough(root, allowed, name):
+    HANDLERS[name](root, allowed(documented(name)))
+
+
+@pytest.mark.parametrize("name", HANDLERS)
+def test_each_documented_right_is_needed(root, allowed, name):
+    rules = documented(name)
+    unneeded = []
+    for missing in rules:
+        try:
+            HANDLERS[name](root, allowed([rule for rule in rules if rule != missing]))
+        except (Failure, IcatFault, FacilityMissing, AssertionError):
+            continue
+        unneeded.append(missing)
+    assert unneeded == []
+
+
+def test_the_documented_rights_can_be_ingested(tmp_path, root, server):
+    assert set(blocks()) == {"all", *HANDLERS}
+    login = f"url = {server.url}\nauth = simple\nusername = root\npassword = secret\n"
+    config = tmp_path / "icat.cfg"
+    config.write_text(f"[site]\n{login}")
+    file = tmp_path / "rights.yaml"
+    file.write_text("---\n".join(blocks().values()))
+    script = Path(sys.executable).parent / "icatingest.py"
+    command = [sys.executable, "-W", "ignore", script, "-c", config, "-s", "site"]
+    done = subprocess.run(
+        [*command, "-f", "YAML", "-i", file], capture_output=True, text=True
+    )
+    assert done.returncode == 0, done.stderr
+    rules = root.search(
+        "SELECT r FROM Rule r WHERE r.grouping.name = 'icatstream' INCLUDE r.grouping"
+    )
+    assert {(r.what, r.crudFlags) for r in rules} == {
+        rule for name in HANDLERS for rule in documented(name)
+    }
+    members = root.search("SELECT u FROM User u JOIN u.userGroups g JOIN g.grouping p")
+    assert "simple/ingest" in {member.name for member in members}
+    root.deleteMany(rules)
