@@ -7,12 +7,21 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import pytest
 from confluent_kafka import Consumer, KafkaException, Message, Producer, TopicPartition
-from confluent_kafka.admin import AdminClient, NewPartitions, NewTopic
+from confluent_kafka.admin import (
+    AdminClient,
+    AlterConfigOpType,
+    ConfigEntry,
+    ConfigResource,
+    NewPartitions,
+    NewTopic,
+    ResourceType,
+)
 
 from icat_stream.config import Settings
 from icat_stream.journal import Journal
@@ -72,6 +81,19 @@ class Stage:
         for future in admin.create_topics([topic]).values():
             future.result()
 
+    def configure(self, topic: str, **config: str) -> None:
+        entries = [
+            ConfigEntry(name, value, incremental_operation=AlterConfigOpType.SET)
+            for name, value in config.items()
+        ]
+        resource = ConfigResource(
+            ResourceType.TOPIC, topic, incremental_configs=entries
+        )
+        admin = AdminClient(self._client)
+        futures = admin.incremental_alter_configs([resource])
+        for future in futures.values():
+            future.result()
+
     def add_partition(self) -> None:
         admin = AdminClient(self._client)
         known = admin.list_topics(self.source, timeout=PATIENCE).topics[self.source]
@@ -100,7 +122,10 @@ class Stage:
             producer.init_transactions(PATIENCE)
             producer.begin_transaction()
         # What is produced while a topic is looked up comes after what follows it.
-        producer.list_topics(topic or self.source, timeout=PATIENCE)
+        name = topic or self.source
+        self.wait(
+            lambda: producer.list_topics(name, timeout=PATIENCE).topics[name].partitions
+        )
         for message in messages:
             raw = isinstance(message, bytes)
             producer.produce(
@@ -112,6 +137,25 @@ class Stage:
         if transactional:
             producer.commit_transaction(PATIENCE)
         assert producer.flush(PATIENCE) == 0
+
+    @contextmanager
+    def open_transaction(self, *offsets: TopicPartition) -> Iterator[None]:
+        """Offsets of the group in a transaction that is committed at the end."""
+        producer = Producer(
+            {**self._client, "transactional.id": f"{self.prefix}.other"}
+        )
+        member = Consumer(
+            {**self._client, "group.id": self.group, "enable.auto.commit": False}
+        )
+        try:
+            producer.init_transactions(PATIENCE)
+            producer.begin_transaction()
+            metadata = member.consumer_group_metadata()
+            producer.send_offsets_to_transaction(list(offsets), metadata, PATIENCE)
+            yield
+            producer.commit_transaction(PATIENCE)
+        finally:
+            member.close()
 
     def delete_records(self, below: int) -> None:
         admin = AdminClient(self._client)
@@ -268,6 +312,14 @@ class Stage:
     def ended(self, process: subprocess.Popen[bytes]) -> tuple[int, dict[str, Any]]:
         out, _ = process.communicate(timeout=PATIENCE)
         return process.returncode, json.loads(out) if out else {}
+
+    def log(self, number: int) -> str:
+        """What a process has said."""
+        return (self.folder / f"stderr-{number}").read_text()
+
+    def is_assigned(self, number: int) -> bool:
+        """Whether a process has a partition of the source."""
+        return f"assigned {self.source}" in self.log(number)
 
     def wait(self, condition: Callable[[], Any]) -> None:
         end = time.monotonic() + PATIENCE

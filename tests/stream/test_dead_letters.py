@@ -316,8 +316,8 @@ def test_secrets_are_removed_from_what_is_read_again(desk, stage):
 
 
 def test_one_too_large_for_the_retry_topic_does_not_hold_up_the_others(desk, stage):
-    stage.create_topic(f"{stage.group}.retry.0", **{"max.message.bytes": "20000"})
     reject(stage, message(1), message(2, pad="x" * 30_000), message(3))
+    stage.configure(f"{stage.group}.retry.0", **{"max.message.bytes": "20000"})
     desk.deal()
     assert desk.done == 2
     [(at, problem)] = desk.problems

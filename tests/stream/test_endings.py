@@ -60,7 +60,8 @@ def test_too_many_rejects_end_it_and_leave_the_rest(stage):
     letters = len(stage.dead_letters())
     # Each lane may be a few further before it hears of it; most is left.
     assert 20 <= letters <= 60
-    assert stage.committed()[0] == letters
+    # What is finished beyond is noted beside it.
+    assert 0 < stage.committed()[0] <= letters
 
 
 @kafka
@@ -103,19 +104,6 @@ def test_a_new_group_may_be_an_error(stage):
     assert result.exit_code == 2
     assert stage.source in result.reason
     assert stage.run().exit_code == 0
-
-
-@kafka
-def test_an_offset_that_retention_has_overtaken_ends_it_loudly(stage):
-    stage.create(partitions=1)
-    stage.send(message(0))
-    stage.run()
-    stage.send(*(message(n) for n in range(1, 5)))
-    stage.delete_records(below=3)
-    result = stage.run()
-    assert result.exit_code == 2
-    assert "retention" in result.reason
-    assert stage.events() == ["0"]
 
 
 @kafka
@@ -185,7 +173,7 @@ def test_without_kafka_it_waits_says_so_and_can_be_stopped(tmp_path, caplog):
 
 
 def test_the_embedded_broker_is_good_enough_for_a_demonstration(tmp_path):
-    topics = {"source": 2, "events": 1, "dead": 1, "g.c.retry.0": 1}
+    topics = {"source": 2, "events": 1, "dead": 1, "g.c.retry.0": 1, "g.c.parked": 1}
     with EmbeddedBroker(topics) as broker:
         settings = _settings(broker.bootstrap, tmp_path)
         journal = Journal(settings.journal)

@@ -35,6 +35,24 @@ def test_a_broker_that_is_killed_and_comes_back_costs_nothing(lone_stage):
     assert {row["state"] for row in stage.rows()} == {"committed"}
 
 
+def test_what_is_parked_is_let_go_once_though_the_broker_dies_meanwhile(lone_stage):
+    stage, broker = lone_stage, lone_stage.broker
+    stage.create(partitions=2)
+    stage.switch("slow", "0.01")
+    stage.send(*(message(n, f"k{n}", "need:inv") for n in range(200)))
+    loop = stage.start(retries={"delays": ["1h"]})
+    stage.wait(lambda: loop.status().parked == 200)
+    stage.switch("have-inv")
+    stage.wait(lambda: len(stage.events()) > 20)
+    broker.kill()
+    broker.start()
+    stage.wait(lambda: len(stage.events()) >= 200)
+    stage.wait(lambda: loop.status().parked == loop.status().in_flight == 0)
+    assert stage.stop(loop).exit_code == 0
+    assert numbers(stage) == list(range(200))
+    assert {row["state"] for row in stage.rows()} == {"committed"}
+
+
 def test_a_stop_is_bounded_while_the_broker_does_not_answer(lone_stage):
     stage, broker = lone_stage, lone_stage.broker
     stage.create(partitions=1)

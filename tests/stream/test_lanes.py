@@ -7,10 +7,11 @@ import pytest
 
 from icat_stream.records import Coordinates, OutcomeKind, Record
 from icat_stream.stream.counting import Counts
-from icat_stream.stream.in_flight import Partition, Slot
+from icat_stream.stream.in_flight import Partition, PartitionKind, Slot
 from icat_stream.stream.lanes import Lanes
+from icat_stream.stream.offsets import Place
 
-PARTITION = Partition(topic="t", number=0, retry=False, position=0)
+PARTITION = Partition("t", 0, PartitionKind.SOURCE, Place(0))
 
 
 def slot(offset, key):

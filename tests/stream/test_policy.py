@@ -15,6 +15,7 @@ from icat_stream.records import (
 from icat_stream.stream.headers import Delay
 from icat_stream.stream.policy import (
     GiveUp,
+    Park,
     Pause,
     RejectWindow,
     RetryInLane,
@@ -74,14 +75,13 @@ def test_a_bug_does_not():
 def test_what_misses_something_is_parked_and_keeps_its_retries():
     error = DependencyMissing("no such visit", ["investigation:1/2"])
     decision = decided(error, wait=Delay(retries=1))
-    assert decision == RetryLater(
-        0,
+    assert decision == Park(
         Delay(
             not_before=NOW + 300_000,
             retries=1,
             parked_since=NOW,
             missing=("investigation:1/2",),
-        ),
+        )
     )
 
 

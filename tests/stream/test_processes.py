@@ -137,7 +137,7 @@ def test_what_the_group_gives_to_one_that_is_stopping_does_not_hold_it_up(stage)
     stage.switch("slow", "6")
     short = {"client": {"session.timeout.ms": 2000, "heartbeat.interval.ms": 500}}
     stopping = stage.spawn(kafka={"instance_id": "stopping", **short})
-    stage.wait(lambda: "assigned" in _log(stage, 0))
+    stage.wait(lambda: f"{stage.group}.parked[" in _log(stage, 0))
     stage.send(*(message(n, f"k{n}") for n in range(4)))
     stage.wait(lambda: stage.lines("calls"))
     stopping.send_signal(signal.SIGSTOP)

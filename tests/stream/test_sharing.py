@@ -36,12 +36,13 @@ def test_who_joins_later_gets_its_share_of_the_source(
 ):
     stage.create(partitions=partitions)
     # As many retry partitions as of the source, and more: in a sum, they would count.
-    mine = {"group_protocol": protocol, "partitions": partitions}
+    mine = {"group_protocol": protocol}
     retries = {"delays": ["200ms", "300ms"]}
     for number in range(members):
         stage.spawn(kafka=mine, retries=retries)
         stage.wait(lambda n=number: "assigned" in log(stage, n))
-    topics = stage.source, f"{stage.group}.retry.0", f"{stage.group}.retry.1"
+    waiting = ("retry.0", "retry.1", "parked")
+    topics = stage.source, *(f"{stage.group}.{each}" for each in waiting)
 
     def is_shared():
         owned = [held(stage, number) for number in range(members)]
@@ -110,7 +111,9 @@ def test_what_waits_is_handled_once_while_instances_come_and_go(stage, protocol)
 def test_with_whom_a_retry_partition_goes_does_not_change_with_the_source(stage):
     stage.create(partitions=1)
     retry = f"{stage.group}.retry.0"
-    settings = {"kafka": {"partitions": 3}, "retries": {"delays": ["1h"]}}
+    # Made by somebody else, with more than the source has.
+    stage.create_topic(retry, partitions=3)
+    settings = {"retries": {"delays": ["1h"]}}
     stage.spawn(**settings)
     noted = {f"{stage.source}[0]"}
     stage.wait(lambda: set(homes_in(stage, retry)) == noted)
@@ -118,7 +121,8 @@ def test_with_whom_a_retry_partition_goes_does_not_change_with_the_source(stage)
         stage.add_partition()
     stage.spawn(**settings)
     stage.wait(lambda: len(held(stage, 1)) > 0)
-    stage.wait(lambda: len(held(stage, 0)) + len(held(stage, 1)) == 6)
+    # Three of the source, three that wait, one of what is parked.
+    stage.wait(lambda: len(held(stage, 0)) + len(held(stage, 1)) == 7)
     owners = [
         n for n in range(2) for topic, _ in sorted(held(stage, n)) if topic == retry
     ]

@@ -1,13 +1,21 @@
 """Records that wait for something: parking, systems that are down."""
 
 import json
+import signal
 import sqlite3
 
 import pytest
 
 from icat_stream.records import OutcomeKind
+from icat_stream.stream import waiting_room
 
 pytestmark = pytest.mark.kafka
+
+
+def table(stage):
+    """Return what is parked: the last row of each key."""
+    rows = {m.key(): m.value() for m in stage.read(f"{stage.group}.parked")}
+    return [json.loads(value)["id"] for value in rows.values() if value is not None]
 
 
 def message(name, key="k", *steps):
@@ -20,8 +28,10 @@ def test_a_parked_record_goes_in_when_what_it_misses_is_there(stage):
     hours = {"delays": ["1h"]}
     loop = stage.start(retries=hours)
     stage.wait(lambda: stage.events() == ["2"])
-    [parked] = stage.read(f"{stage.group}.retry.0")
+    [parked] = stage.read(f"{stage.group}.parked")
+    assert parked.key().startswith(f"{stage.source}[0]@0@".encode())
     headers = dict(parked.headers())
+    assert headers["icat-stream.key"] == b"k"
     assert headers["icat-stream.error-class"] == b"dependency"
     assert json.loads(headers["icat-stream.missing"]) == ["inv"]
     stage.switch("have-inv")
@@ -32,35 +42,92 @@ def test_a_parked_record_goes_in_when_what_it_misses_is_there(stage):
     assert stage.dead_letters() == []
 
 
-def test_what_is_released_is_committed_before_what_waits_on(stage):
+def test_what_waits_holds_up_nobody_and_is_written_once(stage):
     stage.create(partitions=1)
-    one = {"partitions": 1}
     hours = {"delays": ["1h"]}
-    # Three wait for something that does not come, one of them with the key of one
-    # that is released; one behind them is released.
     stage.send(
         message("a1", "a", "need:never"),
         message("b1", "b", "need:inv"),
         message("a2", "a", "need:never"),
         message("c1", "c", "need:never"),
     )
-    loop = stage.start(retries=hours, kafka=one)
-    retry = f"{stage.group}.retry.0"
-    stage.wait(lambda: len(stage.read(retry)) == 4)
+    loop = stage.start(retries=hours)
+    stage.wait(lambda: len(table(stage)) == 4)
     stage.switch("have-inv")
     stage.wait(lambda: stage.events() == ["b1"])
-    stage.wait(lambda: len(stage.read(retry)) >= 6)
+    stage.send(*(message(n, f"k{n}") for n in range(50)))
+    stage.wait(lambda: len(stage.events()) == 51)
     stage.stop(loop)
-    tail = stage.read(retry)[4:]
-    names = [json.loads(m.value())["id"] for m in tail]
-    # a1 had to move, so a2 moved behind it, and c1, that was before a2, with them.
-    assert [name for name in names if name.startswith("a")] == ["a1", "a2"]
-    assert "b1" not in names
-    assert dict(tail[0].headers())["icat-stream.attempts"] == b"1"
-    assert stage.committed(retry)[0] >= 2
+    # One row each, and one that says that b1 was let go.
+    rows = stage.read(f"{stage.group}.parked")
+    assert (len(rows), [m.value() for m in rows].count(None)) == (5, 1)
+    assert sorted(table(stage)) == ["a1", "a2", "c1"]
+    assert stage.committed()[0] == 54
     # Nothing is lost: another run finds those that wait.
-    again = stage.run(retries=hours, kafka=one)
-    assert again.counts[OutcomeKind.DEFERRED] == 3
+    assert stage.run(retries=hours).counts[OutcomeKind.DEFERRED] == 3
+    assert len(stage.read(f"{stage.group}.parked")) == 5
+
+
+def test_a_slow_record_holds_up_no_events_and_no_offsets_beyond(stage):
+    stage.create(partitions=1)
+    stage.send(message("slow", "s", "settle:600"))
+    stage.send(*(message(n, f"k{n}") for n in range(100)))
+    process = stage.spawn()
+    stage.wait(lambda: len(stage.events()) == 100)
+    assert stage.committed()[0] == 0
+    process.kill()
+    stage.ended(process)
+    (stage.folder / "calls").unlink()
+    # Whoever comes next handles nothing of it again, and has it in its place.
+    second = stage.spawn()
+    stage.wait(lambda: stage.lines("calls"))
+    stage.send(message("last", "l"))
+    stage.wait(lambda: "last" in stage.events())
+    second.send_signal(signal.SIGTERM)
+    assert stage.ended(second)[0] == 0
+    assert set(stage.lines("calls")) == {"s slow", "l last"}
+    assert len(stage.events()) == 101
+    rows = stage.rows()
+    assert {row["offset"] for row in rows} == set(range(1, 102))
+    assert {row["state"] for row in rows} == {"committed"}
+
+
+def test_what_is_parked_is_let_go_once_by_whoever_has_it_then(stage):
+    stage.create(partitions=2)
+    hours = {"retries": {"delays": ["1h"]}}
+    stage.send(*(message(n, f"k{n % 9}", f"need:i{n % 3}") for n in range(60)))
+    first = stage.spawn(**hours)
+    stage.wait(lambda: len(table(stage)) == 60)
+    stage.switch("have-i0")
+    stage.wait(lambda: len(stage.events()) == 20)
+    first.kill()
+    stage.ended(first)
+    stage.switch("have-i1")
+    second = stage.spawn(**hours)
+    stage.wait(lambda: len(stage.events()) == 40)
+    third = stage.spawn(**hours)
+    stage.wait(lambda: stage.is_assigned(2))
+    stage.switch("have-i2")
+    stage.wait(lambda: len(stage.events()) == 60)
+    for process in (second, third):
+        process.send_signal(signal.SIGTERM)
+        assert stage.ended(process)[0] == 0
+    assert sorted(map(int, stage.events())) == list(range(60))
+    assert table(stage) == []
+    assert {row["state"] for row in stage.rows()} == {"committed"}
+
+
+def test_a_payload_that_is_not_kept_is_read_again(stage, monkeypatch):
+    monkeypatch.setattr(waiting_room, "PARKED_BYTES", 1000)
+    stage.create(partitions=1)
+    pads = [{**message(n, "k", "need:inv"), "pad": "x" * 500} for n in range(9)]
+    stage.send(*pads)
+    loop = stage.start(retries={"delays": ["1h"]})
+    stage.wait(lambda: len(table(stage)) == 9)
+    stage.switch("have-inv")
+    stage.wait(lambda: len(stage.events()) == 9)
+    stage.stop(loop)
+    assert stage.events() == [str(n) for n in range(9)]
 
 
 def test_what_was_released_keeps_the_order_of_its_key(stage):

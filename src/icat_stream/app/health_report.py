@@ -27,6 +27,8 @@ _LOOP_S = 30.0
 # Takes milliseconds; a single call of it may take somewhat longer than that before it
 # is given up.
 _COMMIT_S = 30.0
+# An earlier owner that died inside a transaction keeps its partitions for 20 s at most.
+_UNOPENED_S = 60.0
 _STOP_S = 2.0
 _MOST_REJECTIONS = 10_000
 _LONGEST = 200
@@ -232,6 +234,11 @@ class HealthReport:
             "partitions": status.partitions,
             "in_flight_records": status.in_flight,
             "waiting_records": status.waiting,
+            "parked_records": status.parked,
+            "oldest_unfinished_seconds": status.oldest,
+            "unfinished_span": status.span,
+            "unopened_seconds": status.unopened,
+            "records_lost_total": status.lost,
             "transactions_total": status.transactions,
             "transaction_seconds_total": status.transaction_seconds,
             "paused": bool(status.down or status.missing),
@@ -276,6 +283,8 @@ class HealthReport:
                 if status.turning:
                     text += f": {status.turning}"
                 found.append(_stuck(f"loop {name}", text))
+            if status.unopened > _UNOPENED_S:
+                found.append(_unopened(status))
             for lane in status.lanes:
                 if lane.record is not None and lane.seconds > limit:
                     text = f"{lane.name} is at {lane.record} for {lane.seconds:.0f} s"
@@ -412,6 +421,15 @@ class HealthReport:
         for name, place in places.items():
             usage = shutil.disk_usage(place)
             self._disks[name] = usage.free / usage.total
+
+
+def _unopened(status: LoopStatus) -> Problem:
+    return Problem(
+        what=f"unopened {status.name}",
+        text=f"{status.name}: some partitions cannot be read for"
+        f" {status.unopened:.0f} s: a transaction on their offsets is not decided",
+        page="hanging-transaction",
+    )
 
 
 def _stuck(what: str, text: str) -> Problem:

@@ -123,7 +123,12 @@ class KafkaSettings(Section):
     create_topics: bool = Field(
         True, description="Create our own topics (events, retries, dead letters)."
     )
-    partitions: int = Field(3, ge=1, description="Partitions of topics we create.")
+    partitions: int = Field(
+        3,
+        ge=1,
+        description="Partitions of topics we create, but for those of what waits: they"
+        " have as many as where it comes from.",
+    )
     replication_factor: int = Field(
         -1, ge=-1, description="Replication of topics we create; -1: the broker's."
     )

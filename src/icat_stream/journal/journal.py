@@ -5,7 +5,7 @@ import sqlite3
 import time
 import uuid
 import zlib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from itertools import groupby
 from typing import Any
@@ -46,6 +46,8 @@ _OF_VALUES = (
     sqlite3.IntegrityError,
 )
 _NOTHING = text("INSERT INTO outcomes SELECT * FROM outcomes WHERE 1 = 0")
+# Places in one statement.
+_MARKED = 500
 _NAMES = ("investigation", "dataset", "file")
 _DATA = tuple(c.name for c in outcomes.columns if c.name not in _KEY)
 
@@ -218,9 +220,7 @@ class Journal:
                 marked = connection.execute(
                     _settled(group, topic, partition)
                     .where(outcomes.c.writer == self._writer)
-                    .where(
-                        outcomes.c.offset.between(span[0].at.offset, span[-1].at.offset)
-                    )
+                    .where(_among([row.at.offset for row in span]))
                 )
                 if marked.rowcount != len(span):
                     # A process that was frozen has written over ours: the commit
@@ -229,15 +229,17 @@ class Journal:
                         connection, [self._values(row, COMMITTED) for row in span]
                     )
 
-    def settle(self, group: str, topic: str, partition: int, below: int) -> int:
+    def settle(
+        self, group: str, topic: str, partition: int, is_done: Callable[[int], bool]
+    ) -> int:
         """Mark what a crash left pending although Kafka has committed it.
 
         Parameters
         ----------
         group, topic, partition
             Whose.
-        below
-            The committed offset.
+        is_done
+            Whether the record at an offset is committed.
 
         Returns
         -------
@@ -245,10 +247,15 @@ class Journal:
             How many rows were marked.
         """
         with self._begin() as connection:
-            done = connection.execute(
-                _settled(group, topic, partition).where(outcomes.c.offset < below)
-            )
-            return done.rowcount
+            left = connection.execute(_pending(group, topic, partition)).scalars()
+            done = sorted(filter(is_done, set(left)))
+            marked = 0
+            for begin in range(0, len(done), _MARKED):
+                some = done[begin : begin + _MARKED]
+                marked += connection.execute(
+                    _settled(group, topic, partition).where(outcomes.c.offset.in_(some))
+                ).rowcount
+            return marked
 
     def remember_job(
         self, job_id: str, sample: str, proposal: str | None = None
@@ -407,15 +414,28 @@ def _is_without_partition(error: object) -> bool:
 
 
 def _settled(group: str, topic: str, partition: int) -> Any:
+    marking = update(outcomes).values(state=COMMITTED)
+    return _of_partition(marking, group, topic, partition)
+
+
+def _pending(group: str, topic: str, partition: int) -> Any:
+    return _of_partition(select(outcomes.c.offset), group, topic, partition)
+
+
+def _of_partition(statement: Any, group: str, topic: str, partition: int) -> Any:
     return (
-        update(outcomes)
-        .values(state=COMMITTED)
-        .where(outcomes.c.group == group)
+        statement.where(outcomes.c.group == group)
         .where(outcomes.c.topic == topic)
         .where(outcomes.c.partition == partition)
         # As the partial index has it: a bound value would not match that.
         .where(text(f"state = '{PENDING}'"))
     )
+
+
+def _among(offsets: Sequence[int]) -> Any:
+    if offsets[-1] - offsets[0] == len(offsets) - 1:
+        return outcomes.c.offset.between(offsets[0], offsets[-1])
+    return outcomes.c.offset.in_(offsets)
 
 
 def _clean(value: str | None) -> str | None:

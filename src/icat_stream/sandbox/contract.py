@@ -44,6 +44,7 @@ def topics() -> dict[str, int]:
     """Return the topics of a facility with their numbers of partitions."""
     names = [SOURCE_TOPIC, "icat-stream.events", "icat-stream.dead-letters"]
     names += [f"{GROUP}.file_written.retry.{n}" for n in range(3)]
+    names.append(f"{GROUP}.file_written.parked")
     return dict.fromkeys(names, PARTITIONS)
 
 

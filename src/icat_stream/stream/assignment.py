@@ -15,34 +15,40 @@ from confluent_kafka import (
 
 from icat_stream.config import KafkaSettings
 
-from . import kafka_clients
-from .in_flight import Partition
+from . import offset_metadata
+from .committed_offsets import CommittedOffsets, Wanted
+from .in_flight import Partition, PartitionKind
 from .ledger import Ledger
+from .offsets import Place
 from .retry_placement import Homes, name_of
-from .run_result import CONFIGURATION, UNAVAILABLE, Halt
+from .run_result import CONFIGURATION, Halt
 
 _log = logging.getLogger(__name__)
 
-# After a crash inside a transaction the committed offsets are unstable until the
-# broker has ended it: 10 s, and up to 10 s more until it looks; longer if the broker
-# itself comes back.  Less than the 300 s of max.poll.interval.ms in any case.
-_COMMITTED_S = 240.0
 _CALL_S = 2.0
 _SLICE_S = 0.05
 _LEAVE_S = 1.0
 _AT_ONCE = 1_000
+# After a crash inside a transaction the committed offsets are unstable until the
+# broker has ended it: 10 s, and up to 10 s more until it looks; longer if the broker
+# itself comes back.
+_LONG_S = 60.0
 _JOINED = (
     KafkaError.UNKNOWN_MEMBER_ID,
     KafkaError.ILLEGAL_GENERATION,
     KafkaError.REBALANCE_IN_PROGRESS,
 )
+# To seek past fewer takes longer than to read them.
+_SEEK = 1_000
 
 
 class Assignment:
     """Opens and closes partitions as the group decides.
 
-    The group shares out the source topics; retry partitions come and go with the
-    source partitions that they are at home with.  All methods run in the poll thread.
+    The group shares out the source topics; retry partitions and those of parked records
+    come and go with the source partitions that they are at home with.  A partition that
+    was given is opened once Kafka tells what is committed and cannot change any more; a
+    callback never waits for that.  All methods run in the poll thread.
 
     Parameters
     ----------
@@ -54,19 +60,23 @@ class Assignment:
         Of Kafka.
     group
         Consumer group.
+    offsets
+        Tells what is committed.
     sources
         Topics of the consumer.
+    parked
+        Topic of parked records.
     late
         Those of the sources that came while the loop waited for them: with
         ``kafka.start: latest``, nothing of them is skipped.
     homes
-        Of the retry partitions.
+        Of the partitions that are none of a source.
     until_end
         Note where partitions end.
     budget
         Asked how many seconds a revocation may take.
     opened
-        Told of each partition and its committed offset.
+        Told of each partition and what is committed.
     stopping
         Whether a stop was asked for.
     committing
@@ -80,12 +90,14 @@ class Assignment:
         *,
         settings: KafkaSettings,
         group: str,
+        offsets: CommittedOffsets,
         sources: list[str],
+        parked: str,
         late: Collection[str],
         homes: Homes,
         until_end: bool,
         budget: Callable[[], float],
-        opened: Callable[[Partition, int], None],
+        opened: Callable[[Partition, Place], None],
         stopping: Callable[[], bool],
         committing: Callable[[], bool],
     ) -> None:
@@ -93,7 +105,9 @@ class Assignment:
         self._ledger = ledger
         self._settings = settings
         self._group = group
+        self._offsets = offsets
         self._sources = set(sources)
+        self._parked = parked
         self._late = frozenset(late)
         self._homes = homes
         self._until_end = until_end
@@ -104,7 +118,12 @@ class Assignment:
         self._paused: set[Partition] = set()
         self._error: BaseException | None = None
         self._leaving = False
+        self._wanted: dict[tuple[str, int], Wanted] = {}
+        # What librdkafka was told to read.
+        self._read: set[tuple[str, int]] = set()
+        self._complained_at = 0.0
         self.changed_at: float | None = None
+        self.lost = 0
 
     def subscribe(self) -> None:
         """Join the group."""
@@ -139,16 +158,53 @@ class Assignment:
         return self._paused
 
     def serve(self) -> None:
-        """Answer the committer, who must not call the consumer itself."""
-        if self._ledger.wants_metadata():
-            self._ledger.set_metadata(self._client.consumer_group_metadata())
-        wanted = self._ledger.wants_committed()
-        if wanted:
-            found = self._committed([_position(p) for p in wanted], _CALL_S)
-            if found is not None:
-                self._ledger.set_committed(
-                    {p: max(0, found.get((p.topic, p.number), 0)) for p in wanted}
+        """Open what Kafka has told of; answer the committer, who must not do it."""
+        self._reload()
+        known = [w for w in self._wanted.values() if w.committed is not None]
+        for wanted in known:
+            del self._wanted[wanted.topic, wanted.number]
+        if known:
+            for wanted in known:
+                self._open(wanted)
+            _log.info("%s: assigned %s", self._group, _names(known))
+        self._complain()
+        self._answer()
+
+    def seek(self) -> None:
+        """Go past what is finished, where that is much."""
+        for partition, offset in self._ledger.far_ahead(_SEEK):
+            # Where it cannot be done just now, all of it is read.
+            with suppress(KafkaException):
+                self._client.seek(
+                    TopicPartition(partition.topic, partition.number, offset)
                 )
+                self._ledger.jump(partition, offset)
+
+    @property
+    def unopened(self) -> float:
+        """Seconds since the first partition was given that is not open yet."""
+        since = min((w.since for w in self._wanted.values()), default=None)
+        return 0.0 if since is None else time.monotonic() - since
+
+    @property
+    def is_complete(self) -> bool:
+        """Whether all that was given is open."""
+        return not self._wanted
+
+    def go_on(self, partition: Partition, low: int) -> None:
+        """Read on where a topic begins by now; what was before it is lost.
+
+        Parameters
+        ----------
+        partition
+            That was overtaken by its topic's retention.
+        low
+            Where it begins.
+        """
+        self._count_lost(str(partition), low, self._ledger.jump(partition, low))
+        place = TopicPartition(partition.topic, partition.number, low)
+        self._client.incremental_unassign([place])
+        self._client.incremental_assign([place])
 
     def give_up(self, partitions: list[Partition], budget: float) -> None:
         """Finish what was started, commit it, and let go, within one deadline.
@@ -166,7 +222,7 @@ class Assignment:
         self._ledger.close(partitions, now=False)
         # The generation has moved on if this is a rebalance: an older snapshot would
         # be refused.
-        self._ledger.set_metadata(self._client.consumer_group_metadata())
+        self._take_metadata()
         while self._committing() and not self._ledger.is_settled(partitions):
             if time.monotonic() > end:
                 _log.warning(
@@ -176,7 +232,7 @@ class Assignment:
                     budget,
                 )
                 break
-            self.serve()
+            self._answer()
             self._ledger.wait_for_change(_SLICE_S)
         self._ledger.close(partitions, now=True)
         self._paused -= set(partitions)
@@ -197,58 +253,138 @@ class Assignment:
 
     def _assigned(self, client: Consumer, given: list[TopicPartition]) -> None:
         self.changed_at = time.monotonic()
-        if not given:
-            self._ledger.set_metadata(client.consumer_group_metadata())
-            return
-        given = self._with_retries(given)
-        if self._leaving:
-            client.incremental_assign(given)
-            return
-        committed = self._committed(given, _COMMITTED_S)
+        client.incremental_assign([])
+        if not self._leaving:
+            self._want(self._with_retries(given))
+        self._take_metadata()
+
+    def _answer(self) -> None:
+        if self._ledger.wants_metadata():
+            self._take_metadata()
+
+    def _want(self, places: list[TopicPartition]) -> None:
+        for place in places:
+            wanted = Wanted(place.topic, place.partition)
+            self._wanted[place.topic, place.partition] = wanted
+            self._offsets.want(wanted)
+
+    def _take_metadata(self) -> None:
+        # In a callback during close there is no group any more.
+        with suppress(RuntimeError):
+            self._ledger.set_metadata(self._client.consumer_group_metadata())
+
+    def _open(self, wanted: Wanted) -> None:
+        committed = wanted.committed
         if committed is None:
-            if not self._stopping():
-                raise Halt(
-                    UNAVAILABLE,
-                    f"{self._group}: Kafka does not tell the committed offsets",
-                )
-            return
-        partitions = []
-        for each in given:
-            offset = committed[each.topic, each.partition]
-            each.offset = offset if offset >= 0 else self._start(each)
-            partition = Partition(
-                topic=each.topic,
-                number=each.partition,
-                retry=each.topic not in self._sources,
-                position=max(0, each.offset),
-                committed=max(0, each.offset),
-                home=self._homes.get((each.topic, each.partition), ""),
-            )
-            if self._until_end:
-                _, partition.end = self._watermarks(each)
-                partition.reached = each.offset >= partition.end
-            partitions.append(partition)
-        self._ledger.open(partitions)
-        client.incremental_assign(given)
+            raise ValueError(f"{wanted} is not known yet")
+        name = str(wanted)
+        kind = self._kind(wanted.topic)
+        if kind is PartitionKind.PARKED:
+            # There is nothing to be committed of it: it is read from its beginning.
+            place, begin, end = Place(0), committed.low, committed.high
+        else:
+            place = self._place(name, kind, committed)
+            begin, end = max(place.offset, committed.low), committed.stable
+        partition = Partition(
+            topic=wanted.topic,
+            number=wanted.number,
+            kind=kind,
+            place=place,
+            home=self._homes.get((wanted.topic, wanted.number), ""),
+        )
+        if begin > place.offset and kind is not PartitionKind.PARKED:
+            self._count_lost(name, begin, partition.tracker.jump(begin))
+        if self._until_end or kind is PartitionKind.PARKED:
+            partition.end = end
+        self._ledger.open([partition])
+        if partition.end is not None and begin >= partition.end:
+            self._ledger.let_go(partition)
+        at = TopicPartition(wanted.topic, wanted.number, begin)
+        self._client.incremental_assign([at])
+        self._read.add((wanted.topic, wanted.number))
         # A pause outlives rebalances inside librdkafka.
-        client.resume(given)
-        self._ledger.set_metadata(client.consumer_group_metadata())
-        for partition in partitions:
-            self._opened(partition, partition.position)
-        _log.info("%s: assigned %s", self._group, _names(given))
-        for partition in partitions:
-            _log.debug("%s: from offset %d", partition, partition.position)
+        self._client.resume([at])
+        self._take_metadata()
+        self._opened(partition, place)
+        _log.debug("%s: from offset %d", name, begin)
+
+    def _kind(self, topic: str) -> PartitionKind:
+        if topic in self._sources:
+            return PartitionKind.SOURCE
+        return PartitionKind.PARKED if topic == self._parked else PartitionKind.RETRY
+
+    def _place(self, name: str, kind: PartitionKind, committed: Any) -> Place:
+        offset, low, high = committed.offset, committed.low, committed.high
+        if offset < 0:
+            # With "latest" the group's place was fixed before it was joined: this
+            # partition came later, and nothing of it was to be skipped.
+            if kind is PartitionKind.SOURCE and self._settings.start == "error":
+                raise Halt(
+                    CONFIGURATION,
+                    f"group {self._group} has no offset for {name}, and kafka.start is"
+                    " error: set its offsets with kafka-consumer-groups, or"
+                    " kafka.start to earliest or latest",
+                )
+            return Place(low)
+        try:
+            finished = offset_metadata.decode(committed.metadata)
+        except offset_metadata.NewerVersion:
+            raise Halt(
+                CONFIGURATION,
+                f"{self._group}: a newer version of this program has noted what is"
+                f" finished of {name} ({committed.metadata[:20]}…): run that one",
+            ) from None
+        except ValueError as error:
+            _log.error(
+                "%s: what is noted as finished of %s cannot be read (%s): all from"
+                " %d on is handled again, and its events come again",
+                self._group,
+                name,
+                error,
+                offset,
+            )
+            finished = 0
+        if offset + finished.bit_length() > high:
+            raise out_of_range(f"it would be {offset}, the last is {high - 1}", name)
+        return Place(offset, finished)
+
+    def _count_lost(self, name: str, low: int, lost: int) -> None:
+        self.lost += lost
+        if lost:
+            _log.error(
+                "%s: %d records of %s are LOST: its retention removed them before they"
+                " were read; going on from %d. Make its retention longer, and have"
+                " them announced again",
+                self._group,
+                lost,
+                name,
+                low,
+            )
+
+    def _complain(self) -> None:
+        now = time.monotonic()
+        late = [w for w in self._wanted.values() if now - w.since > _LONG_S]
+        if late and now - self._complained_at > _LONG_S:
+            self._complained_at = now
+            _log.error(
+                "%s: %s cannot be read yet: for %.0f s Kafka has not told what is"
+                " committed (%s). A transaction that hangs in Kafka may be the cause",
+                self._group,
+                _names(late),
+                self.unopened,
+                late[0].reason,
+            )
 
     def _begin_at_the_end(self) -> None:
         """Fix where a group that never was begins, for all partitions at once."""
         known = self._client.list_topics(timeout=_CALL_S).topics
         for topic in self._sources - self._late:
             places = [TopicPartition(topic, n) for n in known[topic].partitions]
-            committed = self._committed(places, _COMMITTED_S) or {}
-            if not committed or any(offset >= 0 for offset in committed.values()):
+            found = self._offsets.read(places, self._stopping)
+            if not found or any(each.offset >= 0 for each in found.values()):
                 continue
             for place in places:
-                _, place.offset = self._watermarks(place)
+                place.offset = found[place.topic, place.partition].stable
             try:
                 self._client.commit(offsets=places, asynchronous=False)
             except KafkaException as error:
@@ -257,35 +393,40 @@ class Assignment:
                 # Only a group without members takes that from us: another instance
                 # was first, and has done it.
 
-    def _start(self, place: TopicPartition) -> int:
-        """Return where a group without an offset begins, as an absolute offset."""
-        low, _ = self._watermarks(place)
-        if place.topic not in self._sources or self._settings.start != "error":
-            # With "latest" the group's place was fixed before it was joined: this
-            # partition came later, and nothing of it was to be skipped.
-            return low
-        raise Halt(
-            CONFIGURATION,
-            f"group {self._group} has no offset for {place.topic}"
-            f"[{place.partition}], and kafka.start is error: set its offsets with"
-            " kafka-consumer-groups, or kafka.start to earliest or latest",
-        )
-
-    def _revoked(self, client: Consumer, taken: list[TopicPartition]) -> None:
+    def _revoked(self, _: Consumer, taken: list[TopicPartition]) -> None:
         self.changed_at = time.monotonic()
-        taken = self._with_retries(taken)
-        self.give_up(self._ours(taken), self._budget())
-        client.incremental_unassign(taken)
-        _log.info("%s: revoked %s", self._group, _names(taken))
+        places = self._forget(taken)
+        self.give_up(self._ours(places), self._budget())
+        self._unread(places)
+        _log.info("%s: revoked %s", self._group, _names(places))
 
-    def _lost(self, client: Consumer, taken: list[TopicPartition]) -> None:
+    def _lost(self, _: Consumer, taken: list[TopicPartition]) -> None:
         self.changed_at = time.monotonic()
-        taken = self._with_retries(taken)
-        partitions = self._ours(taken)
+        places = self._forget(taken)
+        partitions = self._ours(places)
         self._ledger.close(partitions, now=True)
         self._paused -= set(partitions)
-        client.incremental_unassign(taken)
-        _log.warning("%s: lost %s", self._group, _names(taken))
+        self._unread(places)
+        _log.warning("%s: lost %s", self._group, _names(places))
+
+    def _forget(self, taken: list[TopicPartition]) -> list[TopicPartition]:
+        """Return what of it is open; the rest is not waited for any more."""
+        self._reload()
+        places = self._with_retries(taken)
+        waited = [self._wanted.pop((p.topic, p.partition), None) for p in places]
+        self._offsets.forget([w for w in waited if w is not None])
+        return [p for p in places if (p.topic, p.partition) in self._read]
+
+    def _unread(self, places: list[TopicPartition]) -> None:
+        self._client.incremental_unassign(places)
+        self._read -= {(place.topic, place.partition) for place in places}
+
+    def _reload(self) -> None:
+        for partition in self._ledger.wants_reload():
+            place = TopicPartition(partition.topic, partition.number)
+            self._paused.discard(partition)
+            self._unread([place])
+            self._want([place])
 
     def _with_retries(self, places: list[TopicPartition]) -> list[TopicPartition]:
         """Return source partitions and the retry partitions that go with them."""
@@ -300,63 +441,11 @@ class Assignment:
         found = (self._ledger.find(each.topic, each.partition) for each in taken)
         return [partition for partition in found if partition is not None]
 
-    def _committed(
-        self, places: list[TopicPartition], budget: float
-    ) -> dict[tuple[str, int], int] | None:
-        end = time.monotonic() + budget
-        said = False
-        while True:
-            try:
-                found = self._client.committed(places, timeout=_CALL_S)
-                for each in found:
-                    if each.error is not None:
-                        raise KafkaException(each.error)
-                return {(each.topic, each.partition): each.offset for each in found}
-            except KafkaException as error:
-                if time.monotonic() > end or self._stopping():
-                    return None
-                if not said:
-                    reason = error.args[0].str()
-                    _log.info("%s: no committed offsets yet: %s", self._group, reason)
-                    said = True
-                # What is owned already goes on being committed meanwhile.
-                if self._ledger.wants_metadata():
-                    self._ledger.set_metadata(self._client.consumer_group_metadata())
-                time.sleep(_SLICE_S)
-
-    def _watermarks(self, place: TopicPartition) -> tuple[int, int]:
-        end = time.monotonic() + _COMMITTED_S
-        client = self._client
-        while True:
-            try:
-                low, high = client.get_watermark_offsets(place, timeout=_CALL_S)
-                return int(low), int(high)
-            except KafkaException as error:
-                if self._stopping():
-                    raise _StoppingError from None
-                if time.monotonic() > end:
-                    raise Halt(
-                        UNAVAILABLE,
-                        f"{place.topic}[{place.partition}]: Kafka does not tell where"
-                        f" it ends: {error.args[0].str()}",
-                    ) from None
-            finally:
-                if client is not self._client:
-                    client.close()
-            # What a client saw of a topic while a broker was away it keeps for
-            # minutes, and to look again is not allowed in a callback: ask with another.
-            time.sleep(_SLICE_S)
-            client = kafka_clients.consumer(
-                self._settings, self._group, until_end=False, member=False
-            )
-
     def _guarded(self, callback: Callable[..., None]) -> Callable[..., None]:
         def guarded(client: Consumer, places: list[TopicPartition]) -> None:
             # An exception that leaves a callback arrives as a SystemError or not.
             try:
                 callback(client, places)
-            except _StoppingError:
-                _log.info("%s: stopped while it was being assigned", self._group)
             except BaseException as error:
                 if isinstance(error, Halt) and self._stopping():
                     # Cut short by the stop; what is not opened is read next time.
@@ -367,29 +456,21 @@ class Assignment:
         return guarded
 
 
-class _StoppingError(Exception):
-    """A stop does not wait for what is not known yet, and is no failure."""
-
-
-def out_of_range(error: KafkaError, where: str) -> Halt:
+def out_of_range(reason: str, where: str) -> Halt:
     """Return the end of a loop whose next record is not in the topic any more."""
     return Halt(
         CONFIGURATION,
-        f"{where}: the next record to read is gone ({error.str()}): the topic's"
-        " retention is shorter than our delay, or the topic was made anew. Set the"
-        " group's offsets with kafka-consumer-groups --reset-offsets",
+        f"{where}: the next record to read is not there ({reason}): the topic was made"
+        " anew, or has lost its end. Set the group's offsets with"
+        " kafka-consumer-groups --reset-offsets",
     )
-
-
-def _position(partition: Partition) -> TopicPartition:
-    return TopicPartition(partition.topic, partition.number)
 
 
 def _names(partitions: Iterable[Any]) -> str:
     """Return partitions as text, a topic once: ``files[0,1,2], users[0]``."""
     numbers: dict[str, list[int]] = {}
     for each in partitions:
-        number = each.number if isinstance(each, Partition) else each.partition
+        number = each.partition if isinstance(each, TopicPartition) else each.number
         numbers.setdefault(each.topic, []).append(number)
     return ", ".join(
         f"{topic}[{','.join(map(str, sorted(several)))}]"

@@ -5,7 +5,7 @@ import logging
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 from confluent_kafka import Producer, TopicPartition
@@ -15,13 +15,24 @@ from icat_stream.journal import Journal, JournalRow, RowKey
 from icat_stream.records import Outcome, Record, SystemUnavailable
 from icat_stream.telemetry import fault_point
 
+from .committed_offsets import CommittedOffsets
 from .counting import Counts
 from .handling import too_large
 from .headers import kept
-from .in_flight import Destination, Finished, Partition, Slot
+from .in_flight import Finished, Partition, Slot
 from .ledger import Batch, Ledger
+from .offset_metadata import decode, encode
+from .offsets import Place
 from .outputs import Output, Outputs
-from .producer import Aborted, Lost, Stopped, TooLarge, Transactor
+from .producer import (
+    Aborted,
+    Lost,
+    MetadataTooLarge,
+    NoMember,
+    Stopped,
+    TooLarge,
+    Transactor,
+)
 from .run_result import CONFIGURATION, Halt
 from .spans import Tracing, trace_id
 from .status import Doing
@@ -37,7 +48,10 @@ _FENCING_S = 60.0
 _IDLE_S = 0.5
 _FRESH_S = 2.0
 _WITHOUT_S = 10.0
-_ANSWER_S = 30.0
+_TOO_SHORT = (
+    "Kafka keeps too little beside a committed offset: set the brokers'"
+    " offset.metadata.max.bytes to 4096, which is their default"
+)
 _BACKOFF_S = (0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0)
 
 
@@ -54,6 +68,8 @@ class Committer:
         Makes a producer.
     ledger
         Where finished records are.
+    offsets
+        Tells what is committed.
     outputs
         Makes what they send; set before the thread starts.
     journal
@@ -79,6 +95,7 @@ class Committer:
         identity: str,
         create: Callable[[], Producer],
         ledger: Ledger,
+        offsets: CommittedOffsets,
         outputs: Outputs,
         journal: Journal | None,
         required: Callable[[], bool],
@@ -91,6 +108,7 @@ class Committer:
         self._group = group
         self._identity = identity
         self._ledger = ledger
+        self._offsets = offsets
         self._outputs = outputs
         self._journal = journal
         self._required = required
@@ -103,7 +121,7 @@ class Committer:
         self._transactor = Transactor(create, self._is_over)
         self._deadline: float | None = None
         self._fencings: deque[float] = deque()
-        self._settles: deque[tuple[str, int, int]] = deque()
+        self._settles: deque[tuple[str, int, Callable[[int], bool]]] = deque()
         self._unmarked: list[JournalRow] = []
         self.doing = Doing("waits for Kafka to let it begin transactions")
         self.transactions = 0
@@ -120,10 +138,10 @@ class Committer:
         """Whether the thread runs."""
         return self._thread.is_alive()
 
-    def settle(self, topic: str, number: int, below: int) -> None:
-        """Mark journal rows below a committed offset, some time soon."""
-        if self._journal is not None and below > 0:
-            self._settles.append((topic, number, below))
+    def settle(self, topic: str, number: int, is_done: Callable[[int], bool]) -> None:
+        """Mark journal rows of offsets that are committed, some time soon."""
+        if self._journal is not None:
+            self._settles.append((topic, number, is_done))
 
     def stop(self, deadline: float) -> bool:
         """End the thread; return whether it did.
@@ -168,7 +186,7 @@ class Committer:
         tries = 0
         written: set[Slot] = set()
         alone: list[Output] = []
-        while batch.slots or batch.kept:
+        while batch.places:
             try:
                 self._commit(batch, written, alone)
                 return
@@ -179,8 +197,15 @@ class Committer:
                     written -= self._shrink(batch, alone)
                 batch = self._ledger.ours(batch)
                 continue
+            except MetadataTooLarge:
+                _log.warning("%s: Kafka keeps less beside an offset", self._group)
+                if not self._ledger.shrink(batch):
+                    raise Halt(CONFIGURATION, _TOO_SHORT) from None
+                return
             except Aborted as error:
                 _log.warning("%s: transaction aborted: %s", self._group, error)
+                if isinstance(error, NoMember):
+                    self._ledger.abandon()
                 self._ledger.wait_for_metadata(batch.metadata, _FRESH_S)
             except Lost as error:
                 _log.warning("%s: the producer is lost: %s", self._group, error)
@@ -214,8 +239,13 @@ class Committer:
             fault_point("journalled")
         outputs = [output for slot in batch.slots for output in self._outputs.of(slot)]
         positions = [
-            TopicPartition(p.topic, p.number, offset, metadata=p.home)
-            for p, offset in batch.offsets().items()
+            TopicPartition(
+                p.topic,
+                p.number,
+                place.offset,
+                metadata=encode(p.home, place.finished),
+            )
+            for p, place in batch.places.items()
         ]
         traces = (
             [s.finished.trace for s in batch.slots if s.finished and s.finished.trace]
@@ -229,7 +259,7 @@ class Committer:
             self.transaction_seconds += time.monotonic() - began
             self.transactions += 1
         fault_point("committed")
-        self._done(batch.slots, rows, batch.kept)
+        self._done(batch.slots, rows, batch.places)
 
     def _write(self, write: Callable[[Journal], None]) -> bool:
         """Write to the journal; return whether it was, where it may be left out."""
@@ -257,7 +287,7 @@ class Committer:
         self,
         slots: list[Slot],
         rows: list[JournalRow],
-        kept: Sequence[Partition] = (),
+        places: Iterable[Partition] = (),
     ) -> None:
         self.doing.begin("marks rows in the journal")
         if self._journal is not None and slots:
@@ -268,19 +298,13 @@ class Committer:
                 self._unmarked = rows
                 self._unavailable(error)
             fault_point("marked")
-        self._ledger.committed(slots, kept)
+        self._ledger.committed(slots, places)
         for slot in slots:
             if slot.finished is not None:
                 self._tell(slot, slot.finished)
 
     def _tell(self, slot: Slot, finished: Finished) -> None:
-        origin = slot.record.origin
-        if finished.destination is Destination.BACK_OF_RETRY_TOPIC:
-            # That it moved is no news of it.
-            if not self._counts.left(origin):
-                return
-        else:
-            self._counts.add(origin, finished.outcome.kind)
+        self._counts.add(slot.record.origin, finished.outcome.kind)
         if self._on_outcome is not None:
             self._on_outcome(slot.record, finished.outcome)
 
@@ -308,19 +332,30 @@ class Committer:
     def _decided(self, batch: Batch) -> Batch:
         """Return what is left to do after the old transaction was decided."""
         self.doing.begin("asks Kafka what was committed")
-        while not self._is_over():
-            committed = self._ledger.ask_committed(_ANSWER_S)
-            if committed is not None:
-                break
-        else:
-            raise Stopped
+        # Whether a row of the table was let go, only the table itself tells.
+        self._ledger.reload(p for p in batch.places if p.parked is not None)
         batch = self._ledger.ours(batch)
-        done = [s for s in batch.slots if _is_below(s, committed)]
+        found = self._offsets.read(
+            [TopicPartition(p.topic, p.number) for p in batch.places], self._is_over
+        )
+        if found is None:
+            raise Stopped
+        committed = {
+            (topic, number): Place(max(0, each.offset), decode(each.metadata))
+            for (topic, number), each in found.items()
+        }
+        batch = self._ledger.ours(batch)
+
+        def is_done(slot: Slot) -> bool:
+            partition = slot.partition
+            return committed[partition.topic, partition.number].has(slot.offset)
+
+        done = [slot for slot in batch.slots if is_done(slot)]
         if done:
             rows = [] if self._journal is None else [self._row(s) for s in done]
             self._done(done, rows)
-        left = [s for s in batch.slots if not _is_below(s, committed)]
-        return Batch(left, batch.metadata)
+        left = [slot for slot in batch.slots if not is_done(slot)]
+        return Batch(left, batch.metadata, batch.places if left else {})
 
     def _reconnect(self, lost: Lost | None = None) -> None:
         """Make a new producer, unless somebody keeps taking our name."""
@@ -356,9 +391,9 @@ class Committer:
     def _settle(self) -> None:
         while self._settles:
             self.doing.begin("marks rows in the journal")
-            topic, number, below = self._settles[0]
+            topic, number, is_done = self._settles[0]
 
-            def settle(journal: Journal, at: Any = (topic, number, below)) -> None:
+            def settle(journal: Journal, at: Any = (topic, number, is_done)) -> None:
                 if marked := journal.settle(self._group, *at):
                     _log.info("%s[%d]: %d rows settled", at[0], at[1], marked)
 
@@ -420,7 +455,3 @@ def shared_identity(identity: str) -> str:
 
 def _coordinates(record: Record) -> tuple[str, int, int]:
     return record.at.topic, record.at.partition, record.at.offset
-
-
-def _is_below(slot: Slot, committed: dict[Partition, int]) -> bool:
-    return slot.offset < committed.get(slot.partition, 0)

@@ -15,6 +15,7 @@ from icat_stream.records import SystemUnavailable
 
 from . import topics
 from .dead_letters import marked, said, spans, state_topic
+from .offset_metadata import NewerVersion, decode
 
 _log = logging.getLogger("icat_stream.stream.librdkafka.watch")
 _log.addFilter(lambda _: False)
@@ -36,8 +37,9 @@ class Depths:
     Parameters
     ----------
     lag
-        Records between a consumer's committed offset and the end, by consumer and
-        topic.  Markers of transactions count where a topic is written in such.
+        Records of a consumer that are not finished, by consumer and topic, whether
+        they were read or not.  Markers of transactions count where a topic is written
+        in such.
     dead_letters
         Of this program's group, neither replayed nor discarded.
     """
@@ -113,10 +115,11 @@ class ConsumerLag:
             return
         for place in _committed(client, places):
             low, high = client.get_watermark_offsets(place, timeout=_TIMEOUT_S)
+            finished = _finished(place)
             begin = place.offset if place.offset >= 0 else low
             if place.offset < 0 and self._settings.kafka.start == "latest":
                 begin = high
-            lag[name, place.topic] += max(0, high - max(begin, low))
+            lag[name, place.topic] += max(0, high - max(begin, low) - finished)
 
     def _read_dead_letters(self) -> None:
         topic = self._settings.dead_letters.topic
@@ -187,6 +190,14 @@ class ConsumerLag:
             },
             logger=_log,
         )
+
+
+def _finished(place: TopicPartition) -> int:
+    """Return how many records beyond a committed offset are finished."""
+    try:
+        return decode(place.metadata or "").bit_count()
+    except (NewerVersion, ValueError):
+        return 0
 
 
 def _committed(client: Any, places: list[TopicPartition]) -> list[TopicPartition]:

@@ -27,6 +27,9 @@ from . import kafka_clients, topics
 from .consumer import Consumer, LaneScoped
 from .counting import Counts
 from .headers import delay
+from .in_flight import PartitionKind
+from .offset_metadata import NewerVersion, decode
+from .offsets import Place
 from .policy import BUG
 from .probes import refusal
 from .reading import now_ms, record_of
@@ -90,7 +93,7 @@ def _look(
     counts: Counts,
 ) -> None:
     client = kafka_clients.consumer(
-        settings.kafka, topics.group_of(settings, name), until_end=True, member=False
+        settings.kafka, topics.group_of(settings, name), member=False
     )
     try:
         present = topics.with_sources(client, settings, name, stopping)
@@ -112,9 +115,15 @@ def _read(
     stopping: Callable[[], bool],
     counts: Counts,
 ) -> None:
-    sources = settings.consumers[name].topics
-    retries = topics.retry_topics(settings, name)
-    ends = _assign(client, [*sources, *retries], present, settings, sources)
+    reading = _Reading(client, present, settings, name)
+    ends, places = reading.ends, reading.places
+    rows: dict[tuple[int, bytes], Record] = {}
+
+    def show(record: Record) -> None:
+        outcome = _outcome(consumer, record)
+        counts.add(record.origin, outcome.kind)
+        on_outcome(record, outcome)
+
     while ends and not stopping():
         message: Any = client.poll(_POLL_S)
         if message is None:
@@ -129,49 +138,94 @@ def _read(
             continue
         if place not in ends:
             continue
-        if message.offset() < ends[place]:
-            record = record_of(
-                message,
-                Coordinates(*place, message.offset()),
-                retry=message.topic() in retries,
-            )
-            outcome = _outcome(consumer, record)
-            counts.add(record.origin, outcome.kind)
-            on_outcome(record, outcome)
+        offset = message.offset()
+        if offset < ends[place] and not places[place].has(offset):
+            kind = reading.kinds[message.topic()]
+            record = record_of(message, Coordinates(*place, offset), kind)
+            if kind is PartitionKind.PARKED:
+                row = message.partition(), message.key() or b""
+                rows.pop(row, None)
+                if message.value() is not None:
+                    rows[row] = record
+            else:
+                show(record)
         if message.offset() + 1 >= ends[place]:
             del ends[place]
+    for record in rows.values():
+        show(record)
 
 
-def _assign(
-    client: KafkaConsumer,
-    wanted: list[str],
-    present: dict[str, int],
-    settings: Settings,
-    sources: list[str],
-) -> dict[tuple[str, int], int]:
-    places = [
-        TopicPartition(topic, number)
-        for topic in wanted
-        for number in range(present.get(topic, 0))
-    ]
-    starts = []
-    ends = {}
-    for place in client.committed(places, timeout=_CALL_S):
-        low, high = client.get_watermark_offsets(place, timeout=_CALL_S)
-        if place.offset < 0:
-            if place.topic in sources and settings.kafka.start == "error":
+class _Reading:
+    """What is to be read: from where, up to where.
+
+    Parameters
+    ----------
+    client
+        Reads it from now on.
+    present
+        Partitions by topic.
+    settings
+        All of them.
+    name
+        Of the consumer.
+    """
+
+    def __init__(
+        self,
+        client: KafkaConsumer,
+        present: dict[str, int],
+        settings: Settings,
+        name: str,
+    ) -> None:
+        sources = settings.consumers[name].topics
+        retries = topics.retry_topics(settings, name)
+        parked = topics.parked_topic(settings, name)
+        self.kinds = {
+            **dict.fromkeys(sources, PartitionKind.SOURCE),
+            **dict.fromkeys(retries, PartitionKind.RETRY),
+            parked: PartitionKind.PARKED,
+        }
+        self.ends: dict[tuple[str, int], int] = {}
+        self.places: dict[tuple[str, int], Place] = {}
+        starts = []
+        wanted = [
+            TopicPartition(topic, number)
+            for topic in self.kinds
+            for number in range(present.get(topic, 0))
+        ]
+        for at in client.committed(wanted, timeout=_CALL_S):
+            low, high = client.get_watermark_offsets(at, timeout=_CALL_S)
+            place = self._place(at, low, high, settings)
+            at.offset = max(low, place.offset)
+            if at.offset < high:
+                self.ends[at.topic, at.partition] = high
+                self.places[at.topic, at.partition] = place
+                starts.append(at)
+        client.assign(starts)
+
+    def _place(
+        self, at: TopicPartition, low: int, high: int, settings: Settings
+    ) -> Place:
+        kind = self.kinds[at.topic]
+        if kind is PartitionKind.PARKED:
+            return Place(low)
+        if at.offset >= 0:
+            try:
+                return Place(at.offset, decode(at.metadata or ""))
+            except (NewerVersion, ValueError) as error:
                 raise Halt(
                     CONFIGURATION,
-                    f"there is no committed offset for {place.topic}"
-                    f"[{place.partition}], and kafka.start is error",
-                )
-            latest = place.topic in sources and settings.kafka.start == "latest"
-            place.offset = high if latest else low
-        if place.offset < high:
-            ends[place.topic, place.partition] = high
-            starts.append(place)
-    client.assign(starts)
-    return ends
+                    f"what is noted beside the committed offset of {at.topic}"
+                    f"[{at.partition}] cannot be read: {error}",
+                ) from None
+        if kind is PartitionKind.SOURCE and settings.kafka.start == "error":
+            raise Halt(
+                CONFIGURATION,
+                f"there is no committed offset for {at.topic}[{at.partition}], and"
+                " kafka.start is error",
+            )
+        latest = kind is PartitionKind.SOURCE and settings.kafka.start == "latest"
+        return Place(high if latest else low)
 
 
 def _outcome(consumer: Consumer, record: Record) -> Outcome:

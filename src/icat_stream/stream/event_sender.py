@@ -134,10 +134,12 @@ def announce_again(settings: Settings, name: str, values: Iterable[bytes]) -> in
 def _ensure(
     producer: Producer, settings: Settings, topic: str, retries: Sequence[str] = ()
 ) -> None:
-    if topic in producer.list_topics(timeout=_TIMEOUT_S).topics:
+    known = producer.list_topics(timeout=_TIMEOUT_S).topics
+    if topic in known:
         return
     if settings.kafka.create_topics:
-        topics.create(settings, [topic], retries)
+        present = {name: len(each.partitions) for name, each in known.items()}
+        topics.create(settings, [topic], present, retries)
     deadline = time.monotonic() + _TIMEOUT_S
     while topic not in producer.list_topics(timeout=_TIMEOUT_S).topics:
         if time.monotonic() > deadline:

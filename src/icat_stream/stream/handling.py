@@ -21,15 +21,31 @@ from icat_stream.records import (
 from icat_stream.telemetry import current_record, fault_point
 
 from .consumer import Consumer
+from .headers import Delay
 from .in_flight import Destination, Finished, Slot
 from .ledger import Ledger
-from .policy import BUG, GiveUp, Pause, RetryInLane, RetryLater, Stop, decide
+from .policy import (
+    BUG,
+    Decision,
+    GiveUp,
+    Park,
+    Pause,
+    RetryInLane,
+    RetryLater,
+    Stop,
+    decide,
+)
 from .reading import now_ms
 from .spans import Tracing
 
 _log = logging.getLogger(__name__)
 
+# A source's retention is not ours: what waits for longer waits elsewhere.
+_LONGEST_S = 300.0
+# How long after a payload could not be had it is tried again.
+_AGAIN_S = 1.0
 _RETURNED = (OutcomeKind.INGESTED, OutcomeKind.UNCHANGED, OutcomeKind.IGNORED)
+_SAID = {Destination.RETRY: "put off", Destination.PARKED: "parked"}
 
 
 class Handling:
@@ -45,8 +61,10 @@ class Handling:
         Delays and limits.
     tracing
         Makes spans.
+    payload
+        Returns a parked record whole again; ``None``: not now.
     keeps_value
-        Whether a record's value can be sent to a retry topic.
+        Whether a record's value can be sent to a topic of ours.
     unavailable
         Told of systems that are down.
     refused
@@ -62,6 +80,7 @@ class Handling:
         ledger: Ledger,
         settings: RetrySettings,
         tracing: Tracing,
+        payload: Callable[[Slot], Record | None],
         keeps_value: Callable[[Record], bool],
         unavailable: Callable[[SystemUnavailable], None],
         refused: Callable[[LoginRefused], None],
@@ -71,6 +90,7 @@ class Handling:
         self._ledger = ledger
         self._settings = settings
         self._tracing = tracing
+        self._payload = payload
         self._keeps_value = keeps_value
         self._unavailable = unavailable
         self._refused = refused
@@ -80,6 +100,12 @@ class Handling:
         """Handle a record; return after how many seconds it comes again, if it does."""
         if not self._ledger.start(slot):
             return None
+        if slot.is_elsewhere:
+            record = self._payload(slot)
+            if record is None:
+                self._ledger.put_back(slot)
+                return _AGAIN_S
+            slot.record, slot.is_elsewhere = record, False
         if not slot.first_handled:
             slot.first_handled = time.monotonic()
         token = current_record.set(slot.record.origin)
@@ -122,6 +148,8 @@ class Handling:
             now=now_ms(),
             settings=self._settings,
         )
+        if isinstance(decision, RetryInLane) and self._holds_up(slot, error):
+            decision = self._elsewhere(slot, decision.after)
         if not isinstance(error, Failure):
             # Loudly: this is ours to mend.
             _log.error("%s: a bug while handling it", slot.record.at, exc_info=error)
@@ -139,22 +167,50 @@ class Handling:
                 self._ledger.put_back(slot)
                 return 0.0
             case RetryLater(stage, wait) if self._keeps_value(slot.record):
-                _log.info("%s: put off: %s", slot.record.at, error)
-                outcome = _outcome(OutcomeKind.DEFERRED, error, str(error))
-                self._finish(
-                    slot,
-                    outcome,
-                    destination=Destination.RETRY,
-                    stage=stage,
-                    wait=wait,
-                    trace=trace,
-                )
-            case RetryLater():
+                self._put_off(slot, error, trace, Destination.RETRY, wait, stage)
+            case Park(wait) if self._keeps_value(slot.record):
+                self._put_off(slot, error, trace, Destination.PARKED, wait)
+            case RetryLater() | Park():
                 reason = f"{error} (not put off: its secrets cannot be removed)"
                 self._bury(slot, error, reason, trace)
             case GiveUp(reason):
                 self._bury(slot, error, reason, trace)
         return None
+
+    def _holds_up(self, slot: Slot, error: Exception) -> bool:
+        """Whether a record shall not wait where it stands."""
+        waited = time.monotonic() - slot.first_handled
+        too_long = isinstance(error, NotReady) and waited > _LONGEST_S
+        return too_long or self._ledger.holds_up(slot)
+
+    def _elsewhere(self, slot: Slot, after: float) -> Decision:
+        wait = slot.wait
+        stage = min(wait.retries, len(self._settings.delays) - 1)
+        due = now_ms() + int(max(after, self._settings.delays[stage]) * 1000)
+        # It was not put off for a failure: that is not counted.
+        return RetryLater(
+            stage,
+            Delay(not_before=due, retries=wait.retries, parked_since=wait.parked_since),
+        )
+
+    def _put_off(
+        self,
+        slot: Slot,
+        error: Exception,
+        trace: Any,
+        destination: Destination,
+        wait: Delay,
+        stage: int = 0,
+    ) -> None:
+        _log.info("%s: %s: %s", slot.record.at, _SAID[destination], error)
+        self._finish(
+            slot,
+            _outcome(OutcomeKind.DEFERRED, error, str(error)),
+            destination=destination,
+            stage=stage,
+            wait=wait,
+            trace=trace,
+        )
 
     def _bury(self, slot: Slot, error: Exception, reason: str, trace: Any) -> None:
         _log.warning("%s: rejected: %s", slot.record.at, reason)

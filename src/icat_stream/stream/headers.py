@@ -1,4 +1,4 @@
-"""Headers of retries and dead letters: a contract with those who read them."""
+"""Headers of what waits and of dead letters: a contract with those who read them."""
 
 import json
 from collections.abc import Mapping, Sequence
@@ -25,7 +25,9 @@ OBJECTS = PREFIX + "objects"
 PAYLOAD = PREFIX + "payload"
 SIZE = PREFIX + "size"
 SHA256 = PREFIX + "sha256"
-# Of a record that waits in a retry topic.
+# Of a record that is parked, whose own key is where it was parked.
+KEY = PREFIX + "key"
+# Of a record that waits in a retry topic or is parked.
 RETRIES = PREFIX + "retries"
 NOT_BEFORE = PREFIX + "not-before"
 PARKED_SINCE = PREFIX + "parked-since"
@@ -39,7 +41,7 @@ _MESSAGE_BYTES = 4_000
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Delay:
-    """What a record in a retry topic waits for.
+    """What a record that was put off or parked waits for.
 
     Parameters
     ----------

@@ -1,14 +1,15 @@
 """A record on its way through the loop, and the partition it came from."""
 
+import time
 from collections.abc import Set as AbstractSet
-from dataclasses import dataclass, field
+from dataclasses import InitVar, dataclass, field
 from enum import Enum
 from typing import Any, NamedTuple
 
-from icat_stream.records import Coordinates, Outcome, Record
+from icat_stream.records import Outcome, Record
 
 from .headers import NO_DELAY, Delay
-from .offsets import OffsetTracker, SlotState
+from .offsets import OffsetTracker, ParkedRows, Place, SlotState
 
 
 class Destination(Enum):
@@ -16,7 +17,7 @@ class Destination(Enum):
 
     NOWHERE = "nowhere"
     RETRY = "retry"
-    BACK_OF_RETRY_TOPIC = "tail"
+    PARKED = "parked"
     DEAD_LETTER = "dead-letter"
 
 
@@ -30,7 +31,7 @@ class Finished(NamedTuple):
     way
         Where the record goes.
     stage, wait
-        For a retry: which topic, and what it waits for there.
+        For a retry: which topic.  What it waits for there, or parked.
     attempts
         How often it was handled, earlier deliveries included.
     trace
@@ -56,45 +57,61 @@ class Ownership(Enum):
     CLOSED = "closed"
 
 
+class PartitionKind(Enum):
+    """Of which topic a partition is."""
+
+    SOURCE = "source"
+    RETRY = "retry"
+    PARKED = "parked"
+
+
 @dataclass(slots=True, eq=False)
 class Partition:
     """A partition during one assignment; assigned again, it is another object.
 
     Parameters
     ----------
-    topic, number
+    topic, number, kind
         Which.
-    retry
-        Whether it belongs to a retry topic.
-    position
-        Next offset to be read.
-    committed
-        What Kafka has, or where it begins without.
+    place
+        What is committed, or where it begins without.
     home
-        Of one of a retry topic: the source partition that it goes with.
+        Of one that is none of a source: the source partition that it goes with.
     end
-        Where a run until the end stops, ``None`` for never.
+        Where a run until the end stops, ``None`` for never.  Of parked records: up to
+        where it is read before the first of them is let go.
     """
 
     topic: str
     number: int
-    retry: bool
-    position: int
-    committed: int = 0
+    kind: PartitionKind
+    place: InitVar[Place]
     home: str = ""
     end: int | None = None
     reached: bool = False
     ownership: Ownership = Ownership.OPEN
-    tracker: OffsetTracker["Slot"] = field(default_factory=OffsetTracker)
+    tracker: OffsetTracker["Slot"] = field(init=False)
+    # Instead, where records are parked.
+    parked: ParkedRows["Slot"] | None = field(init=False, default=None)
     working: int = 0
     handed_out: int = 0
     committing: int = 0
     waiting: int = 0
+    # Bytes of parked records that are not let go yet.
+    loaded: int = 0
     moved_at: float = 0.0
     # When Kafka was last told; at an assignment it is told at once.
     kept_at: float = float("-inf")
-    # Keys by the origins of those that were sent to the tail and not read again.
-    moving: dict[Coordinates, str] = field(default_factory=dict)
+
+    def __post_init__(self, place: Place) -> None:
+        self.tracker = OffsetTracker(place)
+        if self.kind is PartitionKind.PARKED:
+            self.parked = ParkedRows()
+
+    @property
+    def records(self) -> OffsetTracker["Slot"] | ParkedRows["Slot"]:
+        """What was read and is not committed."""
+        return self.tracker if self.parked is None else self.parked
 
     def __str__(self) -> str:
         return f"{self.topic}[{self.number}]"
@@ -114,14 +131,19 @@ class Slot:
         Where it was read.
     wait
         What it was waiting for when it was read.
+    row
+        Key of its row, of one that is parked.
     """
 
     record: Record
     key: str
     partition: Partition
     wait: Delay = NO_DELAY
+    row: bytes = b""
+    # Of one that is parked: its payload is only in Kafka.
+    is_elsewhere: bool = False
     state: SlotState = SlotState.READY
-    must_move: bool = False
+    read_at: float = field(default_factory=time.monotonic)
     finished: Finished | None = None
     tries: int = 0
     first_handled: float = 0.0

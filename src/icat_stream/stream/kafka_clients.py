@@ -34,7 +34,6 @@ def consumer(
     settings: KafkaSettings,
     group: str,
     *,
-    until_end: bool,
     member: bool = True,
     committed_only: bool = True,
 ) -> Consumer:
@@ -46,8 +45,6 @@ def consumer(
         Of Kafka.
     group
         Full name of the group.
-    until_end
-        Report the ends of partitions.
     member
         Whether it will join the group.
     committed_only
@@ -75,7 +72,7 @@ def consumer(
         # A lost offset must be seen; where a group begins is decided by us.
         "auto.offset.reset": "error",
         "isolation.level": "read_committed" if committed_only else "read_uncommitted",
-        "enable.partition.eof": until_end,
+        "enable.partition.eof": True,
     }
     if member:
         options["group.protocol"] = settings.group_protocol

@@ -2,26 +2,20 @@
 
 import threading
 import time
-from collections.abc import Callable, Collection, Iterable, Sequence
-from dataclasses import dataclass, field
-from typing import Any
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, NamedTuple
 
-from icat_stream.records import Outcome, OutcomeKind
-
-from .in_flight import Destination, Finished, Ownership, Partition, Slot
-from .offsets import SlotState
-from .waiting_room import PARTITION_RECORDS, WaitingRoom
+from .in_flight import Destination, Finished, Ownership, Partition, PartitionKind, Slot
+from .offset_metadata import SPAN
+from .offsets import Place, SlotState
+from .waiting_room import WaitingRoom
 
 # 100 to 1,000 records a transaction make no difference, and a transaction must be
 # over within its timeout.
 GROUP_RECORDS = 5_000
 GROUP_BYTES = 16 * 2**20
 _AT_A_TIME = 256
-# A full index is turned over so often at most: each time rewrites half of it.
-_TURN_OVER_S = 30.0
-# What is found waits for others of its key that move: a moment, unless others that are
-# released all the time keep them moving.
-_LONGEST_HELD_S = 15.0
 # One partition that does not get on leaves room for others.  Only a still one is
 # paused for that: what flows loses what was fetched ahead by a pause.
 _SHARES = 2
@@ -29,6 +23,8 @@ _STILL_S = 1.0
 # Kafka forgets offsets of topics that the group has not subscribed to, days after they
 # were committed: what is idle is committed again.
 KEEP_S = 600.0
+# A broker that keeps less beside an offset than this needs is of no use.
+_LEAST_SPAN = 100
 
 
 @dataclass(slots=True)
@@ -42,18 +38,25 @@ class Batch:
     metadata
         Of the group, from before the slots were collected: if one of their
         partitions is somebody else's by now, the broker refuses the commit.
-    kept
-        Partitions whose offset is committed again, lest Kafka forget it.
+    places
+        What is committed of each partition: of those of the slots, and of others
+        lest Kafka forget it.
     """
 
     slots: list[Slot]
     metadata: Any
-    kept: list[Partition] = field(default_factory=list)
+    places: Mapping[Partition, Place]
 
-    def offsets(self) -> dict[Partition, int]:
-        """Return the next offset of each partition."""
-        offsets = {partition: partition.committed for partition in self.kept}
-        return offsets | {slot.partition: slot.offset + 1 for slot in self.slots}
+
+class Sizes(NamedTuple):
+    """How much there is in a ledger; as in :class:`~.status.LoopStatus`."""
+
+    partitions: int
+    in_flight: int
+    waiting: int
+    parked: int
+    oldest: float
+    span: int
 
 
 class Ledger:
@@ -78,16 +81,14 @@ class Ledger:
         self._work = threading.Condition(self._lock)
         self._change = threading.Condition(self._lock)
         self._partitions: dict[tuple[str, int], Partition] = {}
+        self._reloading: list[Partition] = []
         self._room = WaitingRoom()
-        self._turned_over: dict[Partition, float] = {}
+        self._span = SPAN
         self._in_flight = 0
         self._metadata: Any = None
         self._metadata_used = True
         self._asked = 0
         self._is_starved = False
-        self._held: dict[tuple[Partition, str], float] = {}
-        self._committed_wanted = False
-        self._committed_answer: dict[Partition, int] | None = None
 
     # The poll thread.
 
@@ -106,6 +107,26 @@ class Ledger:
         with self._lock:
             return list(self._partitions.values())
 
+    def news(self, messages: Iterable[Any]) -> list[tuple[Any, Partition]]:
+        """Return messages that nobody has read or finished, and their partitions.
+
+        Parameters
+        ----------
+        messages
+            Of confluent-kafka, without errors.
+        """
+        found = []
+        with self._lock:
+            for message in messages:
+                partition = self.find(message.topic(), message.partition())
+                if partition is None:
+                    continue
+                if partition.parked is not None or partition.tracker.is_news(
+                    message.offset()
+                ):
+                    found.append((message, partition))
+        return found
+
     def accept(self, slots: Sequence[Slot], now: int) -> list[Slot]:
         """Enter records that were read; return those to be handled now.
 
@@ -121,9 +142,9 @@ class Ledger:
             for slot in slots:
                 partition = slot.partition
                 partition.tracker.add(slot)
-                partition.position = slot.record.at.offset + 1
-                partition.moving.pop(slot.record.origin, None)
-                if slot.wait.not_before > now:
+                # Versions before this one parked in a retry topic: what misses
+                # something there is looked at, and then stands where it belongs.
+                if slot.wait.not_before > now and not slot.wait.missing:
                     self._room.add(slot)
                 else:
                     if not partition.handed_out:
@@ -134,13 +155,63 @@ class Ledger:
                     ready.append(slot)
         return ready
 
+    def park(self, slot: Slot) -> None:
+        """Enter a row of parked records that was read."""
+        parked = slot.partition.parked
+        if parked is None:
+            raise ValueError(f"{slot.partition} has no parked records")
+        with self._lock:
+            self._replaced(parked.put(slot))
+            size = len(slot.record.value or b"")
+            if not self._room.takes_payload(size + slot.partition.loaded):
+                slot.record = slot.record._replace(value=None, headers=())
+                slot.is_elsewhere = True
+            elif not slot.partition.reached:
+                slot.partition.loaded += size
+            if slot.partition.reached:
+                self._room.add(slot)
+
+    def unpark(self, partition: Partition, row: bytes) -> None:
+        """Forget a row of parked records."""
+        if partition.parked is not None:
+            with self._lock:
+                self._replaced(partition.parked.remove(row))
+
+    def let_go(self, partition: Partition) -> None:
+        """Let parked records go: all rows there were are read."""
+        with self._lock:
+            partition.reached, partition.loaded = True, 0
+            for slot in partition.parked.rows() if partition.parked else ():
+                self._room.add(slot)
+
+    def far_ahead(self, least: int) -> list[tuple[Partition, int]]:
+        """Return partitions with where to go on, where much ahead is finished.
+
+        Parameters
+        ----------
+        least
+            Records, for which it is worth it.
+        """
+        with self._lock:
+            news = [(p, p.tracker.next_news()) for p in self._partitions.values()]
+        return [(p, n) for p, n in news if n - p.tracker.position >= least]
+
+    def jump(self, partition: Partition, offset: int) -> int:
+        """Go on from an offset; return how many records before it are lost."""
+        with self._lock:
+            return partition.tracker.jump(offset)
+
+    def wants_reload(self) -> list[Partition]:
+        """Return partitions that have to be given up and opened again."""
+        with self._lock:
+            found, self._reloading = self._reloading, []
+        return found
+
     def due(self, now: int) -> list[Slot]:
         """Return waiting records whose time has come, to be handled now."""
         with self._lock:
             slots = self._room.due(now, self.bound - self._in_flight)
             for slot in slots:
-                self._room.leave(slot)
-                slot.state = SlotState.READY
                 slot.handed_out = True
                 slot.partition.handed_out += 1
             self._in_flight += len(slots)
@@ -165,45 +236,38 @@ class Ledger:
             if self._in_flight >= self.bound:
                 self._change.wait(seconds)
 
-    def congested(self, now: float, *, hurry: bool) -> set[Partition]:
+    def congested(self, now: float) -> set[Partition]:
         """Return partitions that should not be read on for now.
 
         Parameters
         ----------
         now
             Monotonic seconds.
-        hurry
-            Turn a full index over at once.
         """
-        found = set()
         with self._lock:
             several = len(self._partitions) > 1
-            for partition in self._partitions.values():
+            return {
+                p
+                for p in self._partitions.values()
                 if (
                     several
-                    and partition.handed_out >= self._share
-                    and now - partition.moved_at > _STILL_S
-                ):
-                    found.add(partition)
-                # Half free is what it takes to be read on: until then it goes on.
-                if partition.waiting and (
-                    self._room.is_full(partition)
-                    or (
-                        partition in self._turned_over
-                        and not self._room.has_room(partition)
-                    )
-                ):
-                    found.add(partition)
-                    self._turn_over(partition, now, hurry)
-                else:
-                    self._turned_over.pop(partition, None)
-        return found
+                    and p.handed_out >= self._share
+                    and now - p.moved_at > _STILL_S
+                )
+                or (p.kind is PartitionKind.RETRY and self._room.is_full(p))
+                or p.records.width >= self._span
+            }
 
     def is_congested(self, partition: Partition) -> bool:
         """Whether a partition that was paused should stay so."""
         with self._lock:
-            return partition.handed_out > self._share // 2 or not self._room.has_room(
-                partition
+            return (
+                partition.handed_out > self._share // 2
+                or partition.records.width > self._span // 2
+                or (
+                    partition.kind is PartitionKind.RETRY
+                    and not self._room.has_room(partition)
+                )
             )
 
     def close(self, partitions: Iterable[Partition], *, now: bool) -> None:
@@ -225,11 +289,10 @@ class Ledger:
                 partition.ownership = Ownership.CLOSED
                 self._in_flight -= partition.handed_out
                 partition.handed_out = 0
-                for slot in partition.tracker.waiting():
+                for slot in partition.records.waiting():
                     self._room.leave(slot)
-                    slot.state = SlotState.READY
-                self._partitions.pop((partition.topic, partition.number), None)
-                self._turned_over.pop(partition, None)
+                if self.find(partition.topic, partition.number) is partition:
+                    del self._partitions[partition.topic, partition.number]
             self._work.notify_all()
             self._change.notify_all()
 
@@ -237,7 +300,12 @@ class Ledger:
         """Whether nothing is in work, and all that can be committed is."""
         with self._lock:
             return all(
-                not p.working and not p.committing and not p.tracker.is_takeable()
+                p.ownership is Ownership.CLOSED
+                or (
+                    not p.working
+                    and not p.committing
+                    and not p.records.is_takeable(self._span)
+                )
                 for p in partitions
             )
 
@@ -246,26 +314,31 @@ class Ledger:
         with self._lock:
             self._change.wait(seconds)
 
-    def sizes(self) -> tuple[int, int, int]:
-        """Return how many partitions, records in flight, and waiting ones there are."""
+    def sizes(self) -> Sizes:
+        """Return how much there is."""
+        now = time.monotonic()
         with self._lock:
-            return (
-                len(self._partitions),
-                self._in_flight,
-                sum(p.waiting for p in self._partitions.values()),
+            owned = list(self._partitions.values())
+            oldest = [slot for p in owned if (slot := p.tracker.unfinished())]
+            return Sizes(
+                partitions=len(owned),
+                in_flight=self._in_flight,
+                waiting=sum(p.waiting for p in owned),
+                parked=sum(p.waiting for p in owned if p.parked is not None),
+                oldest=max((now - slot.read_at for slot in oldest), default=0.0),
+                span=max((p.tracker.width for p in owned), default=0),
             )
 
     def waiting(self) -> list[Slot]:
         """Return all records that only wait."""
         with self._lock:
-            return [s for p in self._partitions.values() for s in p.tracker.waiting()]
+            return [s for p in self._partitions.values() for s in p.records.waiting()]
 
     def is_idle(self) -> bool:
-        """Whether nothing is in flight and nothing has to be moved."""
+        """Whether nothing is in flight."""
         with self._lock:
             return self._in_flight == 0 and not any(
-                p.committing or p.tracker.is_takeable()
-                for p in self._partitions.values()
+                p.committing for p in self._partitions.values()
             )
 
     def wants_metadata(self) -> bool:
@@ -277,19 +350,6 @@ class Ledger:
         with self._lock:
             self._metadata = metadata
             self._metadata_used = False
-            self._work.notify_all()
-
-    def wants_committed(self) -> list[Partition]:
-        """Return partitions whose committed offsets the committer waits for."""
-        if not self._committed_wanted:
-            return []
-        return self.partitions()
-
-    def set_committed(self, offsets: dict[Partition, int]) -> None:
-        """Answer the committer."""
-        with self._lock:
-            self._committed_wanted = False
-            self._committed_answer = offsets
             self._work.notify_all()
 
     # The lanes.
@@ -310,15 +370,21 @@ class Ledger:
             slot.state = SlotState.READY
             self._change.notify_all()
 
+    def holds_up(self, slot: Slot) -> bool:
+        """Whether so much behind a record is finished that it has to give way."""
+        with self._lock:
+            records = slot.partition.records
+            return records.width > self._span // 2 and records.unfinished() is slot
+
     def finish(self, slot: Slot, finished: Finished) -> None:
         """Enter what became of a record."""
         with self._lock:
             slot.finished = finished
             partition = slot.partition
             partition.working -= 1
-            partition.tracker.finish(slot)
+            partition.records.finish(slot)
             # While a transaction is under way, nobody waits for this.
-            if self._is_starved and partition.tracker.is_takeable():
+            if self._is_starved:
                 self._work.notify()
             if partition.ownership is not Ownership.OPEN:
                 self._change.notify_all()
@@ -336,7 +402,7 @@ class Ledger:
         """Note what of it is there by now."""
         if names:
             with self._lock:
-                self._room.found(names, self._moving())
+                self._room.found(names)
 
     # The committer.
 
@@ -365,7 +431,11 @@ class Ledger:
                     if slot.partition.ownership is not Ownership.CLOSED
                 ],
                 self._metadata,
-                [p for p in batch.kept if p.ownership is not Ownership.CLOSED],
+                {
+                    partition: place
+                    for partition, place in batch.places.items()
+                    if partition.ownership is not Ownership.CLOSED
+                },
             )
 
     def wait_for_metadata(self, old: Any, seconds: float) -> None:
@@ -377,17 +447,36 @@ class Ledger:
             while self._metadata is old and time.monotonic() < end:
                 self._work.wait(end - time.monotonic())
 
-    def ask_committed(self, seconds: float) -> dict[Partition, int] | None:
-        """Return the committed offsets of what is owned; ``None``: no answer."""
-        end = time.monotonic() + seconds
+    def reload(self, partitions: Iterable[Partition]) -> None:
+        """Give partitions up, and have them opened again."""
+        partitions = [p for p in partitions if p.ownership is Ownership.OPEN]
+        self.close(partitions, now=True)
         with self._lock:
-            self._committed_answer = None
-            self._committed_wanted = True
-            self._change.notify_all()
-            while self._committed_answer is None and time.monotonic() < end:
-                self._work.wait(end - time.monotonic())
-            self._committed_wanted = False
-            return self._committed_answer
+            self._reloading += partitions
+
+    def abandon(self) -> None:
+        """Give up at once what is being given up: it is lost."""
+        # librdkafka forgets that it is lost where a partition is opened meanwhile.
+        self.close(
+            [p for p in self.partitions() if p.ownership is Ownership.CLOSING],
+            now=True,
+        )
+
+    def shrink(self, batch: Batch) -> bool:
+        """Take a batch back: Kafka does not keep as much beside an offset.
+
+        Returns
+        -------
+        :
+            ``False`` if there is nothing left to be shrunk.
+        """
+        with self._lock:
+            self._span //= 2
+            for partition in {slot.partition for slot in batch.slots}:
+                slots = [s for s in batch.slots if s.partition is partition]
+                partition.committing -= len(slots)
+                partition.records.give_back(slots)
+            return self._span > _LEAST_SPAN
 
     def committed(self, slots: Iterable[Slot], kept: Iterable[Partition] = ()) -> None:
         """Forget records whose transaction is through.
@@ -397,7 +486,7 @@ class Ledger:
         slots
             The records.
         kept
-            Partitions whose offset was committed again.
+            Partitions whose place was committed.
         """
         now = time.monotonic()
         with self._lock:
@@ -405,8 +494,7 @@ class Ledger:
                 partition.kept_at = now
             for slot in slots:
                 partition = slot.partition
-                partition.moved_at = partition.kept_at = now
-                partition.committed = slot.offset + 1
+                partition.moved_at = now
                 partition.committing -= 1
                 if slot.handed_out and partition.ownership is not Ownership.CLOSED:
                     partition.handed_out -= 1
@@ -425,29 +513,26 @@ class Ledger:
         slots: list[Slot] = []
         size = 0
         for partition in self._partitions.values():
-            while len(slots) < GROUP_RECORDS and size < GROUP_BYTES:
-                taken = partition.tracker.take(_AT_A_TIME)
+            own: list[Slot] = []
+            while len(slots) + len(own) < GROUP_RECORDS and size < GROUP_BYTES:
+                taken = partition.records.take(_AT_A_TIME, self._span)
                 if not taken:
                     break
                 for slot in taken:
-                    if slot.state is SlotState.WAITING:
-                        self._room.leave(slot)
-                        _leaves(slot)
-                        # Its time must not make it rise again from the heap.
-                        slot.state = SlotState.DONE
-                        slot.finished = _moved(slot)
                     if (
                         slot.finished
                         and slot.finished.destination is not Destination.NOWHERE
                     ):
                         size += len(slot.record.value or b"")
-                partition.committing += len(taken)
-                slots += taken
-        kept = self._to_be_kept()
-        if not slots and not kept:
+                own += taken
+            partition.committing += len(own)
+            slots += sorted(own, key=lambda slot: slot.offset)
+        wanted = dict.fromkeys([*(s.partition for s in slots), *self._to_be_kept()])
+        if not wanted:
             return None
         self._metadata_used = True
-        return Batch(slots, self._metadata, kept)
+        places = {partition: partition.records.place() for partition in wanted}
+        return Batch(slots, self._metadata, places)
 
     def _to_be_kept(self) -> list[Partition]:
         long_ago = time.monotonic() - KEEP_S
@@ -457,55 +542,6 @@ class Ledger:
             if partition.kept_at < long_ago and partition.ownership is Ownership.OPEN
         ]
 
-    def _moving(self) -> Callable[[Slot], bool]:
-        """Return what tells whether records of a record's key are moving."""
-        now = time.monotonic()
-        keys: dict[Partition, set[str]] = {}
-        held = self._held
-        self._held = {}
-
-        def is_moving(slot: Slot) -> bool:
-            partition = slot.partition
-            if partition not in keys:
-                keys[partition] = partition.tracker.moving().union(
-                    partition.moving.values()
-                )
-            if slot.key not in keys[partition]:
-                return False
-            at = (partition, slot.key)
-            since = self._held[at] = held.get(at, now)
-            return now - since < _LONGEST_HELD_S
-
-        return is_moving
-
-    def _turn_over(self, partition: Partition, now: float, hurry: bool) -> None:
-        last = self._turned_over.get(partition)
-        if last is None and not hurry:
-            self._turned_over[partition] = now
-        elif hurry or last is None or now - last >= _TURN_OVER_S:
-            self._turned_over[partition] = now
-            waiting = partition.tracker.waiting()
-            for slot in waiting[: max(1, len(waiting) // 2)]:
-                partition.tracker.move(slot)
-            self._work.notify()
-
-
-def _leaves(slot: Slot) -> None:
-    moving = slot.partition.moving
-    if len(moving) >= PARTITION_RECORDS:
-        # More wait than are kept in memory: their order is not known as a whole.
-        moving.clear()
-    moving[slot.record.origin] = slot.key
-
-
-def _moved(slot: Slot) -> Finished:
-    missing = ", ".join(slot.wait.missing)
-    return Finished(
-        outcome=Outcome(
-            kind=OutcomeKind.DEFERRED,
-            reason=f"still waits for {missing}" if missing else "still waits",
-            missing=slot.wait.missing,
-        ),
-        destination=Destination.BACK_OF_RETRY_TOPIC,
-        attempts=slot.record.attempts,
-    )
+    def _replaced(self, slot: Slot | None) -> None:
+        if slot is not None and slot.state is SlotState.WAITING:
+            self._room.leave(slot)

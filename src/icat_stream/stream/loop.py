@@ -10,23 +10,26 @@ from functools import partial
 from typing import Any
 
 from confluent_kafka import Consumer as KafkaConsumer
-from confluent_kafka import KafkaError
+from confluent_kafka import KafkaError, TopicPartition
 
 from icat_stream.config import Settings
 from icat_stream.journal import Journal
 from icat_stream.records import Coordinates, LoginRefused, Outcome, OutcomeKind
 
-from . import kafka_clients, retry_placement, topics
+from . import kafka_clients, retry_placement, topic_settings, topics
 from .assignment import Assignment, out_of_range
 from .bounded_call import BoundedCall, HangingError
+from .committed_offsets import CommittedOffsets
 from .committer import Committer, OnOutcome, shared_identity
 from .consumer import Consumer, Journalled, LaneScoped, Secretive
 from .counting import Counts
 from .handling import Handling
-from .in_flight import Slot
+from .in_flight import Partition, Slot
 from .lanes import Lanes
 from .ledger import Ledger
+from .offsets import Place
 from .outputs import Outputs
+from .parked_payloads import ParkedPayloads
 from .policy import RejectWindow
 from .probes import Probes, refusal
 from .reading import now_ms, record_of, slot_of
@@ -38,6 +41,8 @@ from .status import LoopStatus, TimeAccount, place_of
 _log = logging.getLogger(__name__)
 
 _POLL_S = 0.1
+# While somebody waits for the answer that lets a partition be opened.
+_OPENING_S = 0.02
 _LEAVE_S = 1.0
 # It turns several times a second.
 _LONG_S = 5.0
@@ -130,7 +135,7 @@ class Loop:
                 missing=self._missing,
                 ended=self._ended,
             )
-        partitions, in_flight, waiting = self._ledger.sizes()
+        sizes = self._ledger.sizes()
         doing = self._committer.doing
         return LoopStatus(
             name=self.name,
@@ -143,9 +148,14 @@ class Loop:
             silent=doing.silent,
             committer=doing.what,
             down=self._assistant.down,
-            partitions=partitions,
-            in_flight=in_flight,
-            waiting=waiting,
+            partitions=sizes.partitions,
+            in_flight=sizes.in_flight,
+            waiting=sizes.waiting,
+            parked=sizes.parked,
+            oldest=sizes.oldest,
+            span=sizes.span,
+            unopened=self._assignment.unopened,
+            lost=self._assignment.lost,
             transactions=self._committer.transactions,
             transaction_seconds=self._committer.transaction_seconds,
             time=self._time.seconds(),
@@ -184,13 +194,12 @@ class Loop:
         )
 
     def _run(self) -> None:
-        client = kafka_clients.consumer(
-            self._settings.kafka, self._group, until_end=self._until_end
-        )
+        client = kafka_clients.consumer(self._settings.kafka, self._group)
         try:
             partitions = self._topics(client)
             if partitions is None:
                 return
+            topic_settings.check(self._settings, self.name, partitions)
             places = retry_placement.read(
                 self._settings, self.name, partitions, self._is_stopping
             )
@@ -240,6 +249,7 @@ class Loop:
             events=settings.events.topic,
             dead_letters=settings.dead_letters.topic,
             retries=retries,
+            parked=topics.parked_topic(settings, self.name),
             partitions=partitions,
             redact=secretive.redact if isinstance(secretive, Secretive) else None,
         )
@@ -252,11 +262,16 @@ class Loop:
             up=lambda: self._lanes.unblock(),
             crashed=self._crashed,
         )
+        payloads = self._payloads = ParkedPayloads(settings)
+        offsets = self._offsets = CommittedOffsets(
+            settings.kafka, self._group, self._crashed
+        )
         handling = Handling(
             consumer=self._consumer,
             ledger=ledger,
             settings=settings.retries,
             tracing=tracing,
+            payload=payloads.fetch,
             keeps_value=lambda r: r.value is None or outputs.redacted(r) is not None,
             unavailable=assistant.unavailable,
             refused=self._refused,
@@ -278,6 +293,7 @@ class Loop:
                 kafka_clients.producer, settings.kafka, self._transactional_id
             ),
             ledger=ledger,
+            offsets=offsets,
             outputs=outputs,
             journal=self._journal,
             required=self._needs_journal,
@@ -292,16 +308,19 @@ class Loop:
             ledger,
             settings=settings.kafka,
             group=self._group,
+            offsets=offsets,
             sources=self._own.topics,
+            parked=topics.parked_topic(settings, self.name),
             late=self._late,
             homes=places,
             until_end=self._until_end,
             budget=self._patience,
-            opened=lambda p, offset: committer.settle(p.topic, p.number, offset),
+            opened=self._opened,
             stopping=self._is_stopping,
             committing=committer.is_alive,
         )
         self._is_built = True
+        offsets.start()
         committer.start()
         lanes.start()
         assistant.start()
@@ -324,7 +343,8 @@ class Loop:
         if room is None:
             return
         self._time.switch("poll")
-        message = client.poll(_POLL_S)
+        opening = not self._assignment.is_complete
+        message = client.poll(_OPENING_S if opening else _POLL_S)
         self._assignment.check()
         if message is None:
             return
@@ -363,49 +383,88 @@ class Loop:
         if self._paused_for_space or self._assistant.is_down:
             assignment.pause(set(owned))
         else:
-            wanted = ledger.congested(now, hurry=self._until_end)
+            wanted = ledger.congested(now)
             for partition in assignment.paused:
-                if partition.reached or ledger.is_congested(partition):
+                if ledger.is_congested(partition):
                     wanted.add(partition)
-            wanted.update(p for p in owned if p.reached)
+            if self._until_end:
+                wanted.update(p for p in owned if p.reached)
             assignment.pause(wanted & set(owned))
         return max(room, 1)
 
     def _accept(self, messages: list[Any]) -> None:
         slots: list[Slot] = []
+        read, errors = [], []
         for message in messages:
             error = message.error()
-            if error is not None:
-                self._notice(message, error)
-                continue
+            if error is None:
+                read.append(message)
+            else:
+                errors.append((message, error))
+        for message, partition in self._ledger.news(read):
             at = Coordinates(message.topic(), message.partition(), message.offset())
-            partition = self._ledger.find(at.topic, at.partition)
-            if partition is None or at.offset < partition.position:
-                continue
-            if partition.end is not None:
-                partition.reached |= at.offset + 1 >= partition.end
-                if at.offset >= partition.end:
-                    continue
-            record = record_of(message, at, retry=partition.retry)
-            self._keying = at
-            slots.append(
-                slot_of(record, partition, self._consumer.key, self._longest_ms)
-            )
+            end = partition.end
+            if end is None or at.offset < end or not self._until_end:
+                self._keying = at
+                self._enter(message, at, partition, slots)
+            if end is not None:
+                self._reached(partition, at.offset + 1)
         self._keying = None
         if slots:
             self._lanes.submit(self._ledger.accept(slots, now_ms()))
+        # The end of a partition comes after its records.
+        for message, error in errors:
+            self._notice(message, error)
+        self._assignment.seek()
+
+    def _enter(
+        self, message: Any, at: Coordinates, partition: Partition, slots: list[Slot]
+    ) -> None:
+        row = b"" if partition.parked is None else message.key() or b""
+        if partition.parked is not None and message.value() is None:
+            self._ledger.unpark(partition, row)
+            return
+        record = record_of(message, at, partition.kind)
+        slot = slot_of(record, partition, self._consumer.key, self._longest_ms, row)
+        if partition.parked is None:
+            slots.append(slot)
+        else:
+            self._ledger.park(slot)
+
+    def _reached(self, partition: Partition, offset: int) -> None:
+        """Note up to where a partition was read."""
+        if partition.end is None or partition.reached or offset < partition.end:
+            return
+        self._ledger.let_go(partition)
+        self._settle(partition)
+
+    def _opened(self, partition: Partition, place: Place) -> None:
+        if partition.parked is None:
+            self._committer.settle(partition.topic, partition.number, place.has)
+        elif partition.reached:
+            self._settle(partition)
+
+    def _settle(self, partition: Partition) -> None:
+        """Mark in the journal what was let go of a table: what has no row any more."""
+        if partition.parked is None:
+            return
+        end = partition.end or 0
+        left = {slot.offset for slot in partition.parked.rows()}
+        self._committer.settle(
+            partition.topic, partition.number, lambda n: n < end and n not in left
+        )
 
     def _notice(self, message: Any, error: KafkaError) -> None:
         code = error.code()
         where = f"{message.topic()}[{message.partition()}]"
         if code == KafkaError._PARTITION_EOF:  # noqa: SLF001
             partition = self._ledger.find(message.topic(), message.partition())
-            if partition is not None and partition.end is not None:
+            if partition is not None:
                 # Behind the last record may be a transaction's marker, so the last
                 # record does not tell that this is the end.
-                partition.reached |= message.offset() >= partition.end
+                self._reached(partition, message.offset())
         elif code == KafkaError._AUTO_OFFSET_RESET:  # noqa: SLF001
-            raise out_of_range(error, where)
+            self._overtaken(message, error, where)
         elif code in _LOST_MEMBERSHIP or (
             # A fatal error hides its code; librdkafka's text names the cause.
             code == KafkaError._FATAL  # noqa: SLF001
@@ -423,10 +482,25 @@ class Loop:
         else:
             _log.warning("%s: %s", self.name, error.str())
 
+    def _overtaken(self, message: Any, error: KafkaError, where: str) -> None:
+        partition = self._ledger.find(message.topic(), message.partition())
+        if partition is None or partition.parked is not None:
+            return
+        place = TopicPartition(message.topic(), message.partition())
+        found = self._offsets.read([place], self._is_stopping)
+        if found is None:
+            return
+        [at] = found.values()
+        if partition.tracker.position > at.high:
+            raise out_of_range(error.str(), where)
+        self._assignment.go_on(partition, max(at.low, partition.tracker.position))
+
     def _is_at_end(self) -> bool:
         """Whether a run until the end is through."""
         changed_at = self._assignment.changed_at
         if not self._until_end or changed_at is None:
+            return False
+        if not self._assignment.is_complete:
             return False
         partitions = self._ledger.partitions()
         if not partitions and time.monotonic() - changed_at < _EMPTY_S:
@@ -457,9 +531,11 @@ class Loop:
         if not self._committer.stop(deadline):
             _log.warning("%s: the last transaction was not finished", self.name)
         self._assistant.stop(deadline)
+        self._offsets.stop(deadline)
         stuck = self._lanes.join(deadline)
         if stuck:
             _log.warning("%s: still at work, left alone: %s", self.name, stuck)
+        self._payloads.close()
         self._assignment.leave()
 
     def _close(self, client: KafkaConsumer) -> None:

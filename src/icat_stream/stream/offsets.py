@@ -1,8 +1,10 @@
-"""Which records of a partition may be committed: the contiguous prefix."""
+"""Which records of a partition are finished, wherever they stand."""
 
 from collections import deque
 from enum import Enum
-from typing import Generic, Protocol, TypeVar
+from typing import Generic, NamedTuple, Protocol, TypeVar
+
+from .offset_metadata import SPAN
 
 
 class SlotState(Enum):
@@ -15,111 +17,253 @@ class SlotState(Enum):
 
 
 class Tracked(Protocol):
-    """What the tracker needs to know of a record."""
+    """What a tracker needs to know of a record."""
 
     state: SlotState
-    must_move: bool
 
     @property
     def offset(self) -> int: ...  # noqa: D102
 
     @property
-    def key(self) -> str: ...  # noqa: D102
+    def row(self) -> bytes: ...  # noqa: D102
 
 
 T = TypeVar("T", bound=Tracked)
 
 
-class OffsetTracker(Generic[T]):
-    """The records of one partition that were read and are not committed.
+class Place(NamedTuple):
+    """What is committed for a partition.
 
-    Offsets rise, with gaps: transaction markers and compaction leave some.
-
-    A record that only waits does not hold back finished ones behind it: it is taken
-    out together with them, to be sent to the tail of its topic.  Those of its key
-    that wait behind it must then move as well, so that they keep their order.
+    Parameters
+    ----------
+    offset
+        Of the oldest record that is not finished, or else the next one.
+    finished
+        Bit *n*: the record *n* offsets further is finished.
     """
 
-    def __init__(self) -> None:
-        self._slots: deque[T] = deque()
-        # Finished ones, and waiting ones that must move.
-        self._movable = 0
+    offset: int
+    finished: int = 0
 
-    def __len__(self) -> int:
-        return len(self._slots)
+    def has(self, offset: int) -> bool:
+        """Whether the record at an offset is finished."""
+        beyond = offset - self.offset
+        return beyond < 0 or bool(self.finished >> beyond & 1)
+
+
+class OffsetTracker(Generic[T]):
+    """The records of one partition that were read and are not finished.
+
+    Each offset below :attr:`position` is finished, or one of theirs: what is never
+    delivered, such as markers of transactions and what was compacted away, is finished.
+
+    Parameters
+    ----------
+    place
+        What was committed; what is finished beyond is not handled again.
+    """
+
+    def __init__(self, place: Place) -> None:
+        self.position = place.offset
+        self._place = place
+        self._slots: dict[int, T] = {}
+        # Their offsets, rising, and some that are finished meanwhile.
+        self._offsets: deque[int] = deque()
+        self._done: deque[T] = deque()
 
     def add(self, slot: T) -> None:
         """Append a record that was just read."""
-        if self._slots and slot.offset <= self._slots[-1].offset:
-            raise ValueError(
-                f"offset {slot.offset} was read after {self._slots[-1].offset}"
-            )
-        self._slots.append(slot)
+        offset = slot.offset
+        if offset < self.position:
+            raise ValueError(f"offset {offset} was read after {self.position - 1}")
+        if self._slots:
+            self._mark(self.position, offset)
+        self._slots[offset] = slot
+        self._offsets.append(offset)
+        self.position = offset + 1
+
+    def is_news(self, offset: int) -> bool:
+        """Whether a record was neither read nor finished before."""
+        return offset >= self.position and not self._place.has(offset)
+
+    def next_news(self) -> int:
+        """Return the first offset from the position on that is not finished."""
+        offset, finished = self._place
+        beyond = max(0, self.position - offset)
+        finished >>= beyond
+        # As many as there are ones at its low end.
+        return offset + beyond + (~finished & (finished + 1)).bit_length() - 1
+
+    def jump(self, offset: int) -> int:
+        """Go on from an offset, as all before it is gone; return how many are lost."""
+        lost = offset - self.position
+        if lost <= 0:
+            return 0
+        ahead = self._place.finished >> max(0, self.position - self._place.offset)
+        # Not by a mask: what is lost may be any number.
+        lost -= ahead.bit_count() - (ahead >> lost).bit_count()
+        if self._slots:
+            self._mark(self.position, offset)
+        self.position = offset
+        return lost
 
     def finish(self, slot: T) -> None:
         """Mark a record as finished."""
         slot.state = SlotState.DONE
-        self._movable += 1
-
-    def move(self, slot: T) -> None:
-        """Mark a waiting record as one that must go to the tail."""
-        if not slot.must_move:
-            slot.must_move = True
-            self._movable += 1
-
-    def moving(self) -> set[str]:
-        """Return the keys of waiting records that must go to the tail."""
-        return {slot.key for slot in self._slots if slot.must_move}
-
-    def is_takeable(self) -> bool:
-        """Whether :meth:`take` would return anything."""
-        if self._movable:
-            for slot in self._slots:
-                if slot.state is SlotState.DONE or slot.must_move:
-                    return True
-                if slot.state is not SlotState.WAITING:
-                    return False
-        return False
+        self._done.append(slot)
 
     def waiting(self) -> list[T]:
         """Return the records that wait, by offset."""
-        return [slot for slot in self._slots if slot.state is SlotState.WAITING]
+        return [s for s in self._slots.values() if s.state is SlotState.WAITING]
 
-    def take(self, limit: int) -> list[T]:
-        """Remove and return the longest prefix that can be committed.
+    def unfinished(self) -> T | None:
+        """Return the oldest record that is not committed."""
+        offset = self._oldest()
+        return None if offset is None else self._slots[offset]
+
+    @property
+    def width(self) -> int:
+        """How far what was read reaches beyond the oldest unfinished."""
+        oldest = self._oldest()
+        return 0 if oldest is None else self.position - oldest
+
+    def is_takeable(self, span: int = SPAN) -> bool:
+        """Whether :meth:`take` would return anything."""
+        if not self._done:
+            return False
+        end = (self._oldest() or 0) + span
+        return any(slot.offset < end for slot in self._done)
+
+    def take(self, limit: int, span: int = SPAN) -> list[T]:
+        """Remove and return finished records; :meth:`place` then has them.
 
         Parameters
         ----------
         limit
-            About how many at most.
-
-        Returns
-        -------
-        :
-            Finished records, and among them waiting ones that have to be sent to the
-            tail.
+            How many at most.
+        span
+            Only those less than that many offsets from the oldest unfinished one.
         """
-        if not self._movable:
-            return []
-        length = 0
-        moving: set[str] = set()
-        between: list[str] = []
-        for index, slot in enumerate(self._slots, 1):
-            if slot.state is SlotState.WAITING:
-                between.append(slot.key)
-                if not slot.must_move:
-                    continue
-            elif slot.state is not SlotState.DONE:
-                break
-            length = index
-            moving.update(between)
-            between.clear()
-            if length >= limit:
-                break
-        taken = [self._slots.popleft() for _ in range(length)]
-        self._movable -= sum(s.state is SlotState.DONE or s.must_move for s in taken)
-        if moving:
-            for slot in self._slots:
-                if slot.state is SlotState.WAITING and slot.key in moving:
-                    self.move(slot)
+        taken: list[T] = []
+        left: list[T] = []
+        end = self.place().offset + span
+        while self._done and len(taken) < limit:
+            slot = self._done.popleft()
+            (taken if slot.offset < end else left).append(slot)
+        self._done.extendleft(reversed(left))
+        for slot in taken:
+            del self._slots[slot.offset]
+        if taken:
+            self._advance(taken)
         return taken
+
+    def give_back(self, slots: list[T]) -> None:
+        """Take back records that could not be committed."""
+        offset, finished = self._place
+        first = min(offset, *(slot.offset for slot in slots))
+        finished = finished << offset - first | (1 << offset - first) - 1
+        for slot in slots:
+            finished &= ~(1 << slot.offset - first)
+            self._slots[slot.offset] = slot
+        self._slots = dict(sorted(self._slots.items()))
+        self._offsets = deque(self._slots)
+        self._done.extendleft(reversed(slots))
+        self._place = Place(first, finished)
+
+    def place(self) -> Place:
+        """Return what can be committed: all that was taken, and what was before."""
+        base = self._oldest()
+        if base is None:
+            base = self.next_news()
+        offset, finished = self._place
+        if base > offset:
+            self._place = Place(base, finished >> base - offset)
+        return self._place
+
+    def _advance(self, taken: list[T]) -> None:
+        offset, finished = self._place
+        last = max(slot.offset for slot in taken) - offset
+        bits = bytearray(last // 8 + 1)
+        for slot in taken:
+            beyond = slot.offset - offset
+            bits[beyond >> 3] |= 1 << (beyond & 7)
+        self._place = Place(offset, finished | int.from_bytes(bits, "little"))
+        self.place()
+
+    def _mark(self, begin: int, end: int) -> None:
+        offset, finished = self._place
+        begin = max(begin, offset)
+        # Nothing is taken that far beyond, however long a gap is.
+        end = min(end, offset + SPAN)
+        if begin < end:
+            more = (1 << end - begin) - 1 << begin - offset
+            self._place = Place(offset, finished | more)
+
+    def _oldest(self) -> int | None:
+        offsets = self._offsets
+        while offsets and offsets[0] not in self._slots:
+            offsets.popleft()
+        return offsets[0] if offsets else None
+
+
+class ParkedRows(Generic[T]):
+    """The rows of one partition of a table of parked records, the last of each key.
+
+    It is read from its beginning by everyone who is given it, so that there is nothing
+    to be committed but that it was ours.
+    """
+
+    width = 0
+    position = 0
+
+    def __init__(self) -> None:
+        self._rows: dict[bytes, T] = {}
+        self._done: deque[T] = deque()
+
+    def put(self, slot: T) -> T | None:
+        """Enter a row; return the one that it replaces."""
+        replaced = self.remove(slot.row)
+        self._rows[slot.row] = slot
+        return replaced
+
+    def remove(self, row: bytes) -> T | None:
+        """Forget a row; return it."""
+        return self._rows.pop(row, None)
+
+    def rows(self) -> list[T]:
+        """Return all rows, as they were read."""
+        return list(self._rows.values())
+
+    def finish(self, slot: T) -> None:
+        """Mark a record as finished."""
+        slot.state = SlotState.DONE
+        self._done.append(slot)
+
+    def waiting(self) -> list[T]:
+        """Return the records that wait."""
+        return [s for s in self._rows.values() if s.state is SlotState.WAITING]
+
+    def unfinished(self) -> T | None:
+        """Return nothing: what is parked may wait."""
+        return None
+
+    def is_takeable(self, span: int = SPAN) -> bool:
+        """Whether :meth:`take` would return anything."""
+        return bool(self._done)
+
+    def take(self, limit: int, span: int = SPAN) -> list[T]:
+        """Remove and return finished records."""
+        taken = [self._done.popleft() for _ in range(min(limit, len(self._done)))]
+        for slot in taken:
+            # Its next row may have been read already.
+            if self._rows.get(slot.row) is slot:
+                del self._rows[slot.row]
+        return taken
+
+    def give_back(self, slots: list[T]) -> None:
+        """Take back records that could not be committed."""
+        self._done.extendleft(reversed(slots))
+
+    def place(self) -> Place:
+        """Return what is committed."""
+        return Place(0)

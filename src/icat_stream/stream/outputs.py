@@ -1,4 +1,4 @@
-"""What a finished record sends: events, a retry, a dead letter."""
+"""What a finished record sends: events, a retry, a row, a dead letter."""
 
 import hashlib
 import logging
@@ -59,6 +59,8 @@ class Outputs:
         Topics.
     retries
         Retry topics.
+    parked
+        Table of parked records.
     partitions
         By topic.
     redact
@@ -73,6 +75,7 @@ class Outputs:
         events: str,
         dead_letters: str,
         retries: list[str],
+        parked: str,
         partitions: Mapping[str, int],
         redact: Redact | None,
     ) -> None:
@@ -80,6 +83,7 @@ class Outputs:
         self._events = events
         self._dead_letters = dead_letters
         self._retries = retries
+        self._parked = parked
         self._partitions = partitions
         self._redact = redact
 
@@ -88,22 +92,20 @@ class Outputs:
         finished = slot.finished
         if finished is None:
             raise ValueError(f"{slot.record.at} is not finished")
-        if finished.destination is Destination.NOWHERE:
-            return self._sent_events(slot.record, finished)
+        sent = self._sent(slot, finished)
+        if slot.row and not any(o.topic == self._parked for o in sent):
+            number = slot.partition.number
+            sent.append(Output(self._parked, slot.row, None, [], number))
+        return sent
+
+    def _sent(self, slot: Slot, finished: Finished) -> list[Output]:
         match finished.destination:
-            case Destination.BACK_OF_RETRY_TOPIC:
-                record = slot.record
-                return [
-                    Output(
-                        record.at.topic,
-                        record.key,
-                        record.value,
-                        list(record.headers),
-                        record.at.partition,
-                    )
-                ]
+            case Destination.NOWHERE:
+                return self._sent_events(slot.record, finished)
             case Destination.RETRY:
                 return [self._retry(slot, finished)]
+            case Destination.PARKED:
+                return [self._row(slot, finished)]
             case Destination.DEAD_LETTER:
                 return [self._dead_letter(slot.record, finished)]
 
@@ -128,10 +130,27 @@ class Outputs:
             slot.record.key,
             self.redacted(slot.record),
             self._headers(slot.record, finished) + h.of_delay(finished.wait),
-            # By the ordering key: records that belong together stay in order, also
-            # where they were announced without a key.
-            zlib.crc32(slot.key.encode(errors="replace")) % self._partitions[topic],
+            self._number(slot, topic),
         )
+
+    def _row(self, slot: Slot, finished: Finished) -> Output:
+        record = slot.record
+        headers = self._headers(record, finished) + h.of_delay(finished.wait)
+        if record.key is not None:
+            headers.append((h.KEY, record.key))
+        value = self.redacted(record)
+        if value is None:
+            # A row without a value would be none.
+            headers.append((h.PAYLOAD, b"none"))
+        number = slot.partition.number if slot.row else self._number(slot, self._parked)
+        # With its time: a topic that was made anew has the same places again.
+        row = slot.row or f"{record.at}@{record.timestamp}".encode()
+        return Output(self._parked, row, value or b"", headers, number)
+
+    def _number(self, slot: Slot, topic: str) -> int:
+        # By the ordering key: records that belong together stay in order, also where
+        # they were announced without a key.
+        return zlib.crc32(slot.key.encode(errors="replace")) % self._partitions[topic]
 
     def _dead_letter(self, record: Record, finished: Finished) -> Output:
         headers = self._headers(record, finished)

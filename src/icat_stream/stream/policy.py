@@ -45,6 +45,13 @@ class RetryLater:
 
 
 @dataclass(frozen=True, slots=True)
+class Park:
+    """Keep it until what it misses is there."""
+
+    wait: Delay
+
+
+@dataclass(frozen=True, slots=True)
 class GiveUp:
     """Give it up."""
 
@@ -63,7 +70,7 @@ class Stop:
     """End the loop: waiting does not help."""
 
 
-Decision = RetryInLane | RetryLater | GiveUp | Pause | Stop
+Decision = RetryInLane | RetryLater | Park | GiveUp | Pause | Stop
 
 
 def decide(
@@ -160,14 +167,13 @@ def _park(
     # What is there by name may still not be what the record needs, and not every
     # consumer can be asked: looked at again after the longest delay in any case.
     look = now + int(max(settings.delays) * 1000)
-    return RetryLater(
-        0,
+    return Park(
         Delay(
             not_before=min(look, ends),
             retries=wait.retries,
             parked_since=since,
             missing=error.missing,
-        ),
+        )
     )
 
 

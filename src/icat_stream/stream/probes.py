@@ -2,7 +2,6 @@
 
 import logging
 import random
-import sys
 import threading
 import time
 from collections.abc import Callable
@@ -17,8 +16,9 @@ from .run_result import UNAVAILABLE, Halt
 _log = logging.getLogger(__name__)
 
 _ASK_EVERY_S = 2.0
-# One query; more than that many take turns.
+# One query, and for how long one follows the other; the rest is asked for next time.
 _NAMES = 1_000
+_ASKING_S = 1.0
 _FIRST_PROBE_S = 0.5
 _LAST_PROBE_S = 30.0
 _SAY_AGAIN_S = 60.0
@@ -211,11 +211,16 @@ class Probes:
     def _ask(self) -> None:
         ticket = self._wanted
         # Who hurries wants to know of all of them, not of the next ones in turn.
-        limit = _NAMES if ticket == self._answered else sys.maxsize
-        names = self._ledger.missing(limit)
-        if isinstance(self._consumer, Parking):
-            for start in range(0, len(names), _NAMES):
-                self._ask_for(self._consumer, names[start : start + _NAMES])
+        hurry = ticket != self._answered
+        end = time.monotonic() + _ASKING_S
+        asked: set[str] = set()
+        while isinstance(self._consumer, Parking):
+            names = [n for n in self._ledger.missing(_NAMES) if n not in asked]
+            if names:
+                self._ask_for(self._consumer, names)
+                asked.update(names)
+            if len(names) < _NAMES or not (hurry or time.monotonic() < end):
+                break
         self._answered = ticket
 
     def _ask_for(self, consumer: Parking, names: list[str]) -> None:

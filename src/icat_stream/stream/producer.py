@@ -69,6 +69,14 @@ class TooLarge(Aborted):
         self.outputs = outputs
 
 
+class NoMember(Aborted):
+    """Aborted because the group has put us out: what we had is somebody else's."""
+
+
+class MetadataTooLarge(Aborted):
+    """Aborted because the broker keeps less beside an offset than it was given."""
+
+
 class Lost(Exception):
     """The producer cannot be used any more, and the transaction may be through.
 
@@ -314,6 +322,10 @@ class Transactor:
 
     def _judge(self, reason: KafkaError, outputs: Sequence[Output]) -> NoReturn:
         """Say why a transaction was aborted."""
+        if reason.code() == KafkaError.OFFSET_METADATA_TOO_LARGE:
+            raise MetadataTooLarge(reason.str())
+        if reason.code() == KafkaError.UNKNOWN_MEMBER_ID:
+            raise NoMember(f"{reason.name()}: {reason.str()}")
         self._is_watching = True
         refused = [m for e, m in self._failures if e.code() in _TOO_LARGE]
         if refused or reason.code() in _TOO_LARGE:

@@ -8,13 +8,13 @@ from typing import Any
 from icat_stream.records import Coordinates, Record
 
 from . import headers as h
-from .in_flight import Partition, Slot
+from .in_flight import Partition, PartitionKind, Slot
 
 # When the monotonic clock was at nought, by the clock that this process started with.
 _EPOCH_MS = (time.time_ns() - time.monotonic_ns()) // 1_000_000
 
 
-def record_of(message: Any, at: Coordinates, *, retry: bool) -> Record:
+def record_of(message: Any, at: Coordinates, kind: PartitionKind) -> Record:
     """Return a message as a record.
 
     Parameters
@@ -23,23 +23,28 @@ def record_of(message: Any, at: Coordinates, *, retry: bool) -> Record:
         Of confluent-kafka, without an error.
     at
         Where it stands.
-    retry
-        Whether it comes from a retry topic of ours; only there are the headers that
-        tell its origin believed.
+    kind
+        Of its partition; only in topics of ours are the headers that tell its origin
+        believed.
     """
     timestamp = message.timestamp()[1]
     headers = message.headers()
     given: h.Headers = tuple(headers) if headers else ()
     origin, origin_timestamp, attempts = at, timestamp, 0
-    if retry:
+    if kind is not PartitionKind.SOURCE:
         found = h.origin(given)
         if found is not None:
             origin, origin_timestamp, attempts = found
+    key, value = message.key(), message.value()
+    if kind is PartitionKind.PARKED:
+        kept = dict(given)
+        key = kept.get(h.KEY)
+        value = None if h.PAYLOAD in kept else value
     return Record(
         at,
         timestamp,
-        message.key(),
-        message.value(),
+        key,
+        value,
         origin,
         origin_timestamp,
         given,
@@ -58,7 +63,11 @@ def ordering_key(key: Callable[[Record], str], record: Record) -> str:
 
 
 def slot_of(
-    record: Record, partition: Partition, key: Callable[[Record], str], longest: int
+    record: Record,
+    partition: Partition,
+    key: Callable[[Record], str],
+    longest: int,
+    row: bytes = b"",
 ) -> Slot:
     """Return a record on its way.
 
@@ -73,13 +82,15 @@ def slot_of(
     longest
         Milliseconds that it waits at most: what wrote its time may have had a clock
         that was ahead of ours.
+    row
+        Key of its row, of one that is parked.
     """
     ordering = ordering_key(key, record)
-    if not partition.retry:
+    if partition.kind is PartitionKind.SOURCE:
         return Slot(record, ordering, partition)
     wait = h.delay(record.headers)
     due = min(wait.not_before, now_ms() + longest)
-    return Slot(record, ordering, partition, replace(wait, not_before=due))
+    return Slot(record, ordering, partition, replace(wait, not_before=due), row)
 
 
 def now_ms() -> int:

@@ -1,7 +1,8 @@
-"""With which source partition each retry partition goes.
+"""With which source partition each partition of our own topics goes.
 
 The group shares out the source topics only.  Whoever is given a source partition reads
-the retry partitions that are at home with it as well, so that each has one reader, who
+the partitions of retry topics, and of the table of parked records, that are at home
+with it as well, so that each has one reader, who
 changes only when the group moves the source partition.
 
 Homes must therefore be the same to all members at all times, also when the source
@@ -17,6 +18,7 @@ from confluent_kafka import Consumer, KafkaException, TopicPartition
 from icat_stream.config import Settings
 
 from . import kafka_clients, topics
+from .offset_metadata import home_of
 from .run_result import UNAVAILABLE, Halt
 
 Homes = Mapping[tuple[str, int], str]
@@ -58,10 +60,10 @@ def read(
         Kafka does not tell.
     """
     group = topics.group_of(settings, name)
-    retries = topics.retry_topics(settings, name)
+    ours = [*topics.retry_topics(settings, name), topics.parked_topic(settings, name)]
     places = [
         TopicPartition(topic, number)
-        for topic in retries
+        for topic in ours
         for number in range(partitions[topic])
     ]
     sources = [
@@ -71,7 +73,7 @@ def read(
     ]
     # Others may be in the middle of a transaction: what they note does not change.
     client = kafka_clients.consumer(
-        settings.kafka, group, until_end=False, member=False, committed_only=False
+        settings.kafka, group, member=False, committed_only=False
     )
     try:
         noted = _noted(client, places, group, stopping)
@@ -92,8 +94,8 @@ def homes(sources: Sequence[str], noted: Sequence[TopicPartition]) -> Homes:
     """
     known = set(sources)
     return {
-        (place.topic, place.partition): place.metadata
-        if place.metadata in known
+        (place.topic, place.partition): home
+        if (home := home_of(place.metadata or "")) in known
         else sources[place.partition % len(sources)]
         for place in noted
     }

@@ -65,6 +65,17 @@ class LoopStatus:
     partitions, in_flight, waiting
         Owned partitions; records handed out and not committed; records that were put
         off or parked and are in the memory of this instance.
+    parked
+        Of the waiting ones: those in the table of parked records.
+    oldest
+        Seconds since the oldest record was read that is not committed.
+    span
+        How far what was read reaches beyond such a one, at most.
+    unopened
+        Seconds since a partition was given that is not open yet, as a transaction of
+        an earlier owner is not decided.
+    lost
+        Records that retention removed before they were read.
     transactions, transaction_seconds
         Committed, and how long that took in all.
     time
@@ -85,6 +96,11 @@ class LoopStatus:
     partitions: int = 0
     in_flight: int = 0
     waiting: int = 0
+    parked: int = 0
+    oldest: float = 0.0
+    span: int = 0
+    unopened: float = 0.0
+    lost: int = 0
     transactions: int = 0
     transaction_seconds: float = 0.0
     time: Mapping[str, float] = field(default_factory=dict)

@@ -23,6 +23,14 @@ _LATE = (KafkaError._TIMED_OUT, KafkaError.REQUEST_TIMED_OUT)  # noqa: SLF001
 # Beyond the longest wait of a parked record, its dead letter must still find it.
 _RETENTION_MARGIN_S = 7 * 86400
 
+_DAY_MS = 86_400_000
+# What is gone from a table is deleted, but not before everybody has read that it is.
+_TABLE = {
+    "cleanup.policy": "compact",
+    "segment.ms": str(_DAY_MS // 24),
+    "delete.retention.ms": str(_DAY_MS),
+}
+
 
 class Missing(Halt):
     """Topics are not there, and it is for a person to make them.
@@ -49,6 +57,11 @@ def retry_topics(settings: Settings, name: str) -> list[str]:
     """Return the retry topics of a consumer, by rising delay."""
     group = group_of(settings, name)
     return [f"{group}.retry.{n}" for n in range(len(settings.retries.delays))]
+
+
+def parked_topic(settings: Settings, name: str) -> str:
+    """Return the table of a consumer's parked records."""
+    return f"{group_of(settings, name)}.parked"
 
 
 def partitions_when_reachable(
@@ -125,7 +138,8 @@ def ensure(
     if present is None:
         return None
     retries = retry_topics(settings, name)
-    ours = [settings.events.topic, settings.dead_letters.topic, *retries]
+    parked = parked_topic(settings, name)
+    ours = [settings.events.topic, settings.dead_letters.topic, *retries, parked]
     missing = [topic for topic in ours if topic not in present]
     if not missing:
         return present
@@ -133,9 +147,9 @@ def ensure(
         raise Missing(
             missing,
             f"Kafka has no topic {', '.join(missing)}, and kafka.create_topics is off:"
-            " create them, or turn it on",
+            f" create them ({parked} with cleanup.policy=compact), or turn it on",
         )
-    create(settings, missing, retries)
+    create(settings, missing, present, retries, [parked])
     deadline = time.monotonic() + _CREATION_S
     while not stopping():
         present = partitions_when_reachable(client, stopping) or {}
@@ -199,6 +213,7 @@ def with_sources(
 def create(
     settings: Settings,
     missing: Sequence[str],
+    present: Mapping[str, int],
     retries: Sequence[str] = (),
     compacted: Sequence[str] = (),
 ) -> None:
@@ -210,10 +225,12 @@ def create(
         All of them.
     missing
         Names.
+    present
+        Partitions by topic: what waits has as many as where it comes from.
     retries
         Those among them that are retry topics, which are kept for longer.
     compacted
-        Those among them of which the last record of each key is kept for ever.
+        Those among them that are tables: the last record of each key is kept for ever.
 
     Raises
     ------
@@ -228,11 +245,11 @@ def create(
         [
             NewTopic(
                 topic,
-                num_partitions=kafka.partitions,
+                num_partitions=_partitions(settings, topic, present),
                 replication_factor=kafka.replication_factor,
                 config=retention
                 if topic in retries
-                else {"cleanup.policy": "compact"}
+                else _TABLE
                 if topic in compacted
                 else {},
             )
@@ -244,7 +261,7 @@ def create(
     for topic, future in futures.items():
         try:
             future.result()
-            _log.info("created topic %s, %d partitions", topic, kafka.partitions)
+            _log.info("created topic %s", topic)
         except KafkaException as error:
             if error.args[0].code() == KafkaError.TOPIC_ALREADY_EXISTS:
                 continue
@@ -257,6 +274,13 @@ def create(
                 f"topic {topic} is missing and cannot be created:"
                 f" {error.args[0].str()}; create it, or give us the right to",
             ) from None
+
+
+def _partitions(settings: Settings, topic: str, present: Mapping[str, int]) -> int:
+    for name, consumer in settings.consumers.items():
+        if topic in (*retry_topics(settings, name), parked_topic(settings, name)):
+            return max(present.get(each, 0) for each in consumer.topics) or 1
+    return settings.kafka.partitions
 
 
 def sleep(seconds: float, stopping: Callable[[], bool]) -> None:

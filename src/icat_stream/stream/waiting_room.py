@@ -1,17 +1,19 @@
-"""Records of retry topics that are not due yet, and what they wait for."""
+"""Records that are put off or parked: when they are due, and what they wait for."""
 
 import heapq
-from collections.abc import Callable, Collection, Iterable
+from collections.abc import Collection, Iterable
 from itertools import count, islice
 
-from .in_flight import Partition, Slot
+from .in_flight import Partition, PartitionKind, Slot
 from .offsets import SlotState
 
-# Kept in memory a retry partition; what is behind them is seen when half of them
-# have moved to the tail.
+# Kept in memory a retry partition.  All of a topic wait equally long, so what is behind
+# them is due after them.
 PARTITION_RECORDS = 5_000
 # And of a loop: a few large messages count as many small ones.
 LOOP_BYTES = 64 * 2**20
+# Of those that are parked; the payloads of others stay in Kafka until they are needed.
+PARKED_BYTES = 32 * 2**20
 
 
 class WaitingRoom:
@@ -25,14 +27,14 @@ class WaitingRoom:
         self._names: dict[str, dict[Slot, None]] = {}
         self._sequence = count()
         self._records = 0
-        self._bytes = 0
+        self._bytes = {PartitionKind.RETRY: 0, PartitionKind.PARKED: 0}
 
     def add(self, slot: Slot) -> None:
         """Let a record wait for its time, or for all of what it misses."""
         slot.state = SlotState.WAITING
         slot.partition.waiting += 1
         self._records += 1
-        self._bytes += len(slot.record.value or b"")
+        self._bytes[slot.partition.kind] += len(slot.record.value or b"")
         heapq.heappush(self._due, (slot.wait.not_before, next(self._sequence), slot))
         slot.waits_for = frozenset(slot.wait.missing)
         for name in slot.waits_for:
@@ -40,30 +42,36 @@ class WaitingRoom:
 
     def leave(self, slot: Slot) -> None:
         """Forget a record that was waiting."""
+        slot.state = SlotState.READY
         slot.partition.waiting -= 1
         self._records -= 1
-        self._bytes -= len(slot.record.value or b"")
+        self._bytes[slot.partition.kind] -= len(slot.record.value or b"")
         for name in slot.waits_for:
             others = self._names[name]
             others.pop(slot, None)
             if not others:
                 del self._names[name]
         slot.waits_for = frozenset()
-        # The heap keeps it until its time; a moved one would keep its payload so.
+        # The heap keeps it, and its payload, until its time.
         if len(self._due) > 64 and len(self._due) > 4 * self._records:
             self._due = [each for each in self._due if _waits(each[2])]
             heapq.heapify(self._due)
 
     def is_full(self, partition: Partition) -> bool:
-        """Whether no more of that partition should be read."""
-        return partition.waiting >= PARTITION_RECORDS or self._bytes >= LOOP_BYTES
+        """Whether no more of a retry partition should be read."""
+        waiting = self._bytes[PartitionKind.RETRY]
+        return partition.waiting >= PARTITION_RECORDS or waiting >= LOOP_BYTES
 
     def has_room(self, partition: Partition) -> bool:
         """Whether reading may go on after it was full."""
+        waiting = self._bytes[PartitionKind.RETRY]
         return (
-            partition.waiting <= PARTITION_RECORDS // 2
-            and self._bytes <= LOOP_BYTES // 2
+            partition.waiting <= PARTITION_RECORDS // 2 and waiting <= LOOP_BYTES // 2
         )
+
+    def takes_payload(self, size: int) -> bool:
+        """Whether a parked record's payload may be kept."""
+        return self._bytes[PartitionKind.PARKED] + size <= PARKED_BYTES
 
     def due(self, now: int, limit: int) -> list[Slot]:
         """Return records whose time has come, in the order of their origins.
@@ -78,10 +86,9 @@ class WaitingRoom:
         found: list[Slot] = []
         while self._due and self._due[0][0] <= now and len(found) < limit:
             slot = heapq.heappop(self._due)[2]
-            # One that must move keeps its turn: those of its key are before it now.
-            if slot.state is SlotState.WAITING and not slot.must_move:
-                # What was found and is due has two entries, and is released once.
-                slot.state = SlotState.READY
+            # What was found and is due has two entries, and is released once.
+            if slot.state is SlotState.WAITING:
+                self.leave(slot)
                 found.append(slot)
         return _in_order(found)
 
@@ -105,27 +112,14 @@ class WaitingRoom:
         names = list(islice(self._names, start, start + limit))
         return names + list(islice(self._names, limit - len(names)))
 
-    def found(self, names: Collection[str], is_moving: Callable[[Slot], bool]) -> None:
-        """Note that something is there by now: what misses nothing else is due.
-
-        Parameters
-        ----------
-        names
-            What exists.
-        is_moving
-            Whether records of a record's key are on their way to the tail: it waits
-            on until they are read again, as they may be those before it.
-        """
+    def found(self, names: Collection[str]) -> None:
+        """Note that something is there by now: what misses nothing else is due."""
         complete: list[Slot] = []
         for name in names:
-            there = self._names.get(name, {})
-            for slot in [s for s in there if not is_moving(s)]:
-                del there[slot]
+            for slot in self._names.pop(name, {}):
                 slot.waits_for -= {name}
                 if not slot.waits_for:
                     complete.append(slot)
-            if not there:
-                self._names.pop(name, None)
         for slot in _in_order(complete):
             heapq.heappush(self._due, (0, next(self._sequence), slot))
 
@@ -135,5 +129,5 @@ def _waits(slot: Slot) -> bool:
 
 
 def _in_order(slots: Iterable[Slot]) -> list[Slot]:
-    # Those that moved to the tail may stand behind later ones of their key.
-    return sorted(slots, key=lambda slot: (slot.record.at.topic, slot.record.origin))
+    # Rows stand in the order in which they were parked.
+    return sorted(slots, key=lambda slot: slot.record.origin)

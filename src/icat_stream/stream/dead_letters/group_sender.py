@@ -80,7 +80,8 @@ def prepare(
                 system="kafka",
             )
         if not asked:
-            topics.create(settings, missing, list(wanted), [markers] if markers else [])
+            tables = [markers] if markers else []
+            topics.create(settings, missing, present, list(wanted), tables)
             asked = True
         time.sleep(0.1)
 

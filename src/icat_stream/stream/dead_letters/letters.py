@@ -14,6 +14,7 @@ from icat_stream.config import Settings
 from icat_stream.records import Coordinates, Record, SystemUnavailable
 from icat_stream.stream import headers as h
 from icat_stream.stream import kafka_clients, topics
+from icat_stream.stream.in_flight import PartitionKind
 from icat_stream.stream.reading import record_of
 
 from .markers import Action, Markers, state_topic
@@ -233,7 +234,7 @@ class DeadLetters:
 
     def _letter(self, message: Any, markers: Markers) -> DeadLetter:
         at = Coordinates(message.topic(), message.partition(), message.offset())
-        record = record_of(message, at, retry=True)
+        record = record_of(message, at, PartitionKind.RETRY)
         given = dict(record.headers)
         group = _text(given.get(h.GROUP))
         size = len(record.value or b"")
@@ -260,7 +261,6 @@ def reader(settings: Settings) -> Consumer:
     return kafka_clients.consumer(
         settings.kafka,
         f"{settings.kafka.group_id}.dead-letters",
-        until_end=True,
         member=False,
     )
 

@@ -1,0 +1,127 @@
+"""What the topics of what waits must be set to: checked at start, and mended."""
+
+import logging
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from confluent_kafka import KafkaError, KafkaException
+from confluent_kafka.admin import (  # type: ignore[attr-defined]
+    AdminClient,
+    AlterConfigOpType,
+    ConfigEntry,
+    ConfigResource,
+    ResourceType,
+)
+
+from icat_stream.config import Settings
+
+from . import topics
+
+_log = logging.getLogger(__name__)
+
+_CALL_S = 10.0
+# What is due may be read late: after a weekend that nobody ran it.
+_MARGIN_S = 3 * 86400
+# No right, or a broker that cannot do it, such as the embedded one.
+_NOT_FOR_US = (
+    KafkaError.TOPIC_AUTHORIZATION_FAILED,
+    KafkaError.CLUSTER_AUTHORIZATION_FAILED,
+    KafkaError._UNSUPPORTED_FEATURE,  # noqa: SLF001
+    KafkaError.UNSUPPORTED_VERSION,
+    KafkaError._TIMED_OUT,  # noqa: SLF001
+)
+
+Configs = Mapping[str, Mapping[str, str]]
+
+
+def check(settings: Settings, name: str, partitions: Mapping[str, int]) -> None:
+    """Set the retry topics and the table of parked records of a consumer right.
+
+    What we may not do is said, and no reason not to run.
+
+    Parameters
+    ----------
+    settings
+        All of them.
+    name
+        Of the consumer.
+    partitions
+        By topic.
+    """
+    sources = settings.consumers[name].topics
+    retries = topics.retry_topics(settings, name)
+    parked = topics.parked_topic(settings, name)
+    most = max(partitions[topic] for topic in sources)
+    few = [each for each in (*retries, parked) if partitions[each] < most]
+    if few:
+        _log.warning(
+            "%s have fewer than the %d partitions of %s: only so many instances share"
+            " what waits. Stop all instances, then give them more",
+            ", ".join(few),
+            most,
+            " or ".join(sources),
+        )
+    try:
+        admin = AdminClient({**settings.kafka.client_options(), "log_level": 0})
+        found = _described(admin, [*sources, *retries, parked])
+        for topic, wrong in _wrong(settings, found, sources, retries, parked).items():
+            _set(admin, settings, topic, wrong)
+    except KafkaException as error:
+        if error.args[0].code() not in _NOT_FOR_US and not error.args[0].retriable():
+            raise
+        _log.info("settings of topics are not known: %s", error.args[0].str())
+
+
+def _wrong(
+    settings: Settings,
+    found: Configs,
+    sources: Sequence[str],
+    retries: Sequence[str],
+    parked: str,
+) -> dict[str, dict[str, str]]:
+    """Return what has to be set, by topic."""
+    largest = max(int(found[topic]["max.message.bytes"]) for topic in sources)
+    longest = int((max(settings.retries.delays) + _MARGIN_S) * 1000)
+    wrong: dict[str, dict[str, str]] = {}
+    for topic in (*retries, parked):
+        own = wrong.setdefault(topic, {})
+        if int(found[topic]["max.message.bytes"]) < largest:
+            own["max.message.bytes"] = str(largest)
+    for topic in retries:
+        if 0 <= int(found[topic]["retention.ms"]) < longest:
+            wrong[topic]["retention.ms"] = str(longest)
+    if found[parked]["cleanup.policy"] != "compact":
+        wrong[parked]["cleanup.policy"] = "compact"
+    return {topic: own for topic, own in wrong.items() if own}
+
+
+def _described(admin: AdminClient, names: Sequence[str]) -> Configs:
+    resources = [ConfigResource(ResourceType.TOPIC, name) for name in names]
+    futures = admin.describe_configs(resources, request_timeout=_CALL_S)
+    return {
+        resource.name: {
+            entry.name: entry.value or "" for entry in future.result().values()
+        }
+        for resource, future in futures.items()
+    }
+
+
+def _set(
+    admin: AdminClient, settings: Settings, topic: str, wanted: Mapping[str, str]
+) -> None:
+    text = ", ".join(f"{name}={value}" for name, value in wanted.items())
+    if not settings.kafka.create_topics:
+        _log.warning("topic %s should have %s; kafka.create_topics is off", topic, text)
+        return
+    entries: list[Any] = [
+        ConfigEntry(name, value, incremental_operation=AlterConfigOpType.SET)
+        for name, value in wanted.items()
+    ]
+    resource = ConfigResource(ResourceType.TOPIC, topic, incremental_configs=entries)
+    futures = admin.incremental_alter_configs([resource], request_timeout=_CALL_S)
+    for future in futures.values():
+        try:
+            future.result()
+            _log.info("topic %s: set %s", topic, text)
+        except KafkaException as error:
+            _log.warning("topic %s: set %s: %s", topic, text, error.args[0].str())
