@@ -107,7 +107,7 @@ def test_early_datasets_wait_for_their_investigations(
     log = tmp_path / "log"
     daemon = start("icat_ingestor", "-c", config, log=log)
     counted = Counter(chosen)
-    group = "early.datasets.retry.0"
+    group = "early.datasets.parked"
     eventually(lambda: len(read(facility, group)) >= DATASETS, PATIENCE)
     assert not any(datasets(client, name) for name in counted)
     begun = time.monotonic()

@@ -121,11 +121,10 @@ class Stage:
         if transactional:
             producer.init_transactions(PATIENCE)
             producer.begin_transaction()
-        # What is produced while a topic is looked up comes after what follows it.
+        # What is produced while a topic is looked up comes after what follows it; and
+        # after a broker was away, librdkafka may not see for minutes that it is back.
         name = topic or self.source
-        self.wait(
-            lambda: producer.list_topics(name, timeout=PATIENCE).topics[name].partitions
-        )
+        self.wait(lambda: _has_leaders(producer, name))
         for message in messages:
             raw = isinstance(message, bytes)
             producer.produce(
@@ -337,6 +336,11 @@ class Stage:
             process.communicate()
         for journal in self._journals:
             journal.close()
+
+
+def _has_leaders(producer: Producer, topic: str) -> bool:
+    known = producer.list_topics(topic, timeout=PATIENCE).topics[topic].partitions
+    return bool(known) and all(each.leader >= 0 for each in known.values())
 
 
 @pytest.fixture

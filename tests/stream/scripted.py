@@ -97,7 +97,7 @@ class Scripted:
 
     def _next(self, name: str, steps: list[str]) -> str:
         file = self._folder / f"step-{name}"
-        taken = int(file.read_text()) if file.exists() else 0
+        taken = int(file.read_text() or 0) if file.exists() else 0
         if len(steps) > 1:
             file.write_text(str(taken + 1))
         return steps[min(taken, len(steps) - 1)]

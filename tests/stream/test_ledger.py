@@ -210,3 +210,29 @@ def test_what_is_given_up_is_not_started(ledger, table):
     assert not ledger.start(released)
     assert ledger.wants_reload() == [table]
     assert ledger.space() == 100
+
+
+def test_with_whatever_is_finished_its_partitions_offset_goes_out(ledger, partition):
+    table = Partition("parked", 1, PartitionKind.PARKED, Place(0), end=0)
+    source = Partition("source", 3, PartitionKind.SOURCE, Place(0))
+    ledger.open([table, source])
+    ledger.let_go(table)
+    row = slot(table, 4, missing("a"), row=b"4", origin=4)
+    ledger.park(row)
+    ledger.found(["a"])
+    handle(ledger, ledger.due(0))
+    handle(ledger, ledger.accept([slot(source, 0), slot(partition, 0)], now=0))
+    batch = ledger.collect(0)
+    assert len(batch.slots) == 3
+    assert {each.partition for each in batch.slots} <= batch.places.keys()
+
+
+def test_what_was_given_up_since_is_dropped_from_what_is_under_way(ledger, partition):
+    other = Partition("retry", 1, PartitionKind.RETRY, Place(0))
+    ledger.open([other])
+    handle(ledger, ledger.accept([slot(partition, 0), slot(other, 0)], now=0))
+    batch = ledger.collect(0)
+    ledger.close([other], now=True)
+    left = ledger.ours(batch)
+    assert [each.partition for each in left.slots] == [partition]
+    assert other not in left.places

@@ -7,6 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from icat_stream.stream.offset_metadata import SPAN
 from icat_stream.stream.offsets import OffsetTracker, ParkedRows, Place, SlotState
 
 
@@ -108,6 +109,21 @@ def test_beyond_the_span_nothing_is_taken_until_the_oldest_is_finished():
         left += taken
     assert len(left) == 21
     assert tracker.place() == Place(30)
+
+
+def test_a_whole_span_is_one_number_whatever_the_order():
+    """A set of so many offsets would take milliseconds for every transaction."""
+    tracker, slots = tracker_of(*range(SPAN))
+    order = list(range(1, SPAN))
+    random.Random(1).shuffle(order)
+    for begin in range(0, len(order), 997):
+        for n in order[begin : begin + 997]:
+            tracker.finish(slots[n])
+        while tracker.take(256):
+            pass
+        done = bits(*order[: begin + 997])
+        assert tracker.place() == Place(0, done)
+    assert tracker.place().finished == (1 << SPAN) - 2
 
 
 def test_a_record_read_twice_is_refused():

@@ -103,9 +103,13 @@ def test_two_instances_share_the_work_and_one_takes_over_from_the_other(stage):
     assert {row["state"] for row in stage.rows()} == {"committed"}
 
 
-def test_the_id_that_two_instances_share_is_named(stage):
+@pytest.mark.parametrize("static", [False, True])
+def test_the_id_that_two_instances_share_is_named(stage, static):
     stage.create()
-    mine = {"instance_id": "twin"}
+    stage.switch("slow", "0.05")
+    # By their transactions; static members by the group already.
+    stage.send(*(message(n, f"k{n}") for n in range(0 if static else 4000)))
+    mine = {"instance_id": "twin", "static_membership": static}
     processes = [stage.spawn(kafka=mine)]
     stage.wait(lambda: "assigned" in _log(stage, 0))
     processes.append(stage.spawn(kafka=mine))

@@ -210,3 +210,27 @@ def test_a_run_until_the_end_asks_for_all_that_is_missing(stage):
         stage.switch(f"have-x{n}")
     result = stage.run(**settings)
     assert result.counts[OutcomeKind.INGESTED] == count
+
+
+def test_what_waits_for_a_delay_that_is_configured_no_more_is_handled(stage, caplog):
+    caplog.set_level("INFO")
+    stage.create(partitions=2)
+    dropped = f"{stage.group}.retry.2"
+    stage.create_topic(dropped, 2)
+    headers = {
+        "icat-stream.topic": stage.source,
+        "icat-stream.partition": "0",
+        "icat-stream.offset": "7",
+        "icat-stream.timestamp": "1700000000000",
+        "icat-stream.group": stage.group,
+        "icat-stream.not-before": "32503680000000",
+    }
+    for partition in range(2):
+        stage.send(
+            message(partition), topic=dropped, headers=headers, partition=partition
+        )
+    loop = stage.start(retries={"delays": ["100ms"]})
+    stage.wait(lambda: sorted(stage.events()) == ["0", "1"])
+    assert stage.stop(loop).exit_code == 0
+    assert stage.committed(dropped) == {0: 1, 1: 1}
+    assert f"{dropped}: of delays that retries.delays does not have" in caplog.text

@@ -177,8 +177,8 @@ def _notes(settings: Settings) -> list[str]:
         notes.append("icat: neither password nor password_file is given")
     if settings.kafka.instance_id is None:
         notes.append(
-            "kafka.instance_id is not set: after a restart the partitions move only"
-            " when the session times out"
+            "kafka.instance_id is not set: after a crash inside a transaction its"
+            " partitions wait for up to 20 s"
         )
     return notes
 
@@ -273,6 +273,8 @@ def _kafka(settings: Settings) -> None:
     from confluent_kafka import KafkaException
     from confluent_kafka.admin import AdminClient
 
+    from icat_stream.stream import topic_faults
+
     client = AdminClient(settings.kafka.client_options(), logger=_SILENT)
     try:
         topics = client.list_topics(timeout=10).topics
@@ -290,3 +292,12 @@ def _kafka(settings: Settings) -> None:
         raise SystemUnavailable(
             f"topics {', '.join(missing)} are not there", system="kafka"
         )
+    partitions = {name: len(topic.partitions) for name, topic in topics.items()}
+    try:
+        for name, consumer in settings.consumers.items():
+            if consumer.enabled:
+                for fault in topic_faults(settings, name, partitions):
+                    _say(f"  kafka: {fault}")
+    except KafkaException as error:
+        # A right that we lack, or a broker that cannot tell, is no reason not to run.
+        _say(f"  kafka: settings of topics are not known: {error.args[0].str()}")

@@ -6,10 +6,14 @@ import signal
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Annotated, Any
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from typer.core import TyperArgument, TyperCommand, TyperGroup
+
+if TYPE_CHECKING:
+    from icat_stream.config import Settings
 
 _CONTEXT = {"help_option_names": ["-h", "--help"], "max_content_width": 100}
 
@@ -113,3 +117,19 @@ VersionOption = Annotated[
         "--version", callback=_print_version, is_eager=True, help="Print it and exit."
     ),
 ]
+
+
+@contextmanager
+def configured(config: Path) -> Iterator["Settings"]:
+    """Load a configuration; turn foreseen failures into exit codes."""
+    from icat_stream.cli.exits import exit_codes, leave
+    from icat_stream.records import ExitCode
+
+    with exit_codes():
+        from icat_stream.config import load
+        from icat_stream.stream import Halt
+
+        try:
+            yield load(config)
+        except Halt as halt:
+            leave(ExitCode(halt.code), halt.reason)

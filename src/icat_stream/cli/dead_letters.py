@@ -3,15 +3,15 @@
 import json
 import re
 import sys
-from collections.abc import Callable, Iterator
-from contextlib import ExitStack, closing, contextmanager
+from collections.abc import Callable
+from contextlib import ExitStack, closing
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, NoReturn
 
 import typer
 
-from .command_line import CommandLine
+from .command_line import CommandLine, configured
 from .search_options import coordinates, moment
 from .terminal import Output, is_text
 
@@ -100,7 +100,7 @@ def list_(
 
     Exit codes: 0 done; 2 bad usage or configuration; 5 Kafka is unavailable.
     """
-    with _tool(config) as settings:
+    with configured(config) as settings:
         from icat_stream.cli.dead_letters_output import (
             letter_values,
             newest_first,
@@ -151,7 +151,7 @@ def show(
 
     Exit codes: 0 done; 2 bad usage or configuration; 5 Kafka is unavailable.
     """
-    with _tool(config) as settings:
+    with configured(config) as settings:
         from icat_stream.cli.dead_letters_output import all_values, text_lines
         from icat_stream.stream import DeadLetters
 
@@ -206,7 +206,7 @@ def deal(
     output: OutputOption = None,
 ) -> None:
     """Replay or discard, as the command is called."""
-    with _tool(config) as settings:
+    with configured(config) as settings:
         from icat_stream.stream import Action
 
         selection = _selection(
@@ -314,22 +314,6 @@ def _preview(
             sys.stdout.write(f"… and {count - len(shown)} more\n")
     _tell_foreign(foreign)
     return ends, count
-
-
-@contextmanager
-def _tool(config: Path) -> "Iterator[Settings]":
-    """Load the configuration; turn foreseen failures into exit codes."""
-    from icat_stream.cli.exits import exit_codes, leave
-    from icat_stream.records import ExitCode
-
-    with exit_codes():
-        from icat_stream.config import load
-        from icat_stream.stream import Halt
-
-        try:
-            yield load(config)
-        except Halt as halt:
-            leave(ExitCode(halt.code), halt.reason)
 
 
 def _selection(

@@ -14,6 +14,7 @@ from .journal import app as journal
 from .reconcile import reconcile
 from .sandbox import app as sandbox
 from .schemas import app as schema_tools
+from .transactions import app as transactions
 
 app = CommandLine(no_args_is_help=True)
 config = CommandLine(no_args_is_help=True)
@@ -23,6 +24,7 @@ app.add_typer(dead_letters, name="dead-letters", help="What was rejected.")
 app.add_typer(config, name="config", help="The configuration.")
 app.add_typer(schema_tools, name="schemas", help="What a file becomes.")
 app.add_typer(journal, name="journal", help="What became of each message.")
+app.add_typer(transactions, name="transactions", help="Those that hang in Kafka.")
 app.command()(docs)
 app.command()(health)
 app.command()(reconcile)

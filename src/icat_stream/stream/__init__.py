@@ -28,12 +28,14 @@ from .dead_letters import (
 from .dryrun import dry_run
 from .event_sender import announce_again, send_events
 from .gc_tuning import relax_collector
+from .hanging_transactions import Hanging, find_hanging, free_hanging
 from .loop import Loop
 from .outputs import Output
 from .run_result import BUG, Halt, RunResult
 from .status import LaneStatus, LoopStatus
 from .topic_ids import TopicIds
-from .topics import group_of, retry_topics
+from .topic_settings import faults as topic_faults
+from .topics import group_of, retry_topics, transactional_id
 
 __all__ = [
     "BUG",
@@ -45,6 +47,7 @@ __all__ = [
     "Depths",
     "Fenced",
     "Halt",
+    "Hanging",
     "Journalled",
     "LaneScoped",
     "LaneStatus",
@@ -63,6 +66,8 @@ __all__ = [
     "announce_again",
     "dry_run",
     "fetch",
+    "find_hanging",
+    "free_hanging",
     "group_of",
     "prepare",
     "reader",
@@ -70,4 +75,6 @@ __all__ = [
     "retry_output",
     "retry_topics",
     "send_events",
+    "topic_faults",
+    "transactional_id",
 ]

@@ -15,7 +15,7 @@ from confluent_kafka import (
 
 from icat_stream.config import KafkaSettings
 
-from . import offset_metadata
+from . import kafka_clients, offset_metadata
 from .committed_offsets import CommittedOffsets, Wanted
 from .in_flight import Partition, PartitionKind
 from .ledger import Ledger
@@ -264,14 +264,16 @@ class Assignment:
 
     def _want(self, places: list[TopicPartition]) -> None:
         for place in places:
-            wanted = Wanted(place.topic, place.partition)
+            wanted = Wanted(place.topic, place.partition, self._until_end)
             self._wanted[place.topic, place.partition] = wanted
             self._offsets.want(wanted)
 
     def _take_metadata(self) -> None:
         # In a callback during close there is no group any more.
         with suppress(RuntimeError):
-            self._ledger.set_metadata(self._client.consumer_group_metadata())
+            metadata = self._client.consumer_group_metadata()
+            if kafka_clients.is_of_member(metadata):
+                self._ledger.set_metadata(metadata)
 
     def _open(self, wanted: Wanted) -> None:
         committed = wanted.committed
@@ -380,7 +382,7 @@ class Assignment:
         known = self._client.list_topics(timeout=_CALL_S).topics
         for topic in self._sources - self._late:
             places = [TopicPartition(topic, n) for n in known[topic].partitions]
-            found = self._offsets.read(places, self._stopping)
+            found = self._offsets.read(places, self._stopping, stable=True)
             if not found or any(each.offset >= 0 for each in found.values()):
                 continue
             for place in places:

@@ -22,6 +22,9 @@ _ALONE_S = 0.25
 _BETWEEN_S = 0.05
 _LONGEST_S = 1.0
 _CALL_S = 2.0
+# librdkafka can lose sight of a coordinator for good (issue 5511): who has got no
+# answer for so long is replaced.
+_SILENT_S = 5.0
 
 
 class Committed(NamedTuple):
@@ -36,7 +39,7 @@ class Committed(NamedTuple):
     low, high
         Where the partition begins and ends.
     stable
-        Up to where no transaction is under way.
+        Up to where no transaction is under way; the end, where nobody asked for it.
     """
 
     offset: int
@@ -48,10 +51,19 @@ class Committed(NamedTuple):
 
 @dataclass(eq=False)
 class Wanted:
-    """A partition that was given and is not open yet."""
+    """A partition that was given and is not open yet.
+
+    Parameters
+    ----------
+    topic, number
+        Which.
+    stable
+        Whether it matters up to where no transaction is under way.
+    """
 
     topic: str
     number: int
+    stable: bool = False
     since: float = field(default_factory=time.monotonic)
     committed: Committed | None = None
     reason: str = "no answer yet"
@@ -84,6 +96,7 @@ class CommittedOffsets:
         self._settings = settings
         self._group = group
         self._crashed = crashed
+        self._answered_at = time.monotonic()
         self._lock = threading.Condition()
         self._wanted: list[Wanted] = []
         self._closed = False
@@ -124,7 +137,11 @@ class CommittedOffsets:
                     self._wanted.remove(each)
 
     def read(
-        self, places: Sequence[TopicPartition], stopping: Callable[[], bool]
+        self,
+        places: Sequence[TopicPartition],
+        stopping: Callable[[], bool],
+        *,
+        stable: bool = False,
     ) -> dict[tuple[str, int], Committed] | None:
         """Return what is known of partitions, however long it takes.
 
@@ -134,8 +151,10 @@ class CommittedOffsets:
             Topics and partitions.
         stopping
             Asked in between; ``None`` is returned when it says yes.
+        stable
+            Whether it matters up to where no transaction is under way.
         """
-        wanted = [Wanted(place.topic, place.partition) for place in places]
+        wanted = [Wanted(place.topic, place.partition, stable) for place in places]
         for each in wanted:
             self.want(each)
         while any(each.committed is None for each in wanted):
@@ -158,8 +177,12 @@ class CommittedOffsets:
                     wanted = list(self._wanted)
                 begun = time.monotonic()
                 if self._ask(wanted):
-                    pause = _BETWEEN_S
+                    pause, self._answered_at = _BETWEEN_S, begun
                 else:
+                    since = max(self._answered_at, min(w.since for w in wanted))
+                    if begun - since > _SILENT_S:
+                        self._answered_at = begun
+                        self._let_clients_go()
                     # What is refused at once would be asked thousands of times.
                     quick = time.monotonic() - begun < _BETWEEN_S
                     pause = min(2 * pause, _LONGEST_S) if quick else _BETWEEN_S
@@ -168,13 +191,16 @@ class CommittedOffsets:
         except BaseException as error:
             self._crashed(error)
         finally:
-            for client in self._clients.values():
-                client.close()
+            self._let_clients_go()
+
+    def _let_clients_go(self) -> None:
+        while self._clients:
+            self._clients.popitem()[1].close()
 
     def _ask(self, wanted: list[Wanted]) -> bool:
         """Ask for all, then for each alone; return whether there was any answer."""
         try:
-            self._answer(wanted, _TOGETHER_S if len(wanted) == 1 else _ALONE_S)
+            self._answer(wanted, _TOGETHER_S)
         except KafkaException as error:
             for each in wanted:
                 each.reason = error.args[0].str()
@@ -200,10 +226,10 @@ class CommittedOffsets:
         for each, place in zip(wanted, found, strict=True):
             # After the offset: what was committed may be at the very end.
             low, high = self._watermarks(place, stable=False)
-            _, stable = self._watermarks(place, stable=True)
-            committed = Committed(
-                place.offset, place.metadata or "", low, high, min(stable, high)
-            )
+            stable = high
+            if each.stable:
+                stable = min(high, self._watermarks(place, stable=True)[1])
+            committed = Committed(place.offset, place.metadata or "", low, high, stable)
             with self._lock:
                 if each in self._wanted:
                     self._wanted.remove(each)

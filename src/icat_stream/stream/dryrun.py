@@ -178,7 +178,10 @@ class _Reading:
         name: str,
     ) -> None:
         sources = settings.consumers[name].topics
-        retries = topics.retry_topics(settings, name)
+        retries = [
+            *topics.retry_topics(settings, name),
+            *topics.dropped_topics(settings, name, present),
+        ]
         parked = topics.parked_topic(settings, name)
         self.kinds = {
             **dict.fromkeys(sources, PartitionKind.SOURCE),

@@ -1,6 +1,7 @@
 """Kafka clients as the core needs them: their options, their logs."""
 
 import logging
+import sys
 import time
 from typing import Any, TypeVar
 
@@ -24,6 +25,7 @@ _RECOVERY = {
     "reconnect.backoff.max.ms": 2000,
 }
 _LOG_INTERVAL_S = 10.0
+_MARK = b"CGMDv2:"
 # librdkafka warns of options that only the other kind of client knows.
 _HARMLESS = ("is a producer property", "is a consumer property")
 # And of what is part of every good start: a person wants it only with -v.
@@ -78,7 +80,7 @@ def consumer(
         options["group.protocol"] = settings.group_protocol
         if settings.group_protocol == "classic":
             options["partition.assignment.strategy"] = "cooperative-sticky"
-        if settings.instance_id is not None:
+        if settings.static_membership:
             options["group.instance.id"] = settings.instance_id
     return _made(Consumer, options, _logger("consumer"))
 
@@ -113,6 +115,22 @@ def producer(settings: KafkaSettings, transactional_id: str) -> Producer:
         "delivery.report.only.error": True,
     }
     return _made(Producer, options, _logger("producer"))
+
+
+def is_of_member(metadata: bytes) -> bool:
+    """Whether a consumer's group metadata say of which generation it is.
+
+    Who was put out of the group and is about to join again has none, and may have no
+    member id either.  Without both, Kafka takes offsets in a transaction from anybody,
+    as if a tool outside the group had sent them.
+
+    Parameters
+    ----------
+    metadata
+        As librdkafka writes them: a mark, then the generation.
+    """
+    mark, generation = metadata[: len(_MARK)], metadata[len(_MARK) :][:4]
+    return mark != _MARK or int.from_bytes(generation, sys.byteorder, signed=True) >= 0
 
 
 def _given(settings: KafkaSettings) -> dict[str, Any]:

@@ -199,7 +199,7 @@ class Loop:
             partitions = self._topics(client)
             if partitions is None:
                 return
-            topic_settings.check(self._settings, self.name, partitions)
+            topic_settings.mend(self._settings, self.name, partitions)
             places = retry_placement.read(
                 self._settings, self.name, partitions, self._is_stopping
             )
@@ -285,7 +285,7 @@ class Loop:
             crashed=self._crashed,
         )
         identity = settings.kafka.instance_id or f"{os.getpid()}-{uuid.uuid4().hex}"
-        self._transactional_id = f"{self._group}.{identity}"
+        self._transactional_id = topics.transactional_id(settings, self.name, identity)
         committer = self._committer = Committer(
             group=self._group,
             identity=self._identity(),

@@ -60,7 +60,11 @@ def read(
         Kafka does not tell.
     """
     group = topics.group_of(settings, name)
-    ours = [*topics.retry_topics(settings, name), topics.parked_topic(settings, name)]
+    ours = [
+        *topics.retry_topics(settings, name),
+        *topics.dropped_topics(settings, name, partitions),
+        topics.parked_topic(settings, name),
+    ]
     places = [
         TopicPartition(topic, number)
         for topic in ours

@@ -1,7 +1,7 @@
 """What the topics of what waits must be set to: checked at start, and mended."""
 
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from confluent_kafka import KafkaError, KafkaException
@@ -34,7 +34,7 @@ _NOT_FOR_US = (
 Configs = Mapping[str, Mapping[str, str]]
 
 
-def check(settings: Settings, name: str, partitions: Mapping[str, int]) -> None:
+def mend(settings: Settings, name: str, partitions: Mapping[str, int]) -> None:
     """Set the retry topics and the table of parked records of a consumer right.
 
     What we may not do is said, and no reason not to run.
@@ -48,23 +48,17 @@ def check(settings: Settings, name: str, partitions: Mapping[str, int]) -> None:
     partitions
         By topic.
     """
-    sources = settings.consumers[name].topics
-    retries = topics.retry_topics(settings, name)
-    parked = topics.parked_topic(settings, name)
-    most = max(partitions[topic] for topic in sources)
-    few = [each for each in (*retries, parked) if partitions[each] < most]
-    if few:
-        _log.warning(
-            "%s have fewer than the %d partitions of %s: only so many instances share"
-            " what waits. Stop all instances, then give them more",
-            ", ".join(few),
-            most,
-            " or ".join(sources),
+    for text in _too_few(settings, name, partitions):
+        _log.warning("%s", text)
+    if dropped := topics.dropped_topics(settings, name, partitions):
+        _log.info(
+            "%s: of delays that retries.delays does not have any more: what waits"
+            " there is handled; delete them when they are empty",
+            ", ".join(dropped),
         )
     try:
-        admin = AdminClient({**settings.kafka.client_options(), "log_level": 0})
-        found = _described(admin, [*sources, *retries, parked])
-        for topic, wrong in _wrong(settings, found, sources, retries, parked).items():
+        admin = _admin(settings)
+        for topic, wrong in _wrong(admin, settings, name, partitions).items():
             _set(admin, settings, topic, wrong)
     except KafkaException as error:
         if error.args[0].code() not in _NOT_FOR_US and not error.args[0].retriable():
@@ -72,27 +66,79 @@ def check(settings: Settings, name: str, partitions: Mapping[str, int]) -> None:
         _log.info("settings of topics are not known: %s", error.args[0].str())
 
 
+def faults(
+    settings: Settings, name: str, partitions: Mapping[str, int]
+) -> Iterator[str]:
+    """Yield what is wrong with the topics of what waits, of those that are there.
+
+    Parameters
+    ----------
+    settings
+        All of them.
+    name
+        Of the consumer.
+    partitions
+        By topic.
+
+    Raises
+    ------
+    KafkaException
+        Kafka does not tell.
+    """
+    yield from _too_few(settings, name, partitions)
+    wrong = _wrong(_admin(settings), settings, name, partitions)
+    for topic, wanted in wrong.items():
+        yield f"topic {topic} should have {_text(wanted)}"
+
+
+def _too_few(
+    settings: Settings, name: str, partitions: Mapping[str, int]
+) -> Iterator[str]:
+    sources = settings.consumers[name].topics
+    ours = [*topics.retry_topics(settings, name), topics.parked_topic(settings, name)]
+    most = max(partitions.get(topic, 0) for topic in sources)
+    few = [each for each in ours if partitions.get(each, most) < most]
+    if few:
+        yield (
+            f"{', '.join(few)} have fewer than the {most} partitions of"
+            f" {' or '.join(sources)}: only so many instances share what waits. Stop"
+            " all instances, then give them more"
+        )
+
+
 def _wrong(
-    settings: Settings,
-    found: Configs,
-    sources: Sequence[str],
-    retries: Sequence[str],
-    parked: str,
+    admin: AdminClient, settings: Settings, name: str, partitions: Mapping[str, int]
 ) -> dict[str, dict[str, str]]:
     """Return what has to be set, by topic."""
-    largest = max(int(found[topic]["max.message.bytes"]) for topic in sources)
+    sources = settings.consumers[name].topics
+    retries = topics.retry_topics(settings, name)
+    parked = topics.parked_topic(settings, name)
+    wanted = [topic for topic in (*sources, *retries, parked) if topic in partitions]
+    found = _described(admin, wanted)
+    largest = max(
+        (int(found[topic]["max.message.bytes"]) for topic in sources if topic in found),
+        default=0,
+    )
     longest = int((max(settings.retries.delays) + _MARGIN_S) * 1000)
     wrong: dict[str, dict[str, str]] = {}
-    for topic in (*retries, parked):
+    for topic in found.keys() - set(sources):
         own = wrong.setdefault(topic, {})
         if int(found[topic]["max.message.bytes"]) < largest:
             own["max.message.bytes"] = str(largest)
-    for topic in retries:
-        if 0 <= int(found[topic]["retention.ms"]) < longest:
-            wrong[topic]["retention.ms"] = str(longest)
-    if found[parked]["cleanup.policy"] != "compact":
-        wrong[parked]["cleanup.policy"] = "compact"
-    return {topic: own for topic, own in wrong.items() if own}
+        if topic == parked:
+            if found[topic]["cleanup.policy"] != "compact":
+                own["cleanup.policy"] = "compact"
+        elif 0 <= int(found[topic]["retention.ms"]) < longest:
+            own["retention.ms"] = str(longest)
+    return {topic: own for topic, own in sorted(wrong.items()) if own}
+
+
+def _admin(settings: Settings) -> AdminClient:
+    return AdminClient({**settings.kafka.client_options(), "log_level": 0})
+
+
+def _text(wanted: Mapping[str, str]) -> str:
+    return ", ".join(f"{name}={value}" for name, value in wanted.items())
 
 
 def _described(admin: AdminClient, names: Sequence[str]) -> Configs:
@@ -109,7 +155,7 @@ def _described(admin: AdminClient, names: Sequence[str]) -> Configs:
 def _set(
     admin: AdminClient, settings: Settings, topic: str, wanted: Mapping[str, str]
 ) -> None:
-    text = ", ".join(f"{name}={value}" for name, value in wanted.items())
+    text = _text(wanted)
     if not settings.kafka.create_topics:
         _log.warning("topic %s should have %s; kafka.create_topics is off", topic, text)
         return

@@ -59,9 +59,51 @@ def retry_topics(settings: Settings, name: str) -> list[str]:
     return [f"{group}.retry.{n}" for n in range(len(settings.retries.delays))]
 
 
+def dropped_topics(
+    settings: Settings, name: str, present: Mapping[str, int]
+) -> list[str]:
+    """Return retry topics of a consumer whose delays are in the configuration no more.
+
+    What waits there is handled all the same; nothing is added.
+
+    Parameters
+    ----------
+    settings
+        All of them.
+    name
+        Of the consumer.
+    present
+        Partitions by topic, of all that Kafka has.
+    """
+    prefix = f"{group_of(settings, name)}.retry."
+    written = retry_topics(settings, name)
+    return sorted(
+        topic
+        for topic in present
+        if topic.startswith(prefix)
+        and topic.removeprefix(prefix).isdecimal()
+        and topic not in written
+    )
+
+
 def parked_topic(settings: Settings, name: str) -> str:
     """Return the table of a consumer's parked records."""
     return f"{group_of(settings, name)}.parked"
+
+
+def transactional_id(settings: Settings, name: str, instance: str) -> str:
+    """Return under which name an instance of a consumer sends.
+
+    Parameters
+    ----------
+    settings
+        All of them.
+    name
+        Of the consumer.
+    instance
+        Its ``kafka.instance_id``, or what it has made up.
+    """
+    return f"{group_of(settings, name)}.{instance}"
 
 
 def partitions_when_reachable(
