@@ -15,6 +15,7 @@ _BUILT_IN = {
     "file_written": "icat_stream.handlers:FileWritten",
     "investigations": "icat_stream.handlers:Investigations",
     "operations": "icat_stream.handlers:OperationsHandler",
+    "statistics": "icat_stream.integrations:Statistics",
     "users": "icat_stream.handlers:Users",
 }
 ENTRY_POINTS = "icat_stream.handlers"

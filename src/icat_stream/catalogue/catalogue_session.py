@@ -30,7 +30,9 @@ from icat_stream.records import (
     AppliedSnapshot,
     DatafileEntry,
     DatasetEntry,
+    DatasetSum,
     Diff,
+    FileSum,
     Investigation,
     InvestigationEntry,
     InvestigationKey,
@@ -47,6 +49,7 @@ from . import held_datasets
 from .dataset_writer import DatasetWriter
 from .fault_memory import FaultMemory
 from .file_store import FileStore
+from .file_sums import dataset_sums, files_of_dataset, files_of_investigation
 from .inventory import Inventory
 from .location_signer import LocationSigner
 from .reference_cache import ReferenceCache
@@ -154,6 +157,27 @@ class CatalogueSession:
             for row in entities(self._session.search(query, "Dataset")):
                 found[row["id"]] = _dataset(row)
         return [found[number] for number in sorted(found)]
+
+    def dataset_files(self, dataset_id: int) -> FileSum:
+        """Count the files of a dataset."""
+        return files_of_dataset(self._session, dataset_id)
+
+    def investigation_files(self, key: InvestigationKey) -> FileSum:
+        """Count the files of an investigation's datasets."""
+        return files_of_investigation(self._session, self._visit("i", key))
+
+    def dataset_sums(
+        self, key: InvestigationKey, *, seconds: bool
+    ) -> Sequence[DatasetSum]:
+        """Count the datasets of an investigation."""
+        visit = self._visit("d.investigation", key)
+        return dataset_sums(self._session, visit, seconds=seconds)
+
+    def sample_count(self, key: InvestigationKey) -> int:
+        """Count the samples of an investigation."""
+        visit = self._visit("s.investigation", key)
+        query = f"SELECT COUNT(s) FROM Sample s WHERE {visit}"  # noqa: S608
+        return int(self._session.search(query, "Sample")[0])
 
     def datafiles_without_checksum(self, dataset_id: int) -> Iterator[DatafileEntry]:
         """Yield those datafiles of a dataset by id, page by page."""
@@ -344,6 +368,14 @@ class CatalogueSession:
         """Log out and close the connection."""
         self._session.close()
 
+    def _visit(self, variable: str, key: InvestigationKey) -> str:
+        """Return the condition of being an investigation of the facility."""
+        return (
+            f"{variable}.facility.id = {self._references.facility_id}"
+            f" AND {variable}.name = {quote(key.name)}"
+            f" AND {variable}.visitId = {quote(key.visit_id)}"
+        )
+
     def _snapshots(self, plan: Plan) -> tuple[User | Investigation, ...]:
         self._ours(plan)
         return (*plan.users, *plan.investigations)
@@ -510,6 +542,8 @@ def _dataset(row: Mapping[str, Any]) -> DatasetEntry:
         type=related(row, "type", "DatasetType")["name"],
         complete=bool(row.get("complete")),
         location=row.get("location"),
+        start=_time(row.get("startDate")),
+        end=_time(row.get("endDate")),
         parameters={
             related(p, "type", "ParameterType")["name"]: p.get("stringValue")
             or p.get("numericValue")

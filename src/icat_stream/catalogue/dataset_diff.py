@@ -181,6 +181,8 @@ def _dataset(found: Comparison, resolved: Resolved) -> None:
             "location": planned.location,
             "startDate": planned.start,
             "endDate": planned.end,
+            "fileSize": planned.file_size,
+            "fileCount": planned.file_count,
         },
     )
     held_type = related(row, "type", "DatasetType")["name"]

@@ -66,6 +66,8 @@ class Writer:
         ]
         _text(parts, "description", planned.description)
         _time(parts, "endDate", planned.end)
+        _whole(parts, "fileCount", planned.file_count)
+        _whole(parts, "fileSize", planned.file_size)
         parts.append(reference("investigation", self._resolved.investigation_id))
         _text(parts, "location", planned.location)
         _text(parts, "name", name)
@@ -87,8 +89,7 @@ class Writer:
             parts.append(self._formats[file.format])
         _time(parts, "datafileModTime", file.mod_time)
         _text(parts, "description", file.description)
-        if file.size is not None:
-            parts.append(f"<fileSize>{file.size}</fileSize>")
+        _whole(parts, "fileSize", file.size)
         _text(parts, "location", file.location)
         _text(parts, "name", file.name)
         if file.parameters:
@@ -182,6 +183,11 @@ def parameter_value(parameter: Parameter) -> tuple[str, float | str | datetime]:
 def _text(parts: list[str], tag: str, value: str | None) -> None:
     if value is not None:
         parts.append(f"<{tag}>{escape(value)}</{tag}>")
+
+
+def _whole(parts: list[str], tag: str, value: int | None) -> None:
+    if value is not None:
+        parts.append(f"<{tag}>{value}</{tag}>")
 
 
 def _time(parts: list[str], tag: str, value: datetime | None) -> None:

@@ -51,6 +51,8 @@ INVESTIGATION = {
     "startDate": "start",
     "endDate": "end",
     "releaseDate": "release",
+    "fileSize": "file_size",
+    "fileCount": "file_count",
 }
 _BRANCHES = (
     ("cycles", "investigationFacilityCycles", "facilityCycle"),

@@ -675,8 +675,8 @@ class ConsumerSettings(Section):
     handler: str = Field(
         pattern=r"^[A-Za-z_][\w.]*(:[A-Za-z_]\w*)?$",
         description="Built in (checksums, datasets, file_written, investigations,"
-        " operations, users), an entry point of the group icat_stream.handlers, or"
-        " package.module:Class.",
+        " operations, statistics, users), an entry point of the group"
+        " icat_stream.handlers, or package.module:Class.",
     )
     topics: list[TopicName] = Field(min_length=1, description="To read.")
     lanes: int = Field(
@@ -757,6 +757,12 @@ class Settings(BaseSettings):
                     "handler": "checksums",
                     "topics": ["icat-stream.events"],
                     "options": {"algorithm": "xxh3_64"},
+                    "enabled": False,
+                },
+                "statistics": {
+                    "handler": "statistics",
+                    "topics": ["icat-stream.events"],
+                    "options": {"sizes": "auto"},
                     "enabled": False,
                 },
             }

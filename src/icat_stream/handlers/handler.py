@@ -42,6 +42,9 @@ class Handler(ABC):
     """Whether what it brings into the catalogue is announced on the events topic; one
     that follows our events, and only adds to what they tell of, would feed itself."""
 
+    cause: str = ""
+    """What its events say brought them about; empty for announcements."""
+
     takes_files: bool = False
     """Whether :meth:`compose` makes a record of a file that a person names; where a
     subclass has one of its own, that is so unless it says otherwise."""
@@ -145,6 +148,7 @@ class PlainHandler(Handler):
         self._plain = plain
         self.makes_snapshots = getattr(plain, "makes_snapshots", False)
         self.sends_events = getattr(plain, "sends_events", True)
+        self.cause = getattr(plain, "cause", "")
         composes = getattr(plain, "compose", None) is not None
         self.takes_files = getattr(plain, "takes_files", composes)
 

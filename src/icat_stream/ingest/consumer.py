@@ -2,6 +2,7 @@
 
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any, Protocol
 
 from icat_stream.catalogue import Catalogue, CatalogueSession
@@ -13,6 +14,9 @@ from icat_stream.messages import dataset_event, snapshot_event
 from icat_stream.nexus import NexusReader
 from icat_stream.records import (
     Applied,
+    AppliedDataset,
+    AppliedSnapshot,
+    Event,
     Failure,
     Outcome,
     OutcomeKind,
@@ -200,7 +204,7 @@ class IngestConsumer:
                 kind = OutcomeKind.UNCHANGED if diff.is_empty else OutcomeKind.INGESTED
                 return Outcome(kind=kind, plan=plan, diff=diff, steps=steps)
             with step("apply", steps):
-                if plan.users or plan.investigations:
+                if plan.users or not all(i.partial for i in plan.investigations):
                     return self._guarded(plan, session, record, steps)
                 applied = self._apply(plan, session)
         except Rejection as failure:
@@ -279,22 +283,30 @@ class IngestConsumer:
         return Outcome(
             kind=applied.kind,
             reason="; ".join((*plan.notes, *applied.notes)),
-            events=()
-            if not self.handler.sends_events
-            else (
-                *(
-                    snapshot_event(each, facility=self._facility, record=record)
-                    for each in applied.snapshots
-                ),
-                *(
-                    dataset_event(each, facility=self._facility, record=record)
-                    for each in applied.datasets
-                ),
-            ),
+            events=self._events(applied, record) if self.handler.sends_events else (),
             objects=objects,
             written=applied.written,
             steps=steps,
             plan=plan if self._show_plans else None,
+        )
+
+    def _events(self, applied: Applied, record: Record) -> tuple[Event, ...]:
+        cause = self.handler.cause
+        snapshot = partial(
+            snapshot_event, facility=self._facility, record=record, cause=cause
+        )
+        dataset = partial(
+            dataset_event, facility=self._facility, record=record, cause=cause
+        )
+
+        def tells(each: AppliedSnapshot | AppliedDataset) -> bool:
+            # After a crash the event of what is unchanged may be the first; but who
+            # follows events and tells others of it has to come to rest.
+            return not cause or each.kind is OutcomeKind.INGESTED
+
+        return (
+            *map(snapshot, filter(tells, applied.snapshots)),
+            *map(dataset, filter(tells, applied.datasets)),
         )
 
 

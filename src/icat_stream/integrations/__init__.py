@@ -1,5 +1,7 @@
 """Consumers of the events topic: what follows once something is in the catalogue."""
 
 from .checksums import Checksums
+from .event_handler import EventHandler
+from .statistics import Statistics
 
-__all__ = ["Checksums"]
+__all__ = ["Checksums", "EventHandler", "Statistics"]

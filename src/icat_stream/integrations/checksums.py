@@ -11,13 +11,11 @@ from pydantic import Field
 
 from icat_stream.config import ConfigError, Problem, Section, Settings
 from icat_stream.handlers import (
-    Handler,
     HandlerContext,
     Locations,
     map_path,
-    read_options,
 )
-from icat_stream.messages import DocumentLimits, EventMessage, Undecodable, read_event
+from icat_stream.messages import EventMessage
 from icat_stream.records import (
     Datafile,
     DatafileEntry,
@@ -28,12 +26,11 @@ from icat_stream.records import (
     Outcome,
     OutcomeKind,
     Plan,
-    Record,
     Rejection,
     same_time,
 )
 
-_DONE = ("ingested", "unchanged")
+from .event_handler import EventHandler
 
 
 class ChecksumOptions(Section):
@@ -47,7 +44,7 @@ class ChecksumOptions(Section):
     )
 
 
-class Checksums(Handler):
+class Checksums(EventHandler[ChecksumOptions]):
     """Handler of our own events: gives datafiles that have none a checksum.
 
     Parameters
@@ -61,47 +58,29 @@ class Checksums(Handler):
         The options are wrong, or the catalogue's locations do not tell paths.
     """
 
-    sends_events = False
+    Options = ChecksumOptions
 
     def __init__(self, context: HandlerContext) -> None:
+        super().__init__(context)
         settings = context.settings
-        self._options = read_options(ChecksumOptions, context.options)
-        self._facility = settings.facility
         self._locations = _locations(settings)
         self._path_map = settings.files.path_map
         self._root = str(settings.files.roots[0])
-        self._limits = DocumentLimits(size=settings.messages.max_bytes)
         self._files = context.files
 
     @classmethod
     def check(cls, settings: Settings, options: Mapping[str, Any]) -> None:
         """Raise ``ConfigError`` with what is wrong with the options."""
-        read_options(ChecksumOptions, options)
+        super().check(settings, options)
         # One that is switched off, as in the sample, keeps nobody from uploading.
         if any(
             c.enabled and c.handler == "checksums" for c in settings.consumers.values()
         ):
             _locations(settings)
 
-    def key(self, record: Record) -> str:
+    def lane(self, event: EventMessage) -> str:
         """Return the dataset: two lanes are not to read the same files."""
-        try:
-            event = read_event(record.value, self._limits)
-        except Undecodable:
-            return str(record.at)
-        return f"{event.kind} {event.dataset_id or record.at}"
-
-    def decode(self, record: Record) -> EventMessage | Outcome:
-        """Return the event in a record, if it is of a dataset of ours."""
-        event = read_event(record.value, self._limits)
-        for wrong, reason in (
-            (event.kind != "dataset", f"an event of kind {event.kind[:80]!r}"),
-            (event.outcome not in _DONE, f"an event of outcome {event.outcome[:80]!r}"),
-            (event.facility != self._facility, f"of facility {event.facility[:80]!r}"),
-        ):
-            if wrong:
-                return _nothing_to_do(event, OutcomeKind.IGNORED, reason)
-        return event
+        return f"{event.kind} {event.dataset_id}"
 
     def plan(self, event: EventMessage, lookups: Lookups) -> Plan | Outcome:
         """Return the dataset with checksums for those datafiles that have none."""
@@ -109,23 +88,23 @@ class Checksums(Handler):
         found = lookups.datasets(ids=[number])
         if not found:
             reason = f"dataset {number} is not in the catalogue any more"
-            return _nothing_to_do(event, OutcomeKind.IGNORED, reason)
+            return self.nothing(event, OutcomeKind.IGNORED, reason)
         dataset = found[0]
         what = f"dataset {dataset.investigation}/{dataset.name}"
         notes: list[str] = []
         entries = self._entries(lookups, dataset, what, notes)
         if not entries:
-            return _nothing_to_do(event, OutcomeKind.UNCHANGED, "; ".join(notes))
+            return self.nothing(event, OutcomeKind.UNCHANGED, "; ".join(notes))
         files = self._files.folder(
             self._root,
             names=[self._path(entry, what) for entry in entries],
-            most=self._options.max_datafiles,
+            most=self.options.max_datafiles,
         ).files
         # All of them before the first is read, which may take long.
         for entry, file in zip(entries, files, strict=True):
             _require_same(entry, file, what)
         return Plan(
-            facility=self._facility,
+            facility=self.facility,
             datasets=(
                 Dataset(
                     investigation=dataset.investigation,
@@ -154,9 +133,9 @@ class Checksums(Handler):
                 nowhere += 1
                 continue
             entries.append(entry)
-            if len(entries) > self._options.max_datafiles:
+            if len(entries) > self.options.max_datafiles:
                 raise Rejection(
-                    f"{what}: more than {self._options.max_datafiles} datafiles have no"
+                    f"{what}: more than {self.options.max_datafiles} datafiles have no"
                     " checksum; raise options.max_datafiles and replay"
                 )
         if nowhere:
@@ -180,7 +159,7 @@ class Checksums(Handler):
             location=entry.location,
             size=entry.size or None,
             mod_time=entry.mod_time,
-            checksum=self._files.checksum(file, self._options.algorithm),
+            checksum=self._files.checksum(file, self.options.algorithm),
         )
 
 
@@ -216,14 +195,4 @@ def _require_same(entry: DatafileEntry, file: FolderFile, what: str) -> None:
     raise Rejection(
         f"{what}, datafile {entry.name}: {file.path}: {differing}; it got no checksum:"
         " announce the file again, or correct its entry, and replay"
-    )
-
-
-def _nothing_to_do(event: EventMessage, kind: OutcomeKind, reason: str) -> Outcome:
-    return Outcome(
-        kind=kind,
-        reason=reason,
-        message_type=event.message_type,
-        message_format=event.message_format,
-        objects=event.objects,
     )

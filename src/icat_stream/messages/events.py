@@ -38,17 +38,26 @@ class EventMessage:
     facility
         Whose it is.
     investigation
-        ``name/visit_id``, for what has one.
+        For what has one.
     dataset, dataset_id
         Its name, and its id in ICAT, for a dataset.
+    investigation_id
+        The investigation's in ICAT; ``None`` in events of earlier versions of ours.
+    cause
+        The integration that brought it about; empty for an announcement.
+    gathered
+        Whether its investigation was read since it came; who follows says so.
     """
 
     kind: str
     outcome: str
     facility: str
-    investigation: str | None = None
+    investigation: InvestigationKey | None = None
     dataset: str | None = None
     dataset_id: int | None = None
+    investigation_id: int | None = None
+    cause: str = ""
+    gathered: bool = False
 
     @property
     def message_type(self) -> str:
@@ -64,7 +73,7 @@ class EventMessage:
     def objects(self) -> dict[str, Any]:
         """What it is about, by name, for the journal."""
         found = {
-            "investigation": self.investigation,
+            "investigation": self.investigation and str(self.investigation),
             "dataset": self.dataset,
             "dataset_id": self.dataset_id,
         }
@@ -96,18 +105,23 @@ def read_event(
     if version != EVENT_VERSION:
         raise _wrong("version", version, f"an event of version {EVENT_VERSION}")
     kind = _text(body, "kind")
-    investigation = body.get("investigation")
-    if investigation is not None:
-        investigation = "/".join(
-            _text(_object(body, "investigation"), part, "investigation.")
-            for part in ("name", "visit_id")
+    investigation = investigation_id = None
+    if body.get("investigation") is not None:
+        named = _object(body, "investigation")
+        name, visit_id = (
+            _text(named, part, "investigation.") for part in ("name", "visit_id")
         )
+        investigation = InvestigationKey(name=name, visit_id=visit_id)
+        # The first events of ours had none.
+        if "id" in named:
+            investigation_id = _number(named, "investigation.")
     dataset = dataset_id = None
     if kind == "dataset":
         named = _object(body, "dataset")
-        dataset, dataset_id = _text(named, "name", "dataset."), named.get("id")
-        if type(dataset_id) is not int or dataset_id <= 0:
-            raise _wrong("dataset.id", dataset_id, "an id of ICAT's")
+        dataset, dataset_id = (
+            _text(named, "name", "dataset."),
+            _number(named, "dataset."),
+        )
     return EventMessage(
         kind=kind,
         outcome=_text(body, "outcome"),
@@ -115,6 +129,8 @@ def read_event(
         investigation=investigation,
         dataset=dataset,
         dataset_id=dataset_id,
+        investigation_id=investigation_id,
+        cause=_text(body, "cause") if "cause" in body else "",
     )
 
 
@@ -123,6 +139,7 @@ def dataset_event(
     *,
     facility: str,
     record: Record,
+    cause: str = "",
     now: datetime | None = None,
 ) -> Event:
     """Return the event that a dataset is in the catalogue.
@@ -136,6 +153,8 @@ def dataset_event(
         The facility's name.
     record
         The announcement; its origin goes into the event.
+    cause
+        The integration that brought it about; empty for an announcement.
     now
         For tests.
     """
@@ -144,6 +163,8 @@ def dataset_event(
         str(dataset.investigation),
         dataset.kind,
         investigation=dataset.investigation,
+        investigation_id=dataset.investigation_id,
+        cause=cause,
         named={"dataset": {"name": dataset.name, "id": dataset.id}},
         facility=facility,
         record=record,
@@ -156,6 +177,7 @@ def snapshot_event(
     *,
     facility: str,
     record: Record,
+    cause: str = "",
     now: datetime | None = None,
 ) -> Event:
     """Return the event that a user or an investigation is in the catalogue.
@@ -164,7 +186,7 @@ def snapshot_event(
     ----------
     snapshot
         As it is there now.
-    facility, record, now
+    facility, record, cause, now
         As for :func:`dataset_event`.
     """
     if snapshot.user is not None:
@@ -177,6 +199,8 @@ def snapshot_event(
         key,
         snapshot.kind,
         investigation=snapshot.investigation,
+        investigation_id=None if snapshot.investigation is None else snapshot.id,
+        cause=cause,
         named=named,
         facility=facility,
         record=record,
@@ -190,6 +214,8 @@ def _event(
     outcome: OutcomeKind,
     *,
     investigation: InvestigationKey | None,
+    investigation_id: int | None,
+    cause: str,
     named: Mapping[str, Any],
     facility: str,
     record: Record,
@@ -202,8 +228,13 @@ def _event(
         "facility": facility,
         "investigation": None
         if investigation is None
-        else {"name": investigation.name, "visit_id": investigation.visit_id},
+        else {
+            "name": investigation.name,
+            "visit_id": investigation.visit_id,
+            "id": investigation_id,
+        },
         **named,
+        **({"cause": cause} if cause else {}),
         "origin": {
             "topic": record.origin.topic,
             "partition": record.origin.partition,
@@ -228,6 +259,13 @@ def _text(body: dict[str, Any], name: str, of: str = "") -> str:
     found = body.get(name)
     if not isinstance(found, str):
         raise _wrong(of + name, found, "a text")
+    return found
+
+
+def _number(body: dict[str, Any], of: str) -> int:
+    found = body.get("id")
+    if type(found) is not int or found <= 0:
+        raise _wrong(f"{of}id", found, "an id of ICAT's")
     return found
 
 

@@ -53,6 +53,8 @@ class DatasetEntry:
     type: str
     complete: bool = False
     location: str | None = None
+    start: datetime | None = None
+    end: datetime | None = None
     parameters: Mapping[str, float | str] = field(default_factory=dict)
 
 
@@ -92,6 +94,46 @@ class ParameterTypeEntry:
     permissible: tuple[str, ...] = ()
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FileSum:
+    """Files of a dataset or of an investigation, counted at one moment.
+
+    Parameters
+    ----------
+    count, size
+        What they are: how many, and their bytes.
+    stated_count, stated_size
+        What the catalogue's object says; its database may keep that by itself.
+    """
+
+    count: int = 0
+    size: int = 0
+    stated_count: int = 0
+    stated_size: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DatasetSum:
+    """Datasets of one type and one sample in an investigation.
+
+    Parameters
+    ----------
+    type, sample
+        Names; a sample of ``None`` is that of datasets without.
+    datasets, files, size
+        How many, how many files in them, and their bytes.
+    seconds
+        From start to end of those datasets that have both.
+    """
+
+    type: str
+    sample: str | None
+    datasets: int = 0
+    files: int = 0
+    size: int = 0
+    seconds: float = 0.0
+
+
 class Lookups(Protocol):
     """Read-only questions to the catalogue.
 
@@ -128,6 +170,32 @@ class Lookups(Protocol):
         ids, names, locations
             One of them says which; with names the investigation has to be given.
         """
+        ...
+
+    def dataset_files(self, dataset_id: int) -> FileSum:
+        """Count the files of a dataset."""
+        ...
+
+    def investigation_files(self, key: InvestigationKey) -> FileSum:
+        """Count the files of an investigation's datasets."""
+        ...
+
+    def dataset_sums(
+        self, key: InvestigationKey, *, seconds: bool
+    ) -> Sequence[DatasetSum]:
+        """Count the datasets of an investigation.
+
+        Parameters
+        ----------
+        key
+            The investigation.
+        seconds
+            Whether their times are wanted: it is to read each dataset's.
+        """
+        ...
+
+    def sample_count(self, key: InvestigationKey) -> int:
+        """Count the samples of an investigation."""
         ...
 
     def datafiles_without_checksum(self, dataset_id: int) -> Iterator[DatafileEntry]:

@@ -155,6 +155,8 @@ class Dataset:
         Name of the parameter that tells the version, for ``replace``.
     partial
         Only what is stated is meant: the dataset has to be there, and is never made.
+    file_size, file_count
+        Of all its files: in bytes, and how many.
     """
 
     investigation: InvestigationKey
@@ -173,6 +175,8 @@ class Dataset:
     existing: Literal["reject", "update", "new_name", "replace"] | None = None
     version: str | None = None
     partial: bool = False
+    file_size: int | None = None
+    file_count: int | None = None
 
     @property
     def key(self) -> str:
@@ -273,6 +277,11 @@ class Investigation:
         Names of facility cycles.
     cleared
         Fields that shall be empty.
+    file_size, file_count
+        Of the files of all its datasets: in bytes, and how many.
+    partial
+        No snapshot of it: what is stated follows from what the catalogue holds, so
+        there is no newer or older one, and the investigation is never made.
     """
 
     investigation: InvestigationKey
@@ -292,6 +301,9 @@ class Investigation:
     shifts: tuple[Shift, ...] | None = None
     cycles: tuple[str, ...] | None = None
     cleared: tuple[str, ...] = ()
+    file_size: int | None = None
+    file_count: int | None = None
+    partial: bool = False
 
     @property
     def key(self) -> str:
@@ -340,7 +352,7 @@ class Plan:
     facility
         Name of the facility.
     users, investigations
-        Snapshots: to be as the newest one says.
+        Snapshots: to be as the newest one says; partial investigations with anything.
     stubs
         Investigations of the datasets, to be made where they are not there; what is
         there is left as it is, but for the instruments of what is still a stub.

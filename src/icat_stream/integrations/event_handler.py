@@ -1,0 +1,108 @@
+"""What an integration that writes to ICAT is; a facility's own begins here."""
+
+from abc import abstractmethod
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any, ClassVar, Generic, TypeVar, cast
+
+from icat_stream.config import Section, Settings
+from icat_stream.handlers import Handler, HandlerContext, read_options
+from icat_stream.messages import DocumentLimits, EventMessage, Undecodable, read_event
+from icat_stream.records import Lookups, Outcome, OutcomeKind, Plan, Record
+
+from .arrivals import Arrivals
+
+_DONE = ("ingested", "unchanged")
+_Options = TypeVar("_Options", bound=Section)
+
+
+class EventHandler(Handler, Generic[_Options]):
+    """Follows our own events, and adds to what they tell of.
+
+    Events come again and out of order, so :meth:`plan` takes from an event only which
+    object it is about, and everything else from the catalogue.
+
+    Parameters
+    ----------
+    context
+        Settings and options.
+
+    Raises
+    ------
+    icat_stream.config.ConfigError
+        The options are wrong.
+    """
+
+    Options: ClassVar[type[Section]] = Section
+    """Its options, with defaults."""
+
+    follows: ClassVar[frozenset[str]] = frozenset({"dataset"})
+    """Kinds of events that it wants; others are ignored."""
+
+    gathers: ClassVar[bool] = False
+    """Whether one look at an investigation serves all its events that had come by then:
+    :meth:`look` says when, and the others are ``gathered``."""
+
+    sends_events = False
+
+    def __init__(self, context: HandlerContext) -> None:
+        self.facility = context.settings.facility
+        self.options = cast(_Options, read_options(self.Options, context.options))
+        self._limits = DocumentLimits(size=context.settings.messages.max_bytes)
+        self._arrivals = Arrivals()
+
+    @classmethod
+    def check(cls, settings: Settings, options: Mapping[str, Any]) -> None:
+        """Raise ``ConfigError`` with what is wrong with the options."""
+        read_options(cls.Options, options)
+
+    def lane(self, event: EventMessage) -> str:
+        """Return what events have in common that are handled in order.
+
+        The investigation, or else what the event is about.
+        """
+        return str(event.investigation or event.objects)
+
+    @abstractmethod
+    def plan(self, event: EventMessage, lookups: Lookups) -> Plan | Outcome:
+        """Return what the catalogue shall hold, or an outcome of :meth:`nothing`."""
+
+    def key(self, record: Record) -> str:
+        """Return the event's lane."""
+        try:
+            event = read_event(record.value, self._limits)
+        except Undecodable:
+            return str(record.at)
+        key = self.lane(event)
+        if self.gathers:
+            self._arrivals.arrived(record.origin, key)
+        return key
+
+    def decode(self, record: Record) -> EventMessage | Outcome:
+        """Return the event in a record, if it is one to follow."""
+        event = read_event(record.value, self._limits)
+        for wrong, reason in (
+            (event.kind not in self.follows, f"an event of kind {event.kind[:80]!r}"),
+            (event.outcome not in _DONE, f"an event of outcome {event.outcome[:80]!r}"),
+            (event.facility != self.facility, f"of facility {event.facility[:80]!r}"),
+            (event.cause and event.cause == self.cause, "an event of its own"),
+        ):
+            if wrong:
+                return self.nothing(event, OutcomeKind.IGNORED, reason)
+        if self.gathers and self._arrivals.covers(record.origin):
+            return replace(event, gathered=True)
+        return event
+
+    def look(self, event: EventMessage) -> None:
+        """Say that the catalogue is read now, for all events of the lane so far."""
+        self._arrivals.look(self.lane(event))
+
+    def nothing(self, event: EventMessage, kind: OutcomeKind, reason: str) -> Outcome:
+        """Return an outcome for an event that changes nothing."""
+        return Outcome(
+            kind=kind,
+            reason=reason,
+            message_type=event.message_type,
+            message_format=event.message_format,
+            objects=event.objects,
+        )
