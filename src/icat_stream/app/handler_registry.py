@@ -14,6 +14,7 @@ _BUILT_IN = {
     "datasets": "icat_stream.handlers:Datasets",
     "file_written": "icat_stream.handlers:FileWritten",
     "investigations": "icat_stream.handlers:Investigations",
+    "lineage": "icat_stream.integrations:Lineage",
     "operations": "icat_stream.handlers:OperationsHandler",
     "statistics": "icat_stream.integrations:Statistics",
     "users": "icat_stream.handlers:Users",

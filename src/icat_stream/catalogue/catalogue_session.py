@@ -10,6 +10,7 @@ from collections.abc import (
     Sequence,
 )
 from datetime import datetime
+from posixpath import commonpath
 from typing import Any
 
 from icat_stream.config import PolicySettings
@@ -62,6 +63,10 @@ _NAMED = {
     "instrument": "Instrument",
     "technique": "Technique",
 }
+# Of a location, in a pattern; what it finds too much the asker sees.
+_LIKE = 200
+# A common folder of fewer parts is everybody's.
+_FOLDERS = 2
 # So many ids are short enough for a URL.
 _IDS = 200
 _WITH_UNITS = re.compile(r"(.*) \[(.*)\]", re.DOTALL)
@@ -138,14 +143,58 @@ class CatalogueSession:
         ids: Sequence[int] = (),
         names: Sequence[str] = (),
         locations: Sequence[str] = (),
+        endings: Sequence[str] = (),
     ) -> Sequence[DatasetEntry]:
         """Return datasets of the facility, by id."""
         where = [f"o.investigation.facility.id = {self._references.facility_id}"]
         if investigation is not None:
             where.append(f"o.investigation.name = {quote(investigation)}")
-        chosen = [f"o.id = {int(number)}" for number in ids]
+        chosen = self._id_lists(ids)
         chosen += [f"o.name IN {listed}" for listed in in_lists(names)]
         chosen += [f"o.location IN {listed}" for listed in in_lists(locations)]
+        chosen += [
+            f"o.location LIKE {quote(f'%{end[-_LIKE:]}')}" for end in endings if end
+        ]
+        return self._dataset_entries(where, chosen)
+
+    def datasets_naming(
+        self, parameter: str, sources: Sequence[DatasetEntry]
+    ) -> Sequence[DatasetEntry]:
+        """Return datasets with a parameter that may name the location of others.
+
+        All that have it in investigations of their names, and those elsewhere whose
+        value has the folder that their locations have in common.
+        """
+        ours = f"o.dataset.investigation.facility.id = {self._references.facility_id}"
+        of_type = f"o.type.name = {quote(parameter)}"
+        by_name: dict[str, list[str]] = {}
+        for source in sources:
+            locations = by_name.setdefault(source.investigation.name, [])
+            locations += [source.location] if source.location else []
+        numbers: set[int] = set()
+        for name, locations in by_name.items():
+            here = f"o.dataset.investigation.name = {quote(name)}"
+            # Their common folder: one question, whatever their number.
+            absolute = all(location.startswith("/") for location in locations)
+            folder = commonpath(locations) if locations and absolute else ""
+            wholes = locations if folder.count("/") < _FOLDERS else [folder]
+            like = (f"o.stringValue LIKE {quote(f'%{w[-_LIKE:]}%')}" for w in wholes)
+            for named in (here, *like):
+                query = select(
+                    "DatasetParameter", ours, of_type, named, what="o.dataset.id"
+                )
+                numbers.update(self._session.search(query, "DatasetParameter"))
+        return self._dataset_entries([], self._id_lists(sorted(numbers)))
+
+    def _id_lists(self, numbers: Sequence[int]) -> list[str]:
+        return [
+            f"o.id IN ({', '.join(map(str, numbers[start : start + _IDS]))})"
+            for start in range(0, len(numbers), _IDS)
+        ]
+
+    def _dataset_entries(
+        self, where: Sequence[str], chosen: Sequence[str]
+    ) -> Sequence[DatasetEntry]:
         found: dict[int, DatasetEntry] = {}
         for one in chosen:
             query = select(

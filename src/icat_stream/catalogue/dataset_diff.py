@@ -52,6 +52,8 @@ class Comparison:
         The same, with the id of the datafile that is there.
     unsigned
         Datafiles as planned but for the digest of their location.
+    removed
+        Parameters that have to go: their labels, and their ids.
     complete
         Whether ``complete`` has to be set.
     """
@@ -65,6 +67,7 @@ class Comparison:
     datafiles: list[Datafile] = field(default_factory=list)
     datafile_parameters: list[tuple[int, str, Parameter]] = field(default_factory=list)
     unsigned: list[Difference] = field(default_factory=list)
+    removed: list[tuple[str, int]] = field(default_factory=list)
     complete: bool = False
 
     @property
@@ -82,7 +85,7 @@ class Comparison:
     def work(self) -> bool:
         """Whether anything is left to be done."""
         left = self.differences or self.missing or self.unfilled or self.unsigned
-        return bool(left or self.complete)
+        return bool(left or self.removed or self.complete)
 
 
 def compare(resolved: Resolved, holding: HeldDataset, *, uploaded: bool) -> Comparison:
@@ -109,6 +112,11 @@ def compare(resolved: Resolved, holding: HeldDataset, *, uploaded: bool) -> Comp
             found.parameters.append(parameter)
         else:
             _parameter(found, "Dataset", parameter, there)
+    found.removed = [
+        (f"DatasetParameter {parameter_label(*key)}", int(held["id"]))
+        for key in planned.removed
+        if (held := holding.parameters.get(key)) is not None
+    ]
     found.instruments = [n for n in planned.instruments if n not in holding.instruments]
     found.techniques = [
         t.name for t in planned.techniques if t.name not in holding.techniques
@@ -169,6 +177,10 @@ def changes(resolved: Resolved, found: Comparison | None) -> Iterator[Change]:
         else:
             yield Change(what=what, kind="unchanged")
     if found is not None:
+        for label, _ in found.removed:
+            yield Change(
+                what=label, kind="changed", field="-", found="there", planned="removed"
+            )
         yield from _extra(planned, found.holding)
 
 
@@ -333,7 +345,7 @@ def _planned(planned: Dataset) -> Iterator[str]:
 
 def _extra(planned: Dataset, holding: HeldDataset) -> Iterator[Change]:
     names = {f.name for f in planned.datafiles}
-    keys = {(p.name, p.units) for p in planned.parameters}
+    keys = {(p.name, p.units) for p in planned.parameters} | set(planned.removed)
     techniques = {t.name for t in planned.techniques}
     there = [_of("Datafile", name) for name in holding.datafiles if name not in names]
     there += [

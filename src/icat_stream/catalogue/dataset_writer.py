@@ -303,6 +303,11 @@ class DatasetWriter:
         if found.unsigned:
             self.written.append(self.signing.sign(found, str(target.dataset.key)))
             return True
+        if found.removed:
+            numbers = [number for _, number in found.removed]
+            self.session.delete_many("DatasetParameter", numbers)
+            self.written += [f"{label} removed" for label, _ in found.removed]
+            return True
         if found.complete:
             self._rewrite("Dataset", found.holding.id, {"complete": True})
             self.written.append(f"Dataset {target.dataset.key} set complete")

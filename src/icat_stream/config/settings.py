@@ -675,7 +675,7 @@ class ConsumerSettings(Section):
     handler: str = Field(
         pattern=r"^[A-Za-z_][\w.]*(:[A-Za-z_]\w*)?$",
         description="Built in (checksums, datasets, file_written, investigations,"
-        " operations, statistics, users), an entry point of the group"
+        " lineage, operations, statistics, users), an entry point of the group"
         " icat_stream.handlers, or package.module:Class.",
     )
     topics: list[TopicName] = Field(min_length=1, description="To read.")
@@ -757,6 +757,12 @@ class Settings(BaseSettings):
                     "handler": "checksums",
                     "topics": ["icat-stream.events"],
                     "options": {"algorithm": "xxh3_64"},
+                    "enabled": False,
+                },
+                "lineage": {
+                    "handler": "lineage",
+                    "topics": ["icat-stream.events"],
+                    "options": {"inputs": "input_datasets"},
                     "enabled": False,
                 },
                 "statistics": {

@@ -2,6 +2,7 @@
 
 from .checksums import Checksums
 from .event_handler import EventHandler
+from .lineage import Lineage
 from .statistics import Statistics
 
-__all__ = ["Checksums", "EventHandler", "Statistics"]
+__all__ = ["Checksums", "EventHandler", "Lineage", "Statistics"]

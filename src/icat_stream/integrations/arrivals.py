@@ -2,13 +2,14 @@
 
 import threading
 from collections import OrderedDict
+from collections.abc import Iterable
 from itertools import count
 
 from icat_stream.records import Coordinates
 
 # More than are ever read ahead; what is forgotten is looked up once more.
 _EVENTS = 100_000
-_KEYS = 10_000
+_KEYS = 100_000
 
 
 class Arrivals:
@@ -31,12 +32,18 @@ class Arrivals:
             if len(self._arrivals) > _EVENTS:
                 self._arrivals.popitem(last=False)
 
-    def look(self, key: str) -> None:
-        """Say that what all events of a key tell of is read from now on."""
+    def now(self) -> int:
+        """Return a number between those of what came and of what is to come."""
         with self._lock:
-            self._looks[key] = next(self._numbers)
-            self._looks.move_to_end(key)
-            if len(self._looks) > _KEYS:
+            return next(self._numbers)
+
+    def looked(self, keys: Iterable[str], since: int) -> None:
+        """Say that what all events of some keys tell of was read, since a moment."""
+        with self._lock:
+            for key in keys:
+                self._looks[key] = since
+                self._looks.move_to_end(key)
+            while len(self._looks) > _KEYS:
                 self._looks.popitem(last=False)
 
     def covers(self, event: Coordinates) -> bool:

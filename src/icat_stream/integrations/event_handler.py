@@ -1,7 +1,7 @@
 """What an integration that writes to ICAT is; a facility's own begins here."""
 
 from abc import abstractmethod
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from typing import Any, ClassVar, Generic, TypeVar, cast
 
@@ -40,8 +40,8 @@ class EventHandler(Handler, Generic[_Options]):
     """Kinds of events that it wants; others are ignored."""
 
     gathers: ClassVar[bool] = False
-    """Whether one look at an investigation serves all its events that had come by then:
-    :meth:`look` says when, and the others are ``gathered``."""
+    """Whether one look at the catalogue serves all events of a :meth:`subject` that had
+    come by then: :meth:`looked` says so, and the others are ``gathered``."""
 
     sends_events = False
 
@@ -63,6 +63,10 @@ class EventHandler(Handler, Generic[_Options]):
         """
         return str(event.investigation or event.objects)
 
+    def subject(self, event: EventMessage) -> str:
+        """Return what is looked at for an event; the lane if nothing else."""
+        return self.lane(event)
+
     @abstractmethod
     def plan(self, event: EventMessage, lookups: Lookups) -> Plan | Outcome:
         """Return what the catalogue shall hold, or an outcome of :meth:`nothing`."""
@@ -73,10 +77,9 @@ class EventHandler(Handler, Generic[_Options]):
             event = read_event(record.value, self._limits)
         except Undecodable:
             return str(record.at)
-        key = self.lane(event)
         if self.gathers:
-            self._arrivals.arrived(record.origin, key)
-        return key
+            self._arrivals.arrived(record.origin, self.subject(event))
+        return self.lane(event)
 
     def decode(self, record: Record) -> EventMessage | Outcome:
         """Return the event in a record, if it is one to follow."""
@@ -93,9 +96,13 @@ class EventHandler(Handler, Generic[_Options]):
             return replace(event, gathered=True)
         return event
 
-    def look(self, event: EventMessage) -> None:
-        """Say that the catalogue is read now, for all events of the lane so far."""
-        self._arrivals.look(self.lane(event))
+    def now(self) -> int:
+        """Return the moment, for :meth:`looked`."""
+        return self._arrivals.now()
+
+    def looked(self, subjects: Iterable[str], since: int) -> None:
+        """Say that the catalogue was read since a moment, for these subjects."""
+        self._arrivals.looked(subjects, since)
 
     def nothing(self, event: EventMessage, kind: OutcomeKind, reason: str) -> Outcome:
         """Return an outcome for an event that changes nothing."""

@@ -103,10 +103,11 @@ class Statistics(EventHandler[StatisticsOptions]):
         key = event.investigation
         investigations: tuple[Investigation, ...] = ()
         if key is not None and not event.gathered:
-            self.look(event)
+            now = self.now()
             there = (entry.key for entry in lookups.investigations(key.name))
             if key in there:
                 investigations = (self._investigation(key, lookups),)
+            self.looked([self.subject(event)], now)
         if not datasets and not investigations:
             reason = "it is not in the catalogue any more"
             if event.gathered:

@@ -160,6 +160,7 @@ class Lookups(Protocol):
         ids: Sequence[int] = (),
         names: Sequence[str] = (),
         locations: Sequence[str] = (),
+        endings: Sequence[str] = (),
     ) -> Sequence[DatasetEntry]:
         """Return datasets of the facility.
 
@@ -169,6 +170,18 @@ class Lookups(Protocol):
             Name of their investigation, if it is known; all of its visits.
         ids, names, locations
             One of them says which; with names the investigation has to be given.
+        endings
+            Or the ends of their locations, in whole folders.
+        """
+        ...
+
+    def datasets_naming(
+        self, parameter: str, sources: Sequence[DatasetEntry]
+    ) -> Sequence[DatasetEntry]:
+        """Return datasets with a parameter that may name the location of others.
+
+        All that have one in investigations of their names, and others whose value has
+        the folder that their locations have in common: more than really name them.
         """
         ...
 

@@ -157,6 +157,8 @@ class Dataset:
         Only what is stated is meant: the dataset has to be there, and is never made.
     file_size, file_count
         Of all its files: in bytes, and how many.
+    removed
+        Names and units of parameters that shall not be there.
     """
 
     investigation: InvestigationKey
@@ -177,6 +179,7 @@ class Dataset:
     partial: bool = False
     file_size: int | None = None
     file_count: int | None = None
+    removed: tuple[tuple[str, str], ...] = ()
 
     @property
     def key(self) -> str:
