@@ -6,9 +6,8 @@ and names that the portals of ESRF and ALBA follow.
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Literal
 
-from pydantic import Field
+from pydantic import Field, field_validator
 
 from icat_stream.config import Section
 from icat_stream.messages import EventMessage
@@ -38,16 +37,6 @@ _NAMES = {
     "full_input_names": "__full_input_datasetNames",
     "full_output_names": "__full_output_datasetNames",
 }
-Link = Literal[
-    "input_ids",
-    "output_ids",
-    "output_names",
-    "output_locations",
-    "full_input_ids",
-    "full_output_ids",
-    "full_input_names",
-    "full_output_names",
-]
 # No text in ICAT is longer.
 _LONGEST = 4000
 _LISTED = 5
@@ -61,7 +50,7 @@ class LineageOptions(Section):
         description="The parameter with the locations of a dataset's inputs, separated"
         " by commas; relative ones are of its own investigation.",
     )
-    names: dict[Link, str | None] = Field(
+    names: dict[str, str | None] = Field(
         default={},
         description="Parameter types in place of input_datasetIds, output_datasetIds,"
         " output_datasetNames and so on, by link; null: without it.",
@@ -69,6 +58,13 @@ class LineageOptions(Section):
     max_datasets: int = Field(
         20_000, ge=1, description="That are linked with each other."
     )
+
+    @field_validator("names")
+    @classmethod
+    def _known(cls, names: dict[str, str | None]) -> dict[str, str | None]:
+        if not names.keys() <= _NAMES.keys():
+            raise ValueError(f"expected names for some of {', '.join(_NAMES)}")
+        return names
 
 
 @dataclass(slots=True)
@@ -229,7 +225,7 @@ class Lineage(EventHandler[LineageOptions]):
         if circle:
             names = ", ".join(family.datasets[n].name for n in circle[:_LISTED])
             notes.append(f"{len(circle)} datasets are made of each other: {names}")
-        chosen: Mapping[Any, str | None] = self.options.names
+        chosen = self.options.names
         types = {
             link: self._type(lookups, name)
             for link, standard in _NAMES.items()

@@ -5,9 +5,9 @@ Parameters as ESRF's and ALBA's portals read them, and ICAT's own ``fileCount`` 
 """
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from typing import Any, Literal
+from typing import Literal
 
-from pydantic import Field
+from pydantic import Field, field_validator
 
 from icat_stream.config import Section
 from icat_stream.messages import EventMessage
@@ -45,19 +45,6 @@ _NAMES = {
     "processed_files": "__processedFileCount",
     "processed_volume": "__processedVolume",
 }
-Figure = Literal[
-    "files",
-    "volume",
-    "seconds",
-    "samples",
-    "datasets",
-    "acquisition_datasets",
-    "acquisition_files",
-    "acquisition_volume",
-    "processed_datasets",
-    "processed_files",
-    "processed_volume",
-]
 Level = Literal["dataset", "investigation", "sample"]
 
 
@@ -69,7 +56,7 @@ class StatisticsOptions(Section):
         description="What gets parameters, as the portals of ESRF and ALBA read them:"
         " dataset, investigation, sample.",
     )
-    names: dict[Figure, str | None] = Field(
+    names: dict[str, str | None] = Field(
         default={},
         description="Parameter types in place of __fileCount, __volume, __elapsedTime,"
         " __sampleCount, __datasetCount, __acquisitionDatasetCount and so on, by"
@@ -85,6 +72,13 @@ class StatisticsOptions(Section):
         description="fileCount and fileSize of ICAT itself; auto: where its database"
         " does not keep them.",
     )
+
+    @field_validator("names")
+    @classmethod
+    def _known(cls, names: dict[str, str | None]) -> dict[str, str | None]:
+        if not names.keys() <= _NAMES.keys():
+            raise ValueError(f"expected names for some of {', '.join(_NAMES)}")
+        return names
 
 
 class Statistics(EventHandler[StatisticsOptions]):
@@ -195,8 +189,7 @@ class Statistics(EventHandler[StatisticsOptions]):
         )
 
     def _name(self, figure: str) -> str | None:
-        chosen: Mapping[Any, str | None] = self.options.names
-        return chosen.get(figure, _NAMES[figure])
+        return self.options.names.get(figure, _NAMES[figure])
 
     def _stated(self, files: FileSum) -> tuple[int | None, int | None]:
         """Return what ICAT's own fields are to say, ``None`` to leave them."""
