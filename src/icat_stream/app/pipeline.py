@@ -58,6 +58,7 @@ class Pipeline:
         self._settings = settings
         self._dry_run = dry_run
         self._show_plans = show_plans
+        self._reads_files = False
         self._closing = ExitStack()
         location_key = _location_key(settings)
         files = settings.files
@@ -101,10 +102,12 @@ class Pipeline:
             A name is unknown, or a handler cannot be had or made.
         """
         chosen = _chosen(self._settings, only)
-        return [
+        made = [
             RunningConsumer(name, s, self._consumer(name, s))
             for name, s in chosen.items()
         ]
+        self._reads_files |= any(each.consumer.handler.takes_files for each in made)
+        return made
 
     def open(self, stopping: StopFlag | None = None) -> bool:
         """Reach journal and catalogue, waiting until they are there.
@@ -126,7 +129,10 @@ class Pipeline:
         SystemUnavailable
             Without waiting: a system is down.
         """
-        self.files.start()
+        if self._reads_files:
+            # The first of them is to find a process that has started; elsewhere one
+            # starts if it is needed.
+            self.files.start()
         steps: list[Callable[[], None]] = [self.catalogue.open]
         if not self._dry_run:
             steps.insert(0, self.journal.create)
