@@ -20,6 +20,15 @@ from icat_stream.sandbox.samples import SampleFile, write_ess_like
 from plugins.commands import BIN, Commands, Done
 
 _runs = count(100)
+# What most commands import before their first record.
+MODULES = (
+    "icat_stream.app.daemon",
+    "icat_stream.app.one_shot",
+    "icat_stream.handlers.datasets",
+    "icat_stream.handlers.file_written",
+    "icat_stream.handlers.users",
+    "alembic.command",
+)
 
 
 @dataclass
@@ -145,7 +154,7 @@ def facility(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Facility]:
 @pytest.fixture(scope="session")
 def commands() -> Iterator[Commands]:
     """The commands, imported once; who tries a start itself uses `start`."""
-    commands = Commands("icat_stream.app.daemon", "icat_stream.app.one_shot")
+    commands = Commands(*MODULES)
     yield commands
     commands.close()
 
