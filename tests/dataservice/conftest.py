@@ -1,7 +1,7 @@
 """A data service beside an embedded ICAT, both in processes of their own."""
 
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -13,6 +13,7 @@ import yaml
 from icat_stream.sandbox.children import Child
 from icat_stream.sandbox.folder import Folder
 from icat_stream.sandbox.icat.launch import Running, running
+from plugins.commands import Commands, Done
 
 ACCOUNTS = {"simple": {"root": "r", "idsreader": "i"}, "db": {"jdoe": "j"}}
 
@@ -118,3 +119,21 @@ def dataset(site: Site, request: pytest.FixtureRequest) -> Any:
 @pytest.fixture
 def nexus(site: Site) -> Any:
     return site.client.search("DatafileFormat")[0]
+
+
+@pytest.fixture(scope="session")
+def commands() -> Iterator[Commands]:
+    commands = Commands("icat_stream.dataservice")
+    yield commands
+    commands.close()
+
+
+@pytest.fixture
+def start(commands: Commands) -> Callable[[Path], Done]:
+    """Start the service with a configuration that it cannot use."""
+
+    def start(config: Path) -> Done:
+        name = "icat_stream.dataservice"
+        return commands.run(name, "--config", str(config), timeout=60)
+
+    return start

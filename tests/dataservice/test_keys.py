@@ -25,7 +25,6 @@ from icat_stream.records import (
 )
 
 from .conftest import Site
-from .test_operating import start
 from .two_levels import Service, service
 
 pytestmark = pytest.mark.facility
@@ -244,7 +243,7 @@ def test_the_service_makes_the_entry(written: Service, jdoe: Any, allow: Any) ->
     ids=["absent", "guessed", "empty"],
 )
 def test_a_key_that_is_none(
-    site: Site, tmp_path: Path, content: str | None, message: str
+    site: Site, start, tmp_path: Path, content: str | None, message: str
 ) -> None:
     (tmp_path / "main").mkdir()
     if content is not None:
@@ -255,6 +254,6 @@ def test_a_key_that_is_none(
         "main_storage: {root: main}\nkey_file: key\n"
     )
     ended = start(config)
-    assert ended.returncode == 2
-    assert message in ended.stderr
-    assert "geheim" not in ended.stderr
+    assert ended.code == 2
+    assert message in ended.err
+    assert "geheim" not in ended.err

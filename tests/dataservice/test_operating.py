@@ -8,7 +8,6 @@ import ssl
 import urllib.error
 import urllib.parse
 import urllib.request
-from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -100,24 +99,6 @@ def test_an_icat_that_is_down_is_told(site: Site) -> None:
         assert "does not answer" in json.loads(text)["checks"]["icat"]
     finally:
         made.stop()
-
-
-@pytest.fixture(scope="module")
-def commands() -> Iterator[Commands]:
-    commands = Commands("icat_stream.dataservice")
-    yield commands
-    commands.close()
-
-
-@pytest.fixture
-def start(commands: Commands) -> Callable[[Path], Done]:
-    """Start the service with a configuration that it cannot use."""
-
-    def start(config: Path) -> Done:
-        name = "icat_stream.dataservice"
-        return commands.run(name, "--config", str(config), timeout=60)
-
-    return start
 
 
 @pytest.mark.parametrize(
