@@ -2,12 +2,17 @@
 
 import json
 import re
+import shutil
 import time
+from dataclasses import replace
 from pathlib import Path
+
+import pytest
 
 from icat_stream.sandbox.announcer import Announcer
 
 from .conftest import eventually
+from .dataset_messages import create_topic
 
 COMMAND = "icat_ingestor"
 
@@ -109,6 +114,69 @@ def test_wrong_password_stops(facility, run):
     done = run(COMMAND, "-c", facility.config, ICAT_STREAM_ICAT__PASSWORD="wrong-one")
     assert done.code == 5
     assert "wrong-one" not in done.err
+
+
+@pytest.mark.parametrize(
+    ("sections", "says"),
+    [
+        ({"icat": {"url": "http://127.0.0.1:9"}}, r"icat: ICAT .* cannot be reached"),
+        (
+            {"ids": {"url": "http://127.0.0.1:9/ids", "mode": "put"}},
+            r"file_written: the end was not reached: ids: the data service .* cannot"
+            r" be reached.* \(waited 1 s, see --wait\)",
+        ),
+        (
+            {"kafka": {"bootstrap_servers": "127.0.0.1:9"}},
+            r"file_written: the end was not reached: Kafka does not answer",
+        ),
+    ],
+    ids=["icat", "ids", "kafka"],
+)
+def test_the_end_is_not_waited_for_without_end(facility, run, sections, says):
+    (system,) = sections
+    name = f"no-end-{system}"
+    kafka = {"group_id": name} | sections.get("kafka", {})
+    create_topic(facility.endpoints["kafka"], name)
+    consumers = {"file_written": {"handler": "file_written", "topics": [name]}}
+    config = facility.variant(
+        name, **(sections | {"kafka": kafka, "consumers": consumers})
+    )
+    announcer = Announcer(facility.endpoints["kafka"], name)
+    announcer.announce(facility.write())
+    announcer.flush()
+    done = run(COMMAND, "-c", config, "--until-end", "--wait", "1")
+    assert done.code == 5, done.err
+    assert re.search(says, done.err), done.err
+
+
+def test_a_folder_that_is_not_mounted_holds_up_its_own_files_only(facility, run):
+    name = "one-root"
+    data = facility.path / "data"
+    # One mount each, below one root of the data service.
+    mounted, mount = data / "240815", data / name
+    create_topic(facility.endpoints["kafka"], name)
+    config = facility.variant(
+        name,
+        kafka={"group_id": name},
+        files={"roots": [str(mounted), str(mount)]},
+        consumers={"file_written": {"handler": "file_written", "topics": [name]}},
+    )
+    here, there = facility.write(), facility.write()
+    announcer = Announcer(facility.endpoints["kafka"], name)
+    announcer.announce(replace(there, path=mount / there.path.name))
+    announcer.announce(here)
+    announcer.flush()
+    command = (COMMAND, "-c", config, "--until-end", "--output", "json")
+    done = run(*command)
+    assert done.code == 0, done.err
+    told = {line["outcome"]: line["reason"] for line in done.lines[:-1]}
+    assert told.keys() == {"ingested", "deferred"}
+    assert f"root folder {mount} is not there" in told["deferred"]
+    mount.mkdir()
+    shutil.move(there.path, mount)
+    done = run(*command)
+    assert done.code == 0, done.err
+    assert [line["outcome"] for line in done.lines[:-1]] == ["ingested"]
 
 
 def test_icat_down_at_start_is_waited_for(facility, start, tmp_path):

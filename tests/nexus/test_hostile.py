@@ -23,6 +23,7 @@ from hypothesis import strategies as st
 from icat_stream.nexus import Limits, NexusReader
 from icat_stream.nexus.safe_open import Rules, hold
 from icat_stream.records import (
+    DependencyMissing,
     Failure,
     NotReady,
     Rejection,
@@ -282,7 +283,7 @@ def test_external_links_by_either_name_of_a_root(tmp_path: Path) -> None:
     for at in ("/near", "/named", "/real"):
         assert links[at].stat == found.stat
     failure = links["/unmounted"].failure
-    assert isinstance(failure, SystemUnavailable)
+    assert isinstance(failure, DependencyMissing)
     assert "/unmounted refers to" in failure.reason
     assert found.values["/v"].value == 1
 
@@ -379,6 +380,27 @@ def test_missing_file_and_missing_root(tmp_path: Path) -> None:
         with pytest.raises(NotReady, match=r"f\.nxs: missing") as missing:
             reader.read(str(root / "f.nxs"), ["/v"])
         assert missing.value.deadline == 7
+
+
+def test_one_missing_root_of_several(tmp_path: Path) -> None:
+    here, gone = tmp_path / "here", tmp_path / "gone"
+    here.mkdir()
+    with NexusReader([here, gone], workers=1) as reader:
+        with pytest.raises(NotReady):
+            reader.read(str(here / "f.nxs"), [])
+        with pytest.raises(DependencyMissing, match="is it mounted") as missing:
+            reader.read(str(gone / "f.nxs"), [])
+        assert missing.value.missing == (f"folder:{gone}",)
+        with pytest.raises(DependencyMissing):
+            reader.folder(str(gone / "run 7"))
+        with pytest.raises(SystemUnavailable, match=str(gone)):
+            reader.ping()
+        reader.ping_any()
+        assert reader.missing_roots() == [str(gone)]
+        gone.mkdir()
+        reader.ping()
+        with pytest.raises(NotReady):
+            reader.read(str(gone / "f.nxs"), [])
 
 
 def test_replaced_or_changed_meanwhile(tmp_path: Path) -> None:

@@ -91,6 +91,10 @@ class Scripted:
                 raise NotReady(
                     f"{name} is open", retry_in=0.05, deadline=float(argument)
                 )
+            case "gateway":
+                raise SystemUnavailable("HTTP 504 instead of an answer", system="icat")
+            case "full":
+                raise SystemUnavailable("no space", system="ids", probe_tells=False)
             case "bug":
                 raise ZeroDivisionError(f"a mistake of ours with {name}")
         raise AssertionError(f"no such step: {step}")

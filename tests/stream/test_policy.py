@@ -29,11 +29,12 @@ SETTINGS = RetrySettings(delays=[30, 300], park_for=1000, lane_attempts=3)
 NOW = 1_700_000_000_000
 
 
-def decided(error, *, tries=1, handled_for=0.0, wait=None):
+def decided(error, *, tries=1, waited=0.0, paused_before=False, wait=None):
     return decide(
         error,
         tries=tries,
-        handled_for=handled_for,
+        waited=waited,
+        paused_before=paused_before,
         wait=wait or Delay(),
         now=NOW,
         settings=SETTINGS,
@@ -97,8 +98,8 @@ def test_parking_again_does_not_begin_anew():
 
 def test_an_unsettled_file_waits_until_its_deadline():
     error = NotReady("open", retry_in=2, deadline=60)
-    assert decided(error, handled_for=59) == RetryInLane(2)
-    assert isinstance(decided(error, handled_for=60), RetryLater)
+    assert decided(error, waited=59) == RetryInLane(2)
+    assert isinstance(decided(error, waited=60), RetryLater)
 
 
 def test_a_system_that_is_down_pauses_and_one_that_refuses_us_stops():
@@ -106,11 +107,23 @@ def test_a_system_that_is_down_pauses_and_one_that_refuses_us_stops():
     assert decided(LoginRefused("no", system="icat")) == Stop()
 
 
+def test_a_system_that_answers_its_probe_is_not_down():
+    error = SystemUnavailable("HTTP 504", system="icat")
+    assert isinstance(decided(error, paused_before=True), RetryInLane)
+    later = decided(error, tries=3, paused_before=True)
+    assert later == RetryLater(0, Delay(not_before=NOW + 30_000, retries=1))
+
+
 @pytest.mark.parametrize("attempts", [3, 5, 20])
 def test_waiting_in_the_lane_adds_up_to_ten_seconds_at_most(attempts):
     waits = [lane_wait(tries, attempts) for tries in range(1, attempts)]
     assert all(wait > 0 for wait in waits)
     assert sum(waits) <= 10
+
+
+def test_all_of_them_never_stop_where_the_ratio_is_1():
+    window = RejectWindow(RejectLimit(ratio=1, minimum=3, window=60))
+    assert not any(window.add(True, second) for second in range(50))
 
 
 def test_rejects_count_by_ratio_minimum_and_window():

@@ -182,6 +182,38 @@ def test_a_system_that_is_down_costs_no_attempts_and_the_loop_goes_on_by_itself(
     assert stage.read(f"{stage.group}.retry.0") == []
 
 
+def test_one_request_that_a_gateway_does_not_let_through_stops_no_others(stage):
+    stage.create(partitions=1)
+    stage.send(message("poison", "p", "gateway"), *(message(n, n) for n in range(13)))
+    result = stage.run(retries={"delays": [0.1]})
+    assert result.exit_code == 0
+    assert result.counts[OutcomeKind.INGESTED] == 13
+    assert result.counts[OutcomeKind.DEFERRED] == 1, "it waits in a retry topic"
+    stage.wait(
+        lambda: stage.run(retries={"delays": [0.1]}).counts[OutcomeKind.REJECTED]
+    )
+    [letter] = stage.dead_letters()
+    assert "HTTP 504" in dict(letter.headers())["icat-stream.error-message"].decode()
+
+
+def test_what_no_probe_tells_burns_no_attempts(stage):
+    stage.create(partitions=1)
+    stage.send(message("upload", "k", "full", "full", "full", "full", "ok"))
+    result = stage.run(retries={"delays": [0.1]})
+    assert result.counts[OutcomeKind.INGESTED] == 1
+    assert {row["attempts"] for row in stage.rows()} == {1}
+
+
+def test_waits_for_files_of_one_key_do_not_add_up(stage):
+    stage.create(partitions=1)
+    stage.send(*(message(n, "k", "settle:2") for n in range(5)))
+    result = stage.run(retries={"delays": ["1h"]})
+    assert result.counts[OutcomeKind.DEFERRED] == 5
+    # While the first one was waited for, the time of the others ran, too.
+    calls = stage.lines("calls")
+    assert [calls.count(f"k {n}") for n in range(1, 5)] == [1, 1, 1, 1]
+
+
 def test_it_pauses_while_its_journal_is_locked_away_and_goes_on(stage):
     stage.create()
     loop = stage.start()

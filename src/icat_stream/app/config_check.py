@@ -209,7 +209,7 @@ def _connect(settings: Settings, *, download: bool) -> int:
     code = 0
     with Pipeline(settings, dry_run=True) as pipeline:
         checks: dict[str, Callable[[], None]] = {"kafka": lambda: _kafka(settings)}
-        checks |= {name: system.ping for name, system in pipeline.systems.items()}
+        checks |= pipeline.systems
         checks["icat"] = lambda: _icat(pipeline, settings)
         if download:
             checks["download"] = lambda: _download(pipeline)

@@ -9,11 +9,12 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 
 from icat_stream.config import Settings, load
 from icat_stream.ingest import RunningConsumer
-from icat_stream.records import Outcome, Record
+from icat_stream.records import ExitCode, Outcome, Record
 from icat_stream.stream import (
     BUG,
     Loop,
@@ -31,6 +32,7 @@ from icat_stream.telemetry import (
 
 from .alerts import Alerts
 from .claim_check import daily_claim_check, forget_deleted
+from .end_patience import EndPatience
 from .health_report import HealthReport, Meter
 from .outcome_output import outcome_line, outcome_text, summary_line
 from .pipeline import Pipeline
@@ -53,6 +55,7 @@ def run_daemon(
     only: Sequence[str] | None,
     dry_run: bool,
     until_end: bool,
+    wait: float,
     refresh: bool,
     json_output: bool,
     verbose: bool,
@@ -69,6 +72,8 @@ def run_daemon(
         Print plans beside what the catalogue holds; move and write nothing.
     until_end
         Stop at the ends that the partitions have at start.
+    wait
+        Seconds that a run until the end waits for a system that is down.
     refresh
         First look for what was deleted in ICAT since it was applied.
     json_output
@@ -102,6 +107,7 @@ def run_daemon(
     lines = LinePrinter(stopping)
     report: TerminalReport | None = None
     text = outcome_line if json_output else outcome_text
+    patience = wait if until_end or dry_run else None
     try:
         ids = TopicIds(settings.kafka)
         with Pipeline(settings, dry_run=dry_run, topic_ids=ids) as pipeline:
@@ -112,14 +118,14 @@ def run_daemon(
                 text = text if dry_run else report.outcome
             printed = json_output or until_end or report is not None
             if dry_run:
-                if not pipeline.open(stopping):
-                    return 0
+                if not pipeline.open(stopping, patience):
+                    return ExitCode.UNAVAILABLE
                 results = _look(settings, consumers, lines.each(text), stopping)
             else:
                 with _watched(settings, consumers, pipeline) as monitor:
                     # Watched already: it may wait for ICAT for hours.
-                    if not pipeline.open(stopping):
-                        return 0
+                    if not pipeline.open(stopping, patience):
+                        return ExitCode.UNAVAILABLE if until_end else ExitCode.DONE
                     if refresh:
                         _refresh(settings, pipeline)
                     relax_collector()
@@ -127,7 +133,7 @@ def run_daemon(
                         settings,
                         consumers,
                         pipeline,
-                        until_end=until_end,
+                        patience=EndPatience(wait) if until_end else None,
                         told=OutcomeLog(lines.each(text) if printed else None),
                         stopping=stopping,
                         monitor=monitor,
@@ -139,12 +145,13 @@ def run_daemon(
         lines(report.totals if not dry_run else lambda: summary_line(counts))
     elif until_end or dry_run:
         lines(lambda: summary_line(counts))
+    code = max((result.exit_code for result in results), default=0)
+    if lines.closed and code in (ExitCode.DONE, ExitCode.UNAVAILABLE):
+        # Who reads no more does not want the end.
+        raise BrokenPipeError
     for result in results:
         if result.exit_code:
             sys.stderr.write(f"{result.name}: {result.reason}\n")
-    code = max((result.exit_code for result in results), default=0)
-    if not code and lines.closed:
-        raise BrokenPipeError
     return code
 
 
@@ -224,7 +231,7 @@ def _run(
     consumers: Sequence[RunningConsumer],
     pipeline: Pipeline,
     *,
-    until_end: bool,
+    patience: EndPatience | None,
     told: "OutcomeLog",
     stopping: StopFlag,
     monitor: HealthReport,
@@ -236,7 +243,7 @@ def _run(
             named.consumer,
             settings,
             pipeline.journal,
-            until_end=until_end,
+            until_end=patience is not None,
             on_outcome=meters[named.name],
         )
         for named in consumers
@@ -266,11 +273,21 @@ def _run(
         periodic.start()
     for thread in threads:
         thread.start()
+    vain: dict[str, str] = {}
     while any(thread.is_alive() for thread in threads):
         # Signals are handled in this thread, between two waits.
         if stopping.wait(0.2):
             break
         told.say_each_minute()
+        if patience and (vain := patience.exhausted([x.status() for x in loops])):
+            stopping.set()
+    if patience is not None and stopping.is_set():
+        alive = [
+            x.name
+            for x, thread in zip(loops, threads, strict=True)
+            if thread.is_alive()
+        ]
+        vain = dict.fromkeys(alive, "stopped before the end was reached") | vain
     with _bounded(settings.limits.stop):
         for periodic in beside:
             periodic.stop()
@@ -289,7 +306,12 @@ def _run(
                         reason=f"it does not stop: {status.turning or 'it hangs'}",
                     )
                 )
-    return results
+    return [
+        result
+        if result.exit_code or result.name not in vain
+        else replace(result, exit_code=ExitCode.UNAVAILABLE, reason=vain[result.name])
+        for result in results
+    ]
 
 
 def _refresh(settings: Settings, pipeline: Pipeline) -> None:

@@ -133,8 +133,8 @@ class HealthReport:
             Check("kafka", measure, every, kafka.close),
             Check("disk", self._look_at_disks, every),
             *(
-                Check(name, system.ping, every, pipeline.catalogue.leave)
-                for name, system in pipeline.systems.items()
+                Check(name, ping, every, pipeline.catalogue.leave)
+                for name, ping in pipeline.systems.items()
                 # They are asked by the processes that read: not when nobody needs
                 # them, and never in the way of those who do.
                 if name != "files"

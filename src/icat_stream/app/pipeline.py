@@ -1,6 +1,8 @@
 """Putting the parts of the line together, as the configuration says."""
 
 import logging
+import math
+import time
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from dataclasses import replace
@@ -12,7 +14,7 @@ from icat_stream.catalogue import Catalogue
 from icat_stream.config import ConfigError, ConsumerSettings, Problem, Settings
 from icat_stream.handlers import HandlerContext
 from icat_stream.ids import Ids
-from icat_stream.ingest import IngestConsumer, RunningConsumer, System
+from icat_stream.ingest import IngestConsumer, Ping, RunningConsumer
 from icat_stream.journal import Journal, journal_exists
 from icat_stream.nexus import Limits, NexusReader
 from icat_stream.records import (
@@ -85,13 +87,13 @@ class Pipeline:
         self._closing.callback(self.catalogue.close)
         self.ids = Ids(settings.ids)
         self._topic_ids = topic_ids
-        self.systems: dict[str, System] = {
-            "icat": self.catalogue,
-            "files": self.files,
-            "journal": self.journal,
+        self.systems: dict[str, Ping] = {
+            "icat": self.catalogue.ping,
+            "files": self.files.ping,
+            "journal": self.journal.ping,
         }
         if settings.ids.url is not None:
-            self.systems["ids"] = self.ids
+            self.systems["ids"] = self.ids.ping
 
     def consumers(self, only: Sequence[str] | None = None) -> list[RunningConsumer]:
         """Make the enabled consumers, or those that are named.
@@ -109,13 +111,17 @@ class Pipeline:
         self._reads_files |= any(each.consumer.handler.takes_files for each in made)
         return made
 
-    def open(self, stopping: StopFlag | None = None) -> bool:
+    def open(
+        self, stopping: StopFlag | None = None, patience: float | None = None
+    ) -> bool:
         """Reach journal and catalogue, waiting until they are there.
 
         Parameters
         ----------
         stopping
             Ends the waiting.  ``None``: do not wait at all.
+        patience
+            Seconds of waiting in all; ``None``: for ever.
 
         Returns
         -------
@@ -127,7 +133,7 @@ class Pipeline:
         LoginRefused
             ICAT refuses our credentials: waiting would not help.
         SystemUnavailable
-            Without waiting: a system is down.
+            A system is down, and not waited for any longer.
         """
         if self._reads_files:
             # The first of them is to find a process that has started; elsewhere one
@@ -136,7 +142,8 @@ class Pipeline:
         steps: list[Callable[[], None]] = [self.catalogue.open]
         if not self._dry_run:
             steps.insert(0, self.journal.create)
-        return all(_patiently(step, stopping) for step in steps)
+        end = math.inf if patience is None else time.monotonic() + patience
+        return all(_patiently(step, stopping, end) for step in steps)
 
     def close(self) -> None:
         """End reading processes and connections."""
@@ -190,7 +197,8 @@ class Pipeline:
             catalogue=self.catalogue,
             ids=self.ids,
             files=self.files,
-            systems=self.systems,
+            # A folder that is missing is waited for by those records that need it.
+            systems=self.systems | {"files": self.files.ping_any},
             journal=self.journal,
             facility=self._settings.facility,
             topic_ids=self._topic_ids,
@@ -238,14 +246,14 @@ def _chosen(
     return enabled
 
 
-def _patiently(step: Callable[[], None], stopping: StopFlag | None) -> bool:
+def _patiently(step: Callable[[], None], stopping: StopFlag | None, end: float) -> bool:
     for attempt in range(10**9):
         try:
             step()
         except LoginRefused:
             raise
         except (SystemUnavailable, TransientFailure) as failure:
-            if stopping is None:
+            if stopping is None or time.monotonic() >= end:
                 raise
             wait = _BACK_OFF[min(attempt, len(_BACK_OFF) - 1)]
             _log.warning(
@@ -254,7 +262,7 @@ def _patiently(step: Callable[[], None], stopping: StopFlag | None) -> bool:
                 failure,
                 wait,
             )
-            if stopping.wait(wait):
+            if stopping.wait(min(wait, max(0.0, end - time.monotonic()))):
                 return False
         else:
             return True

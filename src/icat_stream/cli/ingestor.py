@@ -45,6 +45,15 @@ def run(
             help="Stop at the ends that the partitions have now; print a summary.",
         ),
     ] = False,
+    wait: Annotated[
+        float,
+        typer.Option(
+            "--wait",
+            metavar="SECONDS",
+            min=0.0,
+            help="With --until-end or --dry-run: for what is down; then exit code 5.",
+        ),
+    ] = 60.0,
     refresh: Annotated[
         bool,
         typer.Option(
@@ -72,6 +81,7 @@ def run(
             only=consumer,
             dry_run=dry_run,
             until_end=until_end,
+            wait=wait,
             refresh=refresh,
             json_output=output is Output.JSON,
             verbose=verbose,

@@ -479,7 +479,9 @@ class RetrySettings(Section):
 class RejectLimit(Section):
     """When to stop instead of draining a topic into the dead letters."""
 
-    ratio: float = Field(0.5, gt=0, le=1, description="Rejected of all records.")
+    ratio: float = Field(
+        0.5, gt=0, le=1, description="Rejected of all records; 1 never stops."
+    )
     minimum: int = Field(100, ge=1, description="Rejected records, at least.")
     window: Duration = Field(600.0, description="Looked at.")
 

@@ -75,9 +75,9 @@ class NotOffered(Exception):
     """The data service does not do such a thing."""
 
 
-def unavailable(reason: str) -> SystemUnavailable:
+def unavailable(reason: str, *, probe_tells: bool = True) -> SystemUnavailable:
     """Return the failure that says the data service is down."""
-    return SystemUnavailable(reason, system=SYSTEM)
+    return SystemUnavailable(reason, system=SYSTEM, probe_tells=probe_tells)
 
 
 def failure_of(
@@ -104,7 +104,7 @@ def failure_of(
         case "NotImplementedException":
             return NotOffered(text)
         case "InsufficientStorageException":
-            return unavailable(text)
+            return unavailable(text, probe_tells=False)
         case "InsufficientPrivilegesException" | "BadRequestException":
             return Rejection(text)
         case "InternalException" if "OBJECT_ALREADY_EXISTS" in message:

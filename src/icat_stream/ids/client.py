@@ -220,7 +220,9 @@ class IdsClient:
         except NotOnline as error:
             raise TransientFailure(str(error)) from error
         except NotOffered as error:
-            raise unavailable(f"{error}: is it read-only?") from error
+            raise unavailable(
+                f"{error}: is it read-only?", probe_tells=False
+            ) from error
         found = answer.content
         self._verify(datafile, found.get("id"), found.get("checksum"), source)
 

@@ -1,6 +1,6 @@
 """A handler, the catalogue and the data service joined into one consumer."""
 
-from .consumer import IngestConsumer, RunningConsumer, System, apply
+from .consumer import IngestConsumer, Ping, RunningConsumer, apply
 from .newest_wins import NewestWins
 
-__all__ = ["IngestConsumer", "NewestWins", "RunningConsumer", "System", "apply"]
+__all__ = ["IngestConsumer", "NewestWins", "Ping", "RunningConsumer", "apply"]

@@ -1,9 +1,9 @@
 """A consumer that joins a handler, the catalogue and the data service."""
 
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import Any, Protocol
+from typing import Any
 
 from icat_stream.catalogue import Catalogue, CatalogueSession
 from icat_stream.config import ConsumerSettings
@@ -29,19 +29,9 @@ from icat_stream.telemetry import current_record, step
 
 from .newest_wins import SUPERSEDED, NewestWins, TopicIdentity
 
-
-class System(Protocol):
-    """What records need and may be down."""
-
-    def ping(self) -> None:
-        """Return if it is up.
-
-        Raises
-        ------
-        SystemUnavailable
-            It is down.
-        """
-        ...
+Ping = Callable[[], None]
+"""Returns if a system is up, and raises ``SystemUnavailable`` if it is down."""
+_FOLDER = "folder:"
 
 
 def apply(plan: Plan, session: CatalogueSession, ids: Ids) -> Applied:
@@ -89,7 +79,8 @@ class IngestConsumer:
     catalogue, ids, files
         Shared by all threads; each has a session of its own.
     systems
-        By the name that :class:`~icat_stream.records.SystemUnavailable` gives them.
+        What records need and may be down, by the name that
+        :class:`~icat_stream.records.SystemUnavailable` gives it.
     journal
         Remembers the samples of jobs, and which snapshots are the newest.
     facility
@@ -109,7 +100,7 @@ class IngestConsumer:
         catalogue: Catalogue,
         ids: Ids,
         files: NexusReader,
-        systems: Mapping[str, System],
+        systems: Mapping[str, Ping],
         journal: Journal,
         facility: str,
         topic_ids: TopicIdentity | None = None,
@@ -160,13 +151,24 @@ class IngestConsumer:
         return self._needs_journal
 
     def present(self, missing: Collection[str]) -> Collection[str]:
-        """Return which of the missing things the catalogue has by now."""
-        return self._catalogue.session().present(missing)
+        """Return which of the missing things are there by now.
+
+        Parameters
+        ----------
+        missing
+            As :meth:`CatalogueSession.present` takes them, and ``folder:PATH`` of
+            ``files.roots``.
+        """
+        wanted = {name for name in missing if name.startswith(_FOLDER)}
+        found = set(self._catalogue.session().present(set(missing) - wanted))
+        if wanted:
+            found |= wanted - {_FOLDER + root for root in self._files.missing_roots()}
+        return found
 
     def probe(self, system: str) -> None:
         """Raise the failure while a system is still down."""
         if system in self._systems:
-            self._systems[system].ping()
+            self._systems[system]()
 
     def leave_lane(self) -> None:
         """Log out the session of the thread that calls."""

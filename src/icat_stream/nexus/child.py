@@ -18,6 +18,7 @@ from typing import Any
 import xxhash
 
 from icat_stream.records import (
+    DependencyMissing,
     Failure,
     NotReady,
     Rejection,
@@ -99,10 +100,7 @@ def _serve(
             case "keep":
                 return {"size": _keep(request, rules)}
             case _:
-                _look_at_roots(rules)
-                return {}
-    except NotReady as failure:
-        return _failed(failure) | {"retry_in": failure.retry_in}
+                return {"missing": _missing_roots(rules)}
     except Failure as failure:
         return _failed(failure)
     except OSError as error:
@@ -122,7 +120,15 @@ def _serve(
 
 
 def _failed(failure: Failure) -> dict[str, Any]:
-    return {"error_class": failure.error_class, "reason": failure.reason}
+    answer = {"error_class": failure.error_class, "reason": failure.reason}
+    match failure:
+        case NotReady():
+            return answer | {"retry_in": failure.retry_in}
+        case DependencyMissing():
+            return answer | {"missing": list(failure.missing)}
+        case SystemUnavailable():
+            return answer | {"probe_tells": failure.probe_tells}
+    return answer
 
 
 def _keep(request: dict[str, Any], rules: Rules) -> int:
@@ -135,16 +141,12 @@ def _keep(request: dict[str, Any], rules: Rules) -> int:
         raise SystemUnavailable(
             f"{request['path']}: cannot be written: {error.strerror}; make room",
             system="files",
+            probe_tells=False,
         ) from error
 
 
-def _look_at_roots(rules: Rules) -> None:
-    missing = [root for root in rules.roots if not os.path.isdir(root)]
-    if missing:
-        raise SystemUnavailable(
-            f"not there, expected folders: {', '.join(missing)}; are they mounted?",
-            system="files",
-        )
+def _missing_roots(rules: Rules) -> list[str]:
+    return [root for root in rules.roots if not os.path.isdir(root)]
 
 
 def _read(
@@ -246,8 +248,6 @@ def _links(
         except Failure as failure:
             failed = _failed(failure)
             failed["reason"] = f"{held.path}: {at} refers to {failure.reason}"
-            if isinstance(failure, NotReady):
-                failed["retry_in"] = failure.retry_in
             links.append({"at": at, **failed})
     return links
 

@@ -10,6 +10,7 @@ from opentelemetry import trace
 
 from icat_stream.records import (
     AskedPath,
+    DependencyMissing,
     ExternalLink,
     FieldPath,
     FieldValue,
@@ -329,11 +330,34 @@ class NexusReader:
         return int(answer["size"])
 
     def ping(self) -> None:
-        """Raise ``SystemUnavailable`` unless the allowed folders can be looked at."""
+        """See that all allowed folders are there.
+
+        Raises
+        ------
+        SystemUnavailable
+            One is not, or cannot be looked at.
+        """
+        if missing := self.missing_roots():
+            raise _not_there(missing)
+
+    def ping_any(self) -> None:
+        """See that one of the allowed folders is there; else as :meth:`ping`."""
+        if len(missing := self.missing_roots()) == len(self._roots):
+            raise _not_there(missing)
+
+    def missing_roots(self) -> list[str]:
+        """Return the allowed folders that are not there.
+
+        Raises
+        ------
+        SystemUnavailable
+            They cannot be looked at.
+        """
         try:
-            self._ask("the allowed folders", {"do": "probe"})
+            answer = self._ask("the allowed folders", {"do": "probe"})
         except TransientFailure as failure:
             raise SystemUnavailable(failure.reason, system=SYSTEM) from failure
+        return list(answer["missing"])
 
     def close(self) -> None:
         """End the processes; reads under way fail."""
@@ -407,8 +431,12 @@ class NexusReader:
                     retry_in=answer["retry_in"],
                     deadline=self._settle_deadline,
                 )
+            case DependencyMissing.error_class:
+                return DependencyMissing(reason, answer["missing"])
             case SystemUnavailable.error_class:
-                return SystemUnavailable(reason, system=SYSTEM)
+                return SystemUnavailable(
+                    reason, system=SYSTEM, probe_tells=answer["probe_tells"]
+                )
             case TransientFailure.error_class:
                 return TransientFailure(reason)
             case _:
@@ -432,6 +460,13 @@ class _Way(NamedTuple):
         if self == _Way():
             return dict(found.items())
         return {FieldPath(path=at, **self._asdict()): one for at, one in found.items()}
+
+
+def _not_there(missing: Sequence[str]) -> SystemUnavailable:
+    return SystemUnavailable(
+        f"not there, expected folders: {', '.join(missing)}; are they mounted?",
+        system=SYSTEM,
+    )
 
 
 def _split(asked: AskedPath) -> tuple[str, _Way]:

@@ -14,6 +14,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 
 from icat_stream.records import (
+    DependencyMissing,
     FileStat,
     NotReady,
     Rejection,
@@ -86,13 +87,22 @@ class Rules:
         return now - seen[2]
 
     def check_root(self, path: str) -> None:
-        """Raise ``SystemUnavailable`` where a path's allowed folder is not there."""
+        """See that a path's allowed folder is there.
+
+        Raises
+        ------
+        SystemUnavailable
+            None of the allowed folders is.
+        DependencyMissing
+            Only this one is not: what needs another one need not wait for it.
+        """
         for root in self.roots:
-            if is_below(path, root) and not os.path.isdir(root):
-                raise SystemUnavailable(
-                    f"{path}: its root folder {root} is not there; is it mounted?",
-                    system="files",
-                )
+            if not is_below(path, root) or os.path.isdir(root):
+                continue
+            reason = f"{path}: its root folder {root} is not there; is it mounted?"
+            if any(os.path.isdir(other) for other in self.roots):
+                raise DependencyMissing(reason, [f"folder:{root}"])
+            raise SystemUnavailable(reason, system="files")
 
     def not_ready(self, reason: str, retry_in: float = 1.0) -> NotReady:
         """Make the failure of a file that is not finished."""

@@ -107,19 +107,25 @@ class NotReady(Failure):
 class SystemUnavailable(Failure):
     """A whole system is down: the consumer pauses, no attempt is burnt.
 
+    A system that answers its probe is up: the same record failing so again is in
+    itself the trouble, and treated as after a :class:`TransientFailure`.
+
     Parameters
     ----------
     reason
         As for :class:`Failure`.
     system
         Its name for people and for ``probe``: ``icat``, ``ids``, ``journal``.
+    probe_tells
+        Whether a probe would find it, too.  A full disk answers every question.
     """
 
     error_class = "unavailable"
 
-    def __init__(self, reason: str, *, system: str) -> None:
+    def __init__(self, reason: str, *, system: str, probe_tells: bool = True) -> None:
         super().__init__(reason)
         self.system = system
+        self.probe_tells = probe_tells
 
 
 class LoginRefused(SystemUnavailable):

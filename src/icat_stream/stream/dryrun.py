@@ -32,7 +32,7 @@ from .offset_metadata import NewerVersion, decode
 from .offsets import Place
 from .policy import BUG
 from .probes import refusal
-from .reading import now_ms, record_of
+from .reading import record_of, wall_ms
 from .run_result import CONFIGURATION, DONE, UNAVAILABLE, Halt, RunResult
 
 _log = logging.getLogger(__name__)
@@ -233,7 +233,7 @@ class _Reading:
 
 def _outcome(consumer: Consumer, record: Record) -> Outcome:
     wait = delay(record.headers) if record.at != record.origin else None
-    if wait is not None and wait.not_before > now_ms() and not wait.missing:
+    if wait is not None and wait.not_before > wall_ms() and not wait.missing:
         return Outcome(kind=OutcomeKind.DEFERRED, reason="waits its time")
     token = current_record.set(str(record.origin))
     try:

@@ -35,7 +35,7 @@ from .policy import (
     Stop,
     decide,
 )
-from .reading import now_ms
+from .reading import now_ms, wall_ms
 from .spans import Tracing
 
 _log = logging.getLogger(__name__)
@@ -137,15 +137,21 @@ class Handling:
         return None
 
     def _failed(self, slot: Slot, error: Exception, trace: Any) -> float | None:
-        waits = isinstance(error, NotReady | SystemUnavailable)
-        if not waits:
+        system = error.system if isinstance(error, SystemUnavailable) else ""
+        paused_before = (
+            isinstance(error, SystemUnavailable)
+            and error.probe_tells
+            and system in slot.paused_for
+        )
+        if not isinstance(error, NotReady | SystemUnavailable) or paused_before:
             slot.tries += 1
         decision = decide(
             error,
             tries=slot.tries,
-            handled_for=time.monotonic() - slot.first_handled,
+            waited=_waited(slot),
+            paused_before=paused_before,
             wait=slot.wait,
-            now=now_ms(),
+            now=wall_ms(),
             settings=self._settings,
         )
         if isinstance(decision, RetryInLane) and self._holds_up(slot, error):
@@ -163,6 +169,7 @@ class Handling:
                 if isinstance(error, LoginRefused):
                     self._refused(error)
                 elif isinstance(error, SystemUnavailable):
+                    slot.paused_for |= {system}
                     self._unavailable(error)
                 self._ledger.put_back(slot)
                 return 0.0
@@ -186,7 +193,7 @@ class Handling:
     def _elsewhere(self, slot: Slot, after: float) -> Decision:
         wait = slot.wait
         stage = min(wait.retries, len(self._settings.delays) - 1)
-        due = now_ms() + int(max(after, self._settings.delays[stage]) * 1000)
+        due = wall_ms() + int(max(after, self._settings.delays[stage]) * 1000)
         # It was not put off for a failure: that is not counted.
         return RetryLater(
             stage,
@@ -221,6 +228,13 @@ class Handling:
         attempts = slot.record.attempts + max(1, slot.tries)
         self._ledger.finish(slot, Finished(outcome=outcome, attempts=attempts, **extra))
         self._counted(outcome)
+
+
+def _waited(slot: Slot) -> float:
+    """Return for how long a record has been waited with: not while it was put off."""
+    due = time.monotonic() + (slot.wait.not_before - now_ms()) / 1000
+    since = max(slot.read_at, min(slot.first_handled, due))
+    return time.monotonic() - since
 
 
 def too_large(finished: Finished, what: str) -> Finished:

@@ -147,6 +147,8 @@ class Slot:
     finished: Finished | None = None
     tries: int = 0
     first_handled: float = 0.0
+    # Systems that it found down and that have answered their probe since.
+    paused_for: AbstractSet[str] = frozenset()
     handed_out: bool = False
     waits_for: AbstractSet[str] = frozenset()
 

@@ -77,7 +77,8 @@ def decide(
     error: Exception,
     *,
     tries: int,
-    handled_for: float,
+    waited: float,
+    paused_before: bool,
     wait: Delay,
     now: int,
     settings: RetrySettings,
@@ -91,8 +92,11 @@ def decide(
     tries
         How often it was handled in the lane since it was read, this time included;
         waiting for a file or a system does not count.
-    handled_for
-        Seconds since it was handled first, since it was read.
+    waited
+        Seconds since it was read, or due.
+    paused_before
+        Whether it failed by the same system before, which has answered its probe
+        since.
     wait
         Of the record, from earlier times it was put off.
     now
@@ -103,13 +107,13 @@ def decide(
     match error:
         case LoginRefused():
             return Stop()
-        case SystemUnavailable():
+        case SystemUnavailable() if not paused_before:
             return Pause(error.system)
         case NotReady():
-            if handled_for < error.deadline:
+            if waited < error.deadline:
                 return RetryInLane(max(error.retry_in, _SHORTEST_LOOK_S))
             return _put_off(error.reason, wait, now, settings)
-        case TransientFailure():
+        case TransientFailure() | SystemUnavailable():
             if tries < settings.lane_attempts:
                 return RetryInLane(lane_wait(tries, settings.lane_attempts))
             return _put_off(error.reason, wait, now, settings)
@@ -218,4 +222,5 @@ class RejectWindow:
         buckets[-1][2] += 1
         total = sum(bucket[1] for bucket in buckets)
         bad = sum(bucket[2] for bucket in buckets)
-        return bad >= self._limit.minimum and bad >= self._limit.ratio * total
+        ratio = self._limit.ratio
+        return ratio < 1 and bad >= self._limit.minimum and bad >= ratio * total

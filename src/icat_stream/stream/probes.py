@@ -66,6 +66,7 @@ class Probes:
         self._closed = False
         self._wanted = 0
         self._answered = 0
+        self._in_vain = False
         self._thread = threading.Thread(
             target=self._run, name=f"{name}-assistant", daemon=True
         )
@@ -226,10 +227,16 @@ class Probes:
     def _ask_for(self, consumer: Parking, names: list[str]) -> None:
         try:
             self._ledger.found(consumer.present(names))
+            self._in_vain = False
         except LoginRefused as error:
             self._refused(error)
         except SystemUnavailable as error:
-            self.unavailable(error)
+            # Its probe was answered since: this question is what it does not answer.
+            if self._in_vain:
+                _log.info("%s: cannot tell what is there: %s", self._name, error)
+            else:
+                self.unavailable(error)
+            self._in_vain = True
         except Failure as error:
             _log.info("%s: cannot tell what is there: %s", self._name, error)
         except Exception:

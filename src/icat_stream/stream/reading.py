@@ -89,10 +89,31 @@ def slot_of(
     if partition.kind is PartitionKind.SOURCE:
         return Slot(record, ordering, partition)
     wait = h.delay(record.headers)
-    due = min(wait.not_before, now_ms() + longest)
-    return Slot(record, ordering, partition, replace(wait, not_before=due), row)
+    wait = replace(wait, not_before=due(wait.not_before, longest))
+    return Slot(record, ordering, partition, wait, row)
+
+
+def due(not_before: int, longest: int) -> int:
+    """Return when a record is due, to be compared with :func:`now_ms`.
+
+    Parameters
+    ----------
+    not_before
+        As it was written, by the clock of who wrote it.
+    longest
+        As for :func:`slot_of`.
+    """
+    return max(0, now_ms() + min(not_before - wall_ms(), longest))
+
+
+def wall_ms() -> int:
+    """Return milliseconds since the epoch by the clock, for what others read."""
+    return time.time_ns() // 1_000_000
 
 
 def now_ms() -> int:
-    """Return milliseconds since the epoch, going on evenly if the clock is set."""
+    """Return milliseconds that go on evenly if the clock is set, for waits in here.
+
+    The clock may have been wrong when this process started: no time of day.
+    """
     return _EPOCH_MS + time.monotonic_ns() // 1_000_000
