@@ -19,6 +19,7 @@ import yaml
 
 from icat_stream.catalogue import Catalogue, CatalogueSession
 from icat_stream.config import IcatSettings, PolicySettings
+from icat_stream.handlers import Datasets, FileWritten, Investigations, Users
 from icat_stream.icat import FacilityMissing, IcatFault
 from icat_stream.records import (
     Failure,
@@ -252,6 +253,27 @@ def blocks() -> dict[str, str]:
         r"```yaml\n(# For: (\w+)\n.*?)```", RIGHTS.read_text(), re.DOTALL
     )
     return {name: text for text, name in found}
+
+
+def test_the_documentation_says_what_the_handlers_say():
+    said = {
+        "datasets": (Datasets, FileWritten),
+        "users": (Users,),
+        "investigations": (Investigations,),
+    }
+    for name, handlers in said.items():
+        for handler in handlers:
+            assert dict(documented(name)) == dict(handler.rights)
+
+
+def test_rights_that_are_lacking_are_named(root, allowed):
+    rules = dict(documented("datasets"))
+    session = allowed(list(rules.items()))
+    assert session.rights_lacking(rules) == []
+    root.deleteMany(root.search("SELECT r FROM Rule r WHERE r.what = 'Technique'"))
+    wanted = rules | {"Datafile": "CRUD"}
+    lacking = session.rights_lacking(wanted)
+    assert lacking == ["READ Technique", "DELETE Datafile"]
 
 
 def documented(name: str) -> list[tuple[str, str]]:

@@ -13,6 +13,8 @@ def test_connect(facility, run):
     assert done.code == 0, done.out
     for system in ("kafka", "icat", "ids", "files"):
         assert f"{system}: reached" in done.out
+    # The account is one of ICAT's root users.
+    assert "icat: consumer" not in done.out
     # Whether it is there depends on what ran before.
     assert "journal: reached" in done.out or "journal: will be made" in done.out
 

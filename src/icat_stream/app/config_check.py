@@ -248,6 +248,7 @@ def _download(pipeline: Pipeline) -> None:
 
 def _icat(pipeline: Pipeline, settings: Settings) -> None:
     pipeline.catalogue.open()
+    _rights(pipeline, settings)
     kind = settings.policies.stubs.type
     if settings.policies.missing_investigations != "stub" or kind is None:
         return
@@ -265,6 +266,27 @@ def _icat(pipeline: Pipeline, settings: Settings) -> None:
                     )
                 ]
             )
+    finally:
+        pipeline.catalogue.leave()
+
+
+def _rights(pipeline: Pipeline, settings: Settings) -> None:
+    """Say which rights the account may lack: a rule with conditions may give them."""
+    wanted = {
+        name: load_handler(each.handler).rights
+        for name, each in settings.consumers.items()
+        if each.enabled
+    }
+    session = pipeline.catalogue.session()
+    try:
+        for name, rights in wanted.items():
+            lacking = session.rights_lacking(rights)
+            if lacking:
+                _say(
+                    f"  note: icat: consumer {name} needs {', '.join(lacking)}, which"
+                    f" no rule without conditions gives to {settings.icat.auth}/"
+                    f"{settings.icat.username}; see `icat_stream docs icat-rights`"
+                )
     finally:
         pipeline.catalogue.leave()
 

@@ -29,6 +29,8 @@ class UnknownHandler(Exception):
 class HandlerMaker(Protocol):
     """A class of handlers, or what stands for one."""
 
+    rights: Mapping[str, str]
+
     def __call__(self, context: HandlerContext) -> Handler:
         """Make one."""
         ...

@@ -67,6 +67,7 @@ _NAMED = {
 _LIKE = 200
 # A common folder of fewer parts is everybody's.
 _FOLDERS = 2
+_ACCESS = {"R": "READ", "U": "UPDATE", "D": "DELETE"}
 # So many ids are short enough for a URL.
 _IDS = 200
 _WITH_UNITS = re.compile(r"(.*) \[(.*)\]", re.DOTALL)
@@ -402,6 +403,26 @@ class CatalogueSession:
     def inventory(self) -> Inventory:
         """Return what lists much of the catalogue, on this session."""
         return Inventory(self._session, self._facility, self._location_key)
+
+    def rights_lacking(self, wanted: Mapping[str, str]) -> Sequence[str]:
+        """Return which of these rights no rule gives for all of an entity.
+
+        Parameters
+        ----------
+        wanted
+            Letters of R, U and D by entity; others are not asked for.
+
+        Returns
+        -------
+        :
+            Such as ``READ Technique``.
+        """
+        return [
+            f"{access} {entity}"
+            for entity, letters in wanted.items()
+            for letter, access in _ACCESS.items()
+            if letter in letters and not self._session.may(access, entity)
+        ]
 
     def ping(self) -> None:
         """See that ICAT and its database answer.

@@ -17,6 +17,7 @@ from .dataset_options import DatasetOptions
 from .dataset_plan import DatasetPlan
 from .field_map_handler import FieldMapHandler, MappedMessage
 from .handler import HandlerContext
+from .rights import DATASETS
 
 
 class Datasets(FieldMapHandler[DatasetOptions]):
@@ -34,6 +35,7 @@ class Datasets(FieldMapHandler[DatasetOptions]):
         "reschedule": Reschedule,
     }
     key_fields = ("investigation", "investigation_id")
+    rights = DATASETS
 
     def __init__(self, context: HandlerContext) -> None:
         super().__init__(context)

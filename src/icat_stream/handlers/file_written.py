@@ -47,6 +47,7 @@ from icat_stream.schemas import Draft, MetadataSchema, load_schemas
 from .dataset_references import DatasetReferences
 from .handler import Handler, HandlerContext
 from .paths import Confinement, locate, map_path, unmap_path
+from .rights import DATASETS
 from .run_start import sample_of
 
 BY_HAND = "by hand"
@@ -102,6 +103,8 @@ class FileWritten(Handler):
     icat_stream.schemas.SchemaError
         The metadata schemas are wrong; all problems are named.
     """
+
+    rights = DATASETS
 
     def __init__(self, context: HandlerContext) -> None:
         self._settings = context.settings

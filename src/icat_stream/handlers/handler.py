@@ -3,7 +3,8 @@
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any, cast
+from types import MappingProxyType
+from typing import Any, ClassVar, cast
 
 from icat_stream.config import Settings
 from icat_stream.records import FileReader, Lookups, Outcome, Plan, Record, Rejection
@@ -44,6 +45,10 @@ class Handler(ABC):
 
     cause: str = ""
     """What its events say brought them about; empty for announcements."""
+
+    rights: ClassVar[Mapping[str, str]] = MappingProxyType({})
+    """What the account needs in ICAT for its plans, whatever they hold: letters of C,
+    R, U and D by entity.  ``icat_validate_config --connect`` asks for them."""
 
     takes_files: bool = False
     """Whether :meth:`compose` makes a record of a file that a person names; where a
@@ -187,6 +192,7 @@ class PlainHandlers:
 
     def __init__(self, plain: Callable[[HandlerContext], Any]) -> None:
         self._plain = plain
+        self.rights: Mapping[str, str] = getattr(plain, "rights", {})
 
     def __call__(self, context: HandlerContext) -> Handler:
         """Make one; what is a :class:`Handler` already stays as it is."""

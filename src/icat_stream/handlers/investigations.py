@@ -31,6 +31,7 @@ from icat_stream.records import (
 from .field_map_handler import FieldMapHandler, MappedMessage
 from .handler import HandlerContext
 from .options import FieldMapOptions
+from .rights import INVESTIGATIONS
 from .stated_parameters import StatedParameters
 from .user_office_text import cut, doi
 
@@ -82,6 +83,7 @@ class Investigations(FieldMapHandler[InvestigationOptions]):
     keyed_by_record = True
 
     makes_snapshots = True
+    rights = INVESTIGATIONS
 
     def __init__(self, context: HandlerContext) -> None:
         super().__init__(context)

@@ -10,6 +10,7 @@ from icat_stream.records import Lookups, Outcome, OutcomeKind, Plan, Rejection
 
 from .field_map_handler import FieldMapHandler, MappedMessage
 from .options import FieldMapOptions
+from .rights import READING
 
 
 class OperationsOptions(FieldMapOptions):
@@ -37,6 +38,7 @@ class OperationsHandler(FieldMapHandler[OperationsOptions]):
     Options = OperationsOptions
     kinds: ClassVar[Mapping[str, type]] = {"operations": Operations}
     key_fields = ("name",)
+    rights = READING
 
     def about(self, message: Operations) -> Mapping[str, Any]:
         """Return the investigation, and what is asked for."""

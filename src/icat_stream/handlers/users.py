@@ -12,6 +12,7 @@ from icat_stream.records import Lookups, Outcome, Plan, Rejection, User
 from .field_map_handler import FieldMapHandler, MappedMessage
 from .handler import HandlerContext
 from .options import FieldMapOptions
+from .rights import USERS
 from .user_office_text import cut, email, one_line, orcid
 
 _LIMIT = 255
@@ -49,6 +50,7 @@ class Users(FieldMapHandler[UserOptions]):
     keyed_by_record = True
 
     makes_snapshots = True
+    rights = USERS
 
     def __init__(self, context: HandlerContext) -> None:
         super().__init__(context)

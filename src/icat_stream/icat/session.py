@@ -190,6 +190,31 @@ class Session:
             lambda: self._calls.delete_many(self.id, entity, ids),
         )
 
+    def may(self, access: str, entity: str) -> bool:
+        """Whether a rule without conditions gives us a right on all of an entity.
+
+        Parameters
+        ----------
+        access
+            ``READ``, ``UPDATE`` or ``DELETE``.
+        entity
+            Its name.
+
+        Raises
+        ------
+        SystemUnavailable, TransientFailure
+            It could not be answered.
+        """
+        try:
+            return self._with_session(
+                # Of an object that is not there, only such a rule says yes.
+                lambda: self._calls.may(self.id, access, entity, "<id>-1</id>")
+            )
+        except IcatFault as fault:
+            raise self.failure(fault, f"whether we may {access} {entity}") from fault
+        except ResultUnknown as unknown:
+            raise TransientFailure(f"ICAT: {unknown.reason}") from unknown
+
     def ping(self) -> None:
         """See that ICAT and its database answer.
 
