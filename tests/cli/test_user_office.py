@@ -128,7 +128,11 @@ def test_an_investigation_waits_for_its_users_only(facility, client, office):
         (f"{one['name']}/1", "investigation"),
     }
     (body,) = [body for _, body in events if body["kind"] == "investigation"]
-    assert body["investigation"] == {"name": one["name"], "visit_id": "1"}
+    assert body["investigation"] == {
+        "name": one["name"],
+        "visit_id": "1",
+        "id": investigation(client, one).id,
+    }
     user = next(body for key, body in events if key.decode() == new)
     assert user["investigation"] is None
     assert user["user"]["name"] == new
