@@ -7,7 +7,7 @@ SOURCE = Path(__file__).parents[1] / "src" / "icat_stream"
 EMPTY = {"utils", "util", "helpers", "helper", "common", "base", "manager", "misc"}
 ACTS = ("ing", "said", "told")
 # Nouns all the same.
-NOUNS = {"binding", "gc_tuning", "zip_mapping", "handling", "counting", "reading"}
+NOUNS = {"binding", "gc_tuning", "zip_mapping"}
 
 
 def names() -> set[str]:

@@ -13,7 +13,7 @@ from icat_stream.app import load_handler
 from icat_stream.config import Settings
 from icat_stream.handlers import Handler, HandlerContext
 from icat_stream.records import Outcome, OutcomeKind, Plan, Rejection
-from icat_stream.stream.reading import ordering_key
+from icat_stream.stream.record_slots import ordering_key
 
 PAGE = Path(__file__).parents[2] / "docs" / "own-handler.md"
 MESSAGE = {

@@ -6,10 +6,10 @@ import time
 import pytest
 
 from icat_stream.records import Coordinates, OutcomeKind, Record
-from icat_stream.stream.counting import Counts
 from icat_stream.stream.in_flight import Partition, PartitionKind, Slot
 from icat_stream.stream.lanes import Lanes
 from icat_stream.stream.offsets import Place
+from icat_stream.stream.outcome_counts import Counts
 
 PARTITION = Partition("t", 0, PartitionKind.SOURCE, Place(0))
 

@@ -9,7 +9,7 @@ from confluent_kafka import Consumer, TopicPartition
 
 from icat_stream.records import OutcomeKind
 from icat_stream.sandbox.kafka import JavaBroker
-from icat_stream.stream import assignment, handling, ledger
+from icat_stream.stream import assignment, lane_work, ledger
 from icat_stream.stream.offset_metadata import encode
 
 pytestmark = pytest.mark.kafka
@@ -70,6 +70,22 @@ def test_what_is_finished_beyond_what_is_read_is_carried_on(stage, monkeypatch):
     stage.wait(lambda: loop.status().transactions > before + 2)
     stage.stop(loop)
     assert committed(stage) == (0, encode("", bits(1, 2, 3, 4, 5, 6, 7)))
+
+
+def test_what_there_is_of_each_partition_is_told(stage):
+    stage.create(partitions=1)
+    slow = message("slow", "s", "settle:600")
+    stage.send(slow, message("parked", "p", "need:inv"), *map(message, range(2, 8)))
+    loop = stage.start()
+    stage.wait(lambda: len(stage.events()) == 6 and loop.status().parked == 1)
+    stage.wait(lambda: loop.status().in_flight == 1)
+    told = {each.topic: each for each in loop.status().each_partition}
+    source, parked = told[stage.source], told[f"{stage.group}.parked"]
+    assert (source.position, source.unfinished, source.span) == (8, 1, 8)
+    assert source.characters == len(encode("", bits(*range(1, 8))))
+    assert source.oldest > 0
+    assert (parked.position, parked.unfinished, parked.parked) == (None, 1, 1)
+    stage.stop(loop)
 
 
 def test_much_that_is_finished_is_passed_over(stage):
@@ -187,7 +203,7 @@ def test_while_a_transaction_is_open_a_partition_waits_and_the_others_do_not(
 
 
 def test_what_is_not_ready_for_long_leaves_the_source(stage, monkeypatch):
-    monkeypatch.setattr(handling, "_LONGEST_S", 0.5)
+    monkeypatch.setattr(lane_work, "_LONGEST_S", 0.5)
     stage.create(partitions=1)
     stage.send(message("late", "l", "settle:600"), message("good"))
     loop = stage.start(retries={"delays": ["1h"]})

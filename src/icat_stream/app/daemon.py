@@ -16,7 +16,6 @@ from icat_stream.config import Settings, load
 from icat_stream.ingest import RunningConsumer
 from icat_stream.records import ExitCode, Outcome, Record
 from icat_stream.stream import (
-    BUG,
     Loop,
     RunResult,
     TopicIds,
@@ -302,7 +301,7 @@ def _run(
                 results.append(
                     RunResult(
                         name=loop.name,
-                        exit_code=BUG,
+                        exit_code=ExitCode.BUG,
                         reason=f"it does not stop: {status.turning or 'it hangs'}",
                     )
                 )

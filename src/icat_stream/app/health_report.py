@@ -16,7 +16,13 @@ from icat_stream import __version__
 from icat_stream.config import Settings
 from icat_stream.journal import reason_kind
 from icat_stream.records import Outcome, OutcomeKind, Record
-from icat_stream.stream import ConsumerLag, Depths, Loop, LoopStatus
+from icat_stream.stream import (
+    ConsumerLag,
+    Depths,
+    Loop,
+    LoopStatus,
+    PartitionStatus,
+)
 from icat_stream.telemetry import Page, Sample, render, sample
 
 from .pipeline import Pipeline
@@ -245,6 +251,8 @@ class HealthReport:
         }
         for metric, value in values.items():
             yield sample(metric, value, consumer=name)
+        for each in status.each_partition:
+            yield from self._partition_samples(name, each)
         for part, seconds in status.time.items():
             yield sample("loop_seconds_total", seconds, consumer=name, part=part)
         meter = self._meters[name]
@@ -254,9 +262,30 @@ class HealthReport:
             yield sample("step_seconds_total", seconds, consumer=name, step=step)
             yield sample("steps_total", times, consumer=name, step=step)
 
+    def _partition_samples(self, name: str, each: PartitionStatus) -> Iterator[Sample]:
+        labels = {"consumer": name, "topic": each.topic, "partition": str(each.number)}
+        values = {
+            "unfinished_records": each.unfinished,
+            "oldest_unfinished_seconds": each.oldest,
+            "unfinished_span": each.span,
+            "map_characters": each.characters,
+        }
+        end = self._depths.ends.get((each.topic, each.number))
+        if end is not None and each.position is not None:
+            values["unread_records"] = max(0, end - each.position)
+        for metric, value in values.items():
+            yield sample(f"partition_{metric}", value, **labels)
+        for reason, value in (("delay", each.delayed), ("missing", each.parked)):
+            metric = "partition_waiting_records"
+            yield sample(metric, value, **labels, reason=reason)
+
     def _loop(self, status: LoopStatus) -> dict[str, Any]:
         found = _rounded(asdict(status))
         found.pop("name")
+        found["each_partition"] = {
+            f"{each.topic}[{each.number}]": _rounded(asdict(each))
+            for each in status.each_partition
+        }
         found["lanes"] = [_rounded(asdict(lane)) for lane in status.lanes]
         found["time"] = _rounded(dict(status.time))
         found["lag"] = {

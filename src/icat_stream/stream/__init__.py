@@ -31,14 +31,13 @@ from .gc_tuning import relax_collector
 from .hanging_transactions import Hanging, find_hanging, free_hanging
 from .loop import Loop
 from .outputs import Output
-from .run_result import BUG, Halt, RunResult
-from .status import LaneStatus, LoopStatus
+from .run_result import Halt, RunResult
+from .status import LaneStatus, LoopStatus, PartitionStatus
 from .topic_ids import TopicIds
 from .topic_settings import faults as topic_faults
 from .topics import group_of, retry_topics, transactional_id
 
 __all__ = [
-    "BUG",
     "Action",
     "Consumer",
     "ConsumerLag",
@@ -55,6 +54,7 @@ __all__ = [
     "LoopStatus",
     "Output",
     "Parking",
+    "PartitionStatus",
     "Probing",
     "Replay",
     "RunResult",

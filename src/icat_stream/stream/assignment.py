@@ -14,6 +14,7 @@ from confluent_kafka import (
 )
 
 from icat_stream.config import KafkaSettings
+from icat_stream.records import ExitCode
 
 from . import kafka_clients, offset_metadata
 from .committed_offsets import CommittedOffsets, Wanted
@@ -21,7 +22,7 @@ from .in_flight import Partition, PartitionKind
 from .ledger import Ledger
 from .offsets import Place
 from .retry_placement import Homes, name_of
-from .run_result import CONFIGURATION, Halt
+from .run_result import Halt
 
 _log = logging.getLogger(__name__)
 
@@ -322,7 +323,7 @@ class Assignment:
             # partition came later, and nothing of it was to be skipped.
             if kind is PartitionKind.SOURCE and self._settings.start == "error":
                 raise Halt(
-                    CONFIGURATION,
+                    ExitCode.USAGE,
                     f"group {self._group} has no offset for {name}, and kafka.start is"
                     " error: set its offsets with kafka-consumer-groups, or"
                     " kafka.start to earliest or latest",
@@ -332,7 +333,7 @@ class Assignment:
             finished = offset_metadata.decode(committed.metadata)
         except offset_metadata.NewerVersion:
             raise Halt(
-                CONFIGURATION,
+                ExitCode.USAGE,
                 f"{self._group}: a newer version of this program has noted what is"
                 f" finished of {name} ({committed.metadata[:20]}…): run that one",
             ) from None
@@ -461,7 +462,7 @@ class Assignment:
 def out_of_range(reason: str, where: str) -> Halt:
     """Return the end of a loop whose next record is not in the topic any more."""
     return Halt(
-        CONFIGURATION,
+        ExitCode.USAGE,
         f"{where}: the next record to read is not there ({reason}): the topic was made"
         " anew, or has lost its end. Set the group's offsets with"
         " kafka-consumer-groups --reset-offsets",

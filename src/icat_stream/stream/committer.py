@@ -12,17 +12,17 @@ from confluent_kafka import Producer, TopicPartition
 
 from icat_stream import __version__
 from icat_stream.journal import Journal, JournalRow, RowKey
-from icat_stream.records import Outcome, Record, SystemUnavailable
+from icat_stream.records import ExitCode, Outcome, Record, SystemUnavailable
 from icat_stream.telemetry import fault_point
 
 from .committed_offsets import CommittedOffsets
-from .counting import Counts
-from .handling import too_large
 from .headers import kept
 from .in_flight import Finished, Partition, Slot
+from .lane_work import too_large
 from .ledger import Batch, Ledger
 from .offset_metadata import decode, encode
 from .offsets import Place
+from .outcome_counts import Counts
 from .outputs import Output, Outputs
 from .producer import (
     Aborted,
@@ -33,7 +33,7 @@ from .producer import (
     TooLarge,
     Transactor,
 )
-from .run_result import CONFIGURATION, Halt
+from .run_result import Halt
 from .spans import Tracing, trace_id
 from .status import Doing
 
@@ -200,7 +200,7 @@ class Committer:
             except MetadataTooLarge:
                 _log.warning("%s: Kafka keeps less beside an offset", self._group)
                 if not self._ledger.shrink(batch):
-                    raise Halt(CONFIGURATION, _TOO_SHORT) from None
+                    raise Halt(ExitCode.USAGE, _TOO_SHORT) from None
                 return
             except Aborted as error:
                 _log.warning("%s: transaction aborted: %s", self._group, error)
@@ -320,7 +320,7 @@ class Committer:
             what = f"an output of {size} bytes for {found[0].topic}"
             if finished.omitted:
                 raise Halt(
-                    CONFIGURATION,
+                    ExitCode.USAGE,
                     f"topic {found[0].topic} refuses even {what}: raise its"
                     " max.message.bytes",
                 )
@@ -379,7 +379,7 @@ class Committer:
         while now - self._fencings[0] > _FENCING_S:
             self._fencings.popleft()
         if len(self._fencings) > _FENCINGS:
-            raise Halt(CONFIGURATION, shared_identity(self._identity))
+            raise Halt(ExitCode.USAGE, shared_identity(self._identity))
 
     def _pause(self, seconds: float) -> None:
         end = time.monotonic() + seconds

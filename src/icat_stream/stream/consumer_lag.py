@@ -40,11 +40,14 @@ class Depths:
         Records of a consumer that are not finished, by consumer and topic, whether
         they were read or not.  Markers of transactions count where a topic is written
         in such.
+    ends
+        Where partitions of the sources end, by topic and number.
     dead_letters
         Of this program's group, neither replayed nor discarded.
     """
 
     lag: Mapping[tuple[str, str], int] = field(default_factory=dict)
+    ends: Mapping[tuple[str, int], int] = field(default_factory=dict)
     dead_letters: int = 0
 
 
@@ -78,8 +81,9 @@ class ConsumerLag:
         """
         try:
             lag: dict[tuple[str, str], int] = defaultdict(int)
+            ends: dict[tuple[str, int], int] = {}
             for name in self._names:
-                self._measure(name, lag)
+                self._measure(name, lag, ends)
             self._read_dead_letters()
         except KafkaException as error:
             raise SystemUnavailable(
@@ -89,6 +93,7 @@ class ConsumerLag:
             ) from error
         return Depths(
             lag=dict(lag),
+            ends=ends,
             dead_letters=sum(each.waiting for each in self._letters.values()),
         )
 
@@ -99,7 +104,12 @@ class ConsumerLag:
                 client.close()
         self._clients, self._reader = {}, None
 
-    def _measure(self, name: str, lag: dict[tuple[str, str], int]) -> None:
+    def _measure(
+        self,
+        name: str,
+        lag: dict[tuple[str, str], int],
+        ends: dict[tuple[str, int], int],
+    ) -> None:
         client = self._clients.get(name)
         if client is None:
             group = topics.group_of(self._settings, name)
@@ -115,6 +125,7 @@ class ConsumerLag:
             return
         for place in _committed(client, places):
             low, high = client.get_watermark_offsets(place, timeout=_TIMEOUT_S)
+            ends[place.topic, place.partition] = high
             finished = _finished(place)
             begin = place.offset if place.offset >= 0 else low
             if place.offset < 0 and self._settings.kafka.start == "latest":

@@ -11,6 +11,7 @@ from icat_stream.config import Settings
 from icat_stream.records import (
     Coordinates,
     DependencyMissing,
+    ExitCode,
     Failure,
     LoginRefused,
     NotReady,
@@ -25,15 +26,15 @@ from icat_stream.telemetry import current_record
 
 from . import kafka_clients, topics
 from .consumer import Consumer, LaneScoped
-from .counting import Counts
 from .headers import delay
 from .in_flight import PartitionKind
 from .offset_metadata import NewerVersion, decode
 from .offsets import Place
+from .outcome_counts import Counts
 from .policy import BUG
 from .probes import refusal
-from .reading import record_of, wall_ms
-from .run_result import CONFIGURATION, DONE, UNAVAILABLE, Halt, RunResult
+from .record_slots import record_of, wall_ms
+from .run_result import Halt, RunResult
 
 _log = logging.getLogger(__name__)
 
@@ -69,14 +70,14 @@ def dry_run(
         Asked between records.
     """
     counts = Counts()
-    code, reason = DONE, ""
+    code, reason = ExitCode.DONE, ""
     try:
         _look(name, consumer, settings, on_outcome, stopping, counts)
     except Halt as halt:
         code, reason = halt.code, halt.reason
         _log.error("%s: stopping: %s", name, reason)
     except KafkaException as error:
-        code, reason = UNAVAILABLE, f"Kafka: {error.args[0].str()}"
+        code, reason = ExitCode.UNAVAILABLE, f"Kafka: {error.args[0].str()}"
         _log.error("%s: stopping: %s", name, reason)
     finally:
         if isinstance(consumer, LaneScoped):
@@ -217,13 +218,13 @@ class _Reading:
                 return Place(at.offset, decode(at.metadata or ""))
             except (NewerVersion, ValueError) as error:
                 raise Halt(
-                    CONFIGURATION,
+                    ExitCode.USAGE,
                     f"what is noted beside the committed offset of {at.topic}"
                     f"[{at.partition}] cannot be read: {error}",
                 ) from None
         if kind is PartitionKind.SOURCE and settings.kafka.start == "error":
             raise Halt(
-                CONFIGURATION,
+                ExitCode.USAGE,
                 f"there is no committed offset for {at.topic}[{at.partition}], and"
                 " kafka.start is error",
             )
@@ -241,7 +242,9 @@ def _outcome(consumer: Consumer, record: Record) -> Outcome:
     except LoginRefused as error:
         raise refusal(error) from None
     except SystemUnavailable as error:
-        raise Halt(UNAVAILABLE, f"{error.system} is unavailable: {error}") from None
+        raise Halt(
+            ExitCode.UNAVAILABLE, f"{error.system} is unavailable: {error}"
+        ) from None
     except Failure as error:
         puts_off = isinstance(error, DependencyMissing | NotReady | TransientFailure)
         return Outcome(

@@ -8,8 +8,9 @@ from typing import Any, TypeVar
 from confluent_kafka import Consumer, KafkaError, KafkaException, Producer
 
 from icat_stream.config import KafkaSettings
+from icat_stream.records import ExitCode
 
-from .run_result import CONFIGURATION, Halt
+from .run_result import Halt
 
 _C = TypeVar("_C", Consumer, Producer)
 
@@ -137,7 +138,7 @@ def _given(settings: KafkaSettings) -> dict[str, Any]:
     try:
         return settings.client_options()
     except OSError as error:
-        raise Halt(CONFIGURATION, f"kafka.client: a secret's file: {error}") from None
+        raise Halt(ExitCode.USAGE, f"kafka.client: a secret's file: {error}") from None
 
 
 def _made(kind: type[_C], options: dict[str, Any], logger: logging.Logger) -> _C:
@@ -147,7 +148,7 @@ def _made(kind: type[_C], options: dict[str, Any], logger: logging.Logger) -> _C
         # Ours are right, so it is one of those that were given.
         reason = error.args[0] if error.args else error
         text = reason.str() if isinstance(reason, KafkaError) else str(reason)
-        raise Halt(CONFIGURATION, f"kafka.client: {text}") from None
+        raise Halt(ExitCode.USAGE, f"kafka.client: {text}") from None
 
 
 class _Limited(logging.Filter):

@@ -7,8 +7,9 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 from .in_flight import Destination, Finished, Ownership, Partition, PartitionKind, Slot
-from .offset_metadata import SPAN
+from .offset_metadata import SPAN, encode
 from .offsets import Place, SlotState
+from .status import PartitionStatus
 from .waiting_room import WaitingRoom
 
 # 100 to 1,000 records a transaction make no difference, and a transaction must be
@@ -327,6 +328,29 @@ class Ledger:
                 parked=sum(p.waiting for p in owned if p.parked is not None),
                 oldest=max((now - slot.read_at for slot in oldest), default=0.0),
                 span=max((p.tracker.width for p in owned), default=0),
+            )
+
+    def each_partition(self) -> tuple[PartitionStatus, ...]:
+        """Return how much there is of each partition."""
+        now = time.monotonic()
+        with self._lock:
+            found = [
+                (p, p.records.place(), p.tracker.unfinished())
+                for p in self._partitions.values()
+            ]
+            return tuple(
+                PartitionStatus(
+                    topic=p.topic,
+                    number=p.number,
+                    position=p.tracker.position if p.parked is None else None,
+                    unfinished=len(p.records),
+                    delayed=p.waiting if p.parked is None else 0,
+                    parked=0 if p.parked is None else p.waiting,
+                    oldest=0.0 if oldest is None else now - oldest.read_at,
+                    span=p.tracker.width,
+                    characters=len(encode(p.home, place.finished)),
+                )
+                for p, place, oldest in found
             )
 
     def waiting(self) -> list[Slot]:

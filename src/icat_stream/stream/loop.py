@@ -14,7 +14,13 @@ from confluent_kafka import KafkaError, TopicPartition
 
 from icat_stream.config import Settings
 from icat_stream.journal import Journal
-from icat_stream.records import Coordinates, LoginRefused, Outcome, OutcomeKind
+from icat_stream.records import (
+    Coordinates,
+    ExitCode,
+    LoginRefused,
+    Outcome,
+    OutcomeKind,
+)
 
 from . import kafka_clients, retry_placement, topic_settings, topics
 from .assignment import Assignment, out_of_range
@@ -22,19 +28,19 @@ from .bounded_call import BoundedCall, HangingError
 from .committed_offsets import CommittedOffsets
 from .committer import Committer, OnOutcome, shared_identity
 from .consumer import Consumer, Journalled, LaneScoped, Secretive
-from .counting import Counts
-from .handling import Handling
 from .in_flight import Partition, Slot
+from .lane_work import LaneWork
 from .lanes import Lanes
 from .ledger import Ledger
 from .offsets import Place
+from .outcome_counts import Counts
 from .outputs import Outputs
 from .parked_payloads import ParkedPayloads
 from .policy import RejectWindow
 from .probes import Probes, refusal
-from .reading import now_ms, record_of, slot_of
+from .record_slots import now_ms, record_of, slot_of
 from .retry_placement import Homes
-from .run_result import BUG, CONFIGURATION, DONE, REJECTED, UNAVAILABLE, Halt, RunResult
+from .run_result import Halt, RunResult
 from .spans import Tracing
 from .status import LoopStatus, TimeAccount, place_of
 
@@ -148,6 +154,7 @@ class Loop:
             silent=doing.silent,
             committer=doing.what,
             down=self._assistant.down,
+            each_partition=self._ledger.each_partition(),
             partitions=sizes.partitions,
             in_flight=sizes.in_flight,
             waiting=sizes.waiting,
@@ -178,7 +185,7 @@ class Loop:
 
         Blocks.  Install signal handlers before, and call :meth:`stop` in them.
         """
-        code, reason = DONE, ""
+        code, reason = ExitCode.DONE, ""
         self._thread = threading.get_ident()
         try:
             self._run()
@@ -187,7 +194,7 @@ class Loop:
             _log.error("%s: stopping: %s", self.name, reason)
         except Exception as error:
             _log.exception("%s: the core is broken", self.name)
-            code, reason = BUG, f"{type(error).__name__}: {error}"
+            code, reason = ExitCode.BUG, f"{type(error).__name__}: {error}"
         self._ended = reason
         return RunResult(
             name=self.name, exit_code=code, reason=reason, counts=self._counts.result()
@@ -266,7 +273,7 @@ class Loop:
         offsets = self._offsets = CommittedOffsets(
             settings.kafka, self._group, self._crashed
         )
-        handling = Handling(
+        work = LaneWork(
             consumer=self._consumer,
             ledger=ledger,
             settings=settings.retries,
@@ -280,7 +287,7 @@ class Loop:
         lanes = self._lanes = Lanes(
             self.name,
             self._own.lanes,
-            work=handling,
+            work=work,
             leave=self._leave_lane,
             crashed=self._crashed,
         )
@@ -470,15 +477,15 @@ class Loop:
             code == KafkaError._FATAL  # noqa: SLF001
             and "group.instance.id" in error.str()
         ):
-            raise Halt(CONFIGURATION, shared_identity(self._identity()))
+            raise Halt(ExitCode.USAGE, shared_identity(self._identity()))
         elif code in _NOT_ALLOWED:
             raise Halt(
-                UNAVAILABLE,
+                ExitCode.UNAVAILABLE,
                 f"Kafka does not allow it: {error.str()}; grant the right (read the"
                 " topics and the group)",
             )
         elif error.fatal() or code == KafkaError._FATAL:  # noqa: SLF001
-            raise Halt(BUG, f"the Kafka consumer is broken: {error.str()}")
+            raise Halt(ExitCode.BUG, f"the Kafka consumer is broken: {error.str()}")
         else:
             _log.warning("%s: %s", self.name, error.str())
 
@@ -607,7 +614,7 @@ class Loop:
             self._lanes.close()
             self._crashed(
                 Halt(
-                    REJECTED,
+                    ExitCode.REJECTED,
                     f"more than {limit.ratio:.0%} of the records of the last"
                     f" {limit.window:.0f} s, at least {limit.minimum}, were rejected;"
                     f" the last: {outcome.reason}",

@@ -71,6 +71,9 @@ class OffsetTracker(Generic[T]):
         self._offsets: deque[int] = deque()
         self._done: deque[T] = deque()
 
+    def __len__(self) -> int:
+        return len(self._slots)
+
     def add(self, slot: T) -> None:
         """Append a record that was just read."""
         offset = slot.offset
@@ -219,6 +222,9 @@ class ParkedRows(Generic[T]):
     def __init__(self) -> None:
         self._rows: dict[bytes, T] = {}
         self._done: deque[T] = deque()
+
+    def __len__(self) -> int:
+        return len(self._rows)
 
     def put(self, slot: T) -> T | None:
         """Enter a row; return the one that it replaces."""

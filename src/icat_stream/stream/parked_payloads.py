@@ -11,7 +11,7 @@ from icat_stream.records import Record, SystemUnavailable
 
 from .dead_letters import fetch, reader
 from .in_flight import Slot
-from .reading import record_of
+from .record_slots import record_of
 
 _log = logging.getLogger(__name__)
 

@@ -7,11 +7,11 @@ import time
 from collections.abc import Callable
 
 from icat_stream.journal import Journal
-from icat_stream.records import Failure, LoginRefused, SystemUnavailable
+from icat_stream.records import ExitCode, Failure, LoginRefused, SystemUnavailable
 
 from .consumer import Consumer, LaneScoped, Parking, Probing
 from .ledger import Ledger
-from .run_result import UNAVAILABLE, Halt
+from .run_result import Halt
 
 _log = logging.getLogger(__name__)
 
@@ -248,4 +248,5 @@ class Probes:
 
 def refusal(error: LoginRefused) -> Halt:
     """Return the end of a loop whose credentials are refused."""
-    return Halt(UNAVAILABLE, f"{error.system} refuses our credentials: {error.reason}")
+    reason = f"{error.system} refuses our credentials: {error.reason}"
+    return Halt(ExitCode.UNAVAILABLE, reason)

@@ -14,11 +14,12 @@ from confluent_kafka import (
     TopicPartition,
 )
 
+from icat_stream.records import ExitCode
 from icat_stream.telemetry import fault_point
 
 from .bounded_call import BoundedCall, HangingError
 from .outputs import Output
-from .run_result import UNAVAILABLE, Halt
+from .run_result import Halt
 
 _log = logging.getLogger(__name__)
 
@@ -358,7 +359,7 @@ def _matching(refused: Sequence[Message], outputs: Sequence[Output]) -> list[Out
 def _check_refused(reason: KafkaError) -> None:
     if reason.code() in _REFUSED:
         raise Halt(
-            UNAVAILABLE,
+            ExitCode.UNAVAILABLE,
             f"Kafka does not allow it: {reason.str()}; grant the right (write to the"
             " topics, read the group, use the transactional id)",
         )

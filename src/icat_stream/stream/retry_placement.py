@@ -16,10 +16,11 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from confluent_kafka import Consumer, KafkaException, TopicPartition
 
 from icat_stream.config import Settings
+from icat_stream.records import ExitCode
 
 from . import kafka_clients, topics
 from .offset_metadata import home_of
-from .run_result import UNAVAILABLE, Halt
+from .run_result import Halt
 
 Homes = Mapping[tuple[str, int], str]
 """Names of source partitions by retry topic and partition."""
@@ -122,9 +123,8 @@ def _noted(
             reason = error.args[0].str()
     if stopping():
         return None
-    raise Halt(
-        UNAVAILABLE, f"{group}: Kafka does not tell the committed offsets: {reason}"
-    )
+    text = f"{group}: Kafka does not tell the committed offsets: {reason}"
+    raise Halt(ExitCode.UNAVAILABLE, text)
 
 
 def _tries(stopping: Callable[[], bool]) -> Iterator[int]:

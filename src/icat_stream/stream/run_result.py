@@ -3,13 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from icat_stream.records import OutcomeKind
-
-DONE = 0
-BUG = 1
-CONFIGURATION = 2
-REJECTED = 3
-UNAVAILABLE = 5
+from icat_stream.records import ExitCode, OutcomeKind
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -21,7 +15,7 @@ class RunResult:
     name
         Of the consumer.
     exit_code
-        As in the table of exit codes: 0, 1, 2, 3 or 5.
+        Never ``DEFERRED``.
     reason
         Why it ended, for people; empty when it was asked to stop or was done.
     counts
@@ -29,7 +23,7 @@ class RunResult:
     """
 
     name: str
-    exit_code: int
+    exit_code: ExitCode
     reason: str = ""
     counts: Mapping[OutcomeKind, int] = field(default_factory=dict)
 
@@ -45,12 +39,12 @@ class Halt(Exception):
     Parameters
     ----------
     code
-        Exit code.
+        Of the command.
     reason
         What was found, what was expected, what to do.
     """
 
-    def __init__(self, code: int, reason: str) -> None:
+    def __init__(self, code: ExitCode, reason: str) -> None:
         super().__init__(reason)
         self.code = code
         self.reason = reason

@@ -34,6 +34,39 @@ class LaneStatus:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class PartitionStatus:
+    """A partition that a loop has, just now.
+
+    Parameters
+    ----------
+    topic, number
+        Which.
+    position
+        Offset up to which it was read; ``None`` for a table of parked records.
+    unfinished
+        Records read and not committed, those that only wait included.
+    delayed, parked
+        Of those: they wait for their time, or for something that they miss.
+    oldest
+        Seconds since the oldest of them was read.
+    span
+        How far what was read reaches beyond it.
+    characters
+        Of the map that stands beside the committed offset.
+    """
+
+    topic: str
+    number: int
+    position: int | None
+    unfinished: int
+    delayed: int
+    parked: int
+    oldest: float
+    span: int
+    characters: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class LoopStatus:
     """A loop, just now.
 
@@ -62,6 +95,8 @@ class LoopStatus:
         What it does.
     down
         Why it is paused, by system; empty when it is not.
+    each_partition
+        What there is of each that is open.
     partitions, in_flight, waiting
         Owned partitions; records handed out and not committed; records that were put
         off or parked and are in the memory of this instance.
@@ -93,6 +128,7 @@ class LoopStatus:
     silent: float = 0.0
     committer: str = ""
     down: Mapping[str, str] = field(default_factory=dict)
+    each_partition: tuple[PartitionStatus, ...] = ()
     partitions: int = 0
     in_flight: int = 0
     waiting: int = 0

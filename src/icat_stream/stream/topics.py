@@ -8,8 +8,9 @@ from confluent_kafka import Consumer, KafkaError, KafkaException
 from confluent_kafka.admin import AdminClient, NewTopic  # type: ignore[attr-defined]
 
 from icat_stream.config import Settings
+from icat_stream.records import ExitCode
 
-from .run_result import CONFIGURATION, UNAVAILABLE, Halt
+from .run_result import Halt
 
 _log = logging.getLogger(__name__)
 
@@ -44,7 +45,7 @@ class Missing(Halt):
     """
 
     def __init__(self, topics: Sequence[str], reason: str) -> None:
-        super().__init__(CONFIGURATION, reason)
+        super().__init__(ExitCode.USAGE, reason)
         self.topics = tuple(topics)
 
 
@@ -138,7 +139,8 @@ def partitions_when_reachable(
                 KafkaError._AUTHENTICATION,  # noqa: SLF001
                 KafkaError.SASL_AUTHENTICATION_FAILED,
             ):
-                raise Halt(UNAVAILABLE, f"Kafka refuses us: {reason.str()}") from None
+                text = f"Kafka refuses us: {reason.str()}"
+                raise Halt(ExitCode.UNAVAILABLE, text) from None
         now = time.monotonic()
         if not said or now - said > _SAY_AGAIN_S:
             _log.warning("Kafka does not answer (%s); waiting", reason.str())
@@ -200,7 +202,7 @@ def ensure(
             return present
         if time.monotonic() > deadline:
             raise Halt(
-                UNAVAILABLE,
+                ExitCode.UNAVAILABLE,
                 f"Kafka did not create {', '.join(missing)} within"
                 f" {_CREATION_S:.0f} s: create it, or look at its controller",
             )

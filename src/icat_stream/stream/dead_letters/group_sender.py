@@ -9,15 +9,15 @@ from confluent_kafka import Consumer
 
 from icat_stream import __version__
 from icat_stream.config import Settings
-from icat_stream.records import Record, SystemUnavailable
+from icat_stream.records import ExitCode, Record, SystemUnavailable
 from icat_stream.stream import headers as h
 from icat_stream.stream import kafka_clients, topics
 from icat_stream.stream.consumer import Consumer as Handling
 from icat_stream.stream.consumer import Secretive
 from icat_stream.stream.outputs import Output, without_secrets
 from icat_stream.stream.producer import Aborted, Lost, TooLarge, Transactor
-from icat_stream.stream.reading import ordering_key
-from icat_stream.stream.run_result import CONFIGURATION, Halt
+from icat_stream.stream.record_slots import ordering_key
+from icat_stream.stream.run_result import Halt
 
 _TIMEOUT_S = 10.0
 _CREATION_S = 30.0
@@ -69,7 +69,7 @@ def prepare(
             return present
         if not settings.kafka.create_topics:
             raise Halt(
-                CONFIGURATION,
+                ExitCode.USAGE,
                 f"Kafka has no topic {', '.join(missing)}, and kafka.create_topics is"
                 " off: create them (markers with cleanup.policy=compact), or turn it"
                 " on",

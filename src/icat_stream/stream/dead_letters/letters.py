@@ -15,7 +15,7 @@ from icat_stream.records import Coordinates, Record, SystemUnavailable
 from icat_stream.stream import headers as h
 from icat_stream.stream import kafka_clients, topics
 from icat_stream.stream.in_flight import PartitionKind
-from icat_stream.stream.reading import record_of
+from icat_stream.stream.record_slots import record_of
 
 from .markers import Action, Markers, state_topic
 

@@ -16,11 +16,11 @@ from confluent_kafka.admin import (  # type: ignore[attr-defined]
 )
 
 from icat_stream.config import Settings
-from icat_stream.records import Coordinates, Record, SystemUnavailable
+from icat_stream.records import Coordinates, ExitCode, Record, SystemUnavailable
 from icat_stream.stream import topics
 from icat_stream.stream.consumer import Consumer
 from icat_stream.stream.outputs import Output
-from icat_stream.stream.run_result import CONFIGURATION, UNAVAILABLE, Halt
+from icat_stream.stream.run_result import Halt
 from icat_stream.telemetry import fault_point
 
 from .group_sender import Fenced, Sender, Undecided, prepare, retry_output
@@ -134,7 +134,7 @@ class Replay:
                 refused = self._sender.send([item.outputs for item in batch])
             except Fenced:
                 raise Halt(
-                    UNAVAILABLE,
+                    ExitCode.UNAVAILABLE,
                     "somebody else has begun to replay or discard dead letters of"
                     f" {self._settings.dead_letters.topic} meanwhile: stopped. What"
                     " was done is marked; list them to see what is left",
@@ -232,7 +232,7 @@ class Replay:
         policy = _policy(self._settings, self._state)
         if policy not in (None, "compact"):
             raise Halt(
-                CONFIGURATION,
+                ExitCode.USAGE,
                 f"topic {self._state} has cleanup.policy={policy}, so that it would be"
                 " forgotten what was replayed: set it to compact",
             )

@@ -35,7 +35,7 @@ from .policy import (
     Stop,
     decide,
 )
-from .reading import now_ms, wall_ms
+from .record_slots import now_ms, wall_ms
 from .spans import Tracing
 
 _log = logging.getLogger(__name__)
@@ -48,7 +48,7 @@ _RETURNED = (OutcomeKind.INGESTED, OutcomeKind.UNCHANGED, OutcomeKind.IGNORED)
 _SAID = {Destination.RETRY: "put off", Destination.PARKED: "parked"}
 
 
-class Handling:
+class LaneWork:
     """What a lane does with a record.
 
     Parameters
