@@ -1,5 +1,7 @@
 """``icat_validate_config`` says what is wrong, where, and what was probably meant."""
 
+from .dataset_messages import create_topic
+
 
 def test_valid(facility, run):
     done = run("icat_validate_config", facility.config)
@@ -56,6 +58,22 @@ def test_connect_to_what_is_down(facility, run):
     assert done.code == 5
     assert "kafka: reached" in done.out
     assert "icat: reached" not in done.out
+
+
+def test_topics_that_do_not_fit_are_named(facility, run, topic_prefix):
+    bootstrap = facility.endpoints["kafka"]
+    for name, partitions in (("", 3), (".c.retry.0", 2), (".c.parked", 3)):
+        create_topic(bootstrap, topic_prefix + name, partitions=partitions)
+    config = facility.variant(
+        topic_prefix,
+        kafka={"group_id": topic_prefix},
+        consumers={"c": {"handler": "datasets", "topics": [topic_prefix]}},
+    )
+    done = run("icat_validate_config", config, "--connect")
+    assert done.code == 0, done.out
+    parked, retry = f"{topic_prefix}.c.parked", f"{topic_prefix}.c.retry.0"
+    assert f"kafka: topic {parked} should have cleanup.policy=compact" in done.out
+    assert f"kafka: {retry} have fewer than the 3 partitions" in done.out
 
 
 def test_stubs_need_a_type_that_is_there(facility, run):

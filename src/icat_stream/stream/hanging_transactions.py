@@ -25,6 +25,15 @@ _ASK_S = 0.5
 _BETWEEN_S = 0.2
 _TIMEOUT_S = 30.0
 _DECIDED_S = 10.0
+# An answer may come later: while a transaction is not decided, or a coordinator moves.
+_NOT_YET = (
+    KafkaError._TIMED_OUT,  # noqa: SLF001
+    KafkaError._WAIT_COORD,  # noqa: SLF001
+    KafkaError._TRANSPORT,  # noqa: SLF001
+    KafkaError.NOT_COORDINATOR,
+    KafkaError.COORDINATOR_NOT_AVAILABLE,
+    KafkaError.COORDINATOR_LOAD_IN_PROGRESS,
+)
 # One that is only under way is over by then, and so is one whose instance has died:
 # Kafka ends it after 10 s, and looks every 10 s.
 PATIENCE_S = 25.0
@@ -157,7 +166,7 @@ def _is_decided(client: Consumer, places: Sequence[TopicPartition]) -> bool:
     try:
         found = client.committed(list(places), timeout=_ASK_S)
     except KafkaException as error:
-        if error.args[0].code() == KafkaError._TIMED_OUT:  # noqa: SLF001
+        if error.args[0].code() in _NOT_YET:
             return False
         raise
     return all(each.error is None for each in found)
