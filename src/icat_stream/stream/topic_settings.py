@@ -142,6 +142,8 @@ def _text(wanted: Mapping[str, str]) -> str:
 
 
 def _described(admin: AdminClient, names: Sequence[str]) -> Configs:
+    if not names:
+        return {}
     resources = [ConfigResource(ResourceType.TOPIC, name) for name in names]
     futures = admin.describe_configs(resources, request_timeout=_CALL_S)
     return {
