@@ -174,7 +174,13 @@ class KafkaSettings(Section):
         OSError
             A secret's file cannot be read.
         """
-        options: dict[str, Any] = {"bootstrap.servers": self.bootstrap_servers}
+        options: dict[str, Any] = {
+            "bootstrap.servers": self.bootstrap_servers,
+            # A broker that comes back may name no brokers at first, and librdkafka
+            # forgets all that it knew (issue 5301). It asks the bootstrap servers anew
+            # after so long, by default 5 min.
+            "metadata.recovery.rebootstrap.trigger.ms": 10_000,
+        }
         for key, value in self.client.items():
             if key.endswith("_file"):
                 options[key.removesuffix("_file")] = read_secret(None, Path(str(value)))

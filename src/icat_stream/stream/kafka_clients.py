@@ -17,14 +17,13 @@ _C = TypeVar("_C", Consumer, Producer)
 _SESSION_MS = 6_000
 TRANSACTION_TIMEOUT_MS = 10_000
 """What a dead instance's open transaction may stall its partitions, about."""
+# A broker is not away for longer than it is because we wait up to 10 s.
+_RECONNECTING = {"reconnect.backoff.max.ms": 2000}
 # When all brokers were away, librdkafka forgets them and asks the bootstrap servers
 # anew; a transaction under way is then never finished, and holds up the group until
-# its producer is gone (librdkafka 2.16, issue 5511).
-_RECOVERY = {
-    "metadata.recovery.strategy": "none",
-    # A broker is not away for longer than it is because we wait up to 10 s.
-    "reconnect.backoff.max.ms": 2000,
-}
+# its producer is gone (librdkafka 2.16, issue 5511). A producer that has no answer is
+# replaced instead.
+_STEADY = _RECONNECTING | {"metadata.recovery.strategy": "none"}
 _LOG_INTERVAL_S = 10.0
 _MARK = b"CGMDv2:"
 # librdkafka warns of options that only the other kind of client knows.
@@ -54,7 +53,7 @@ def consumer(
         Wait for transactions that are under way.
     """
     options: dict[str, Any] = {
-        **_RECOVERY,
+        **_RECONNECTING,
         # Low rates are what latency is about, and they never fill a fetch.
         "fetch.wait.max.ms": 100,
         # Per partition 64 MiB by default: far more than is ever in flight.
@@ -97,7 +96,7 @@ def producer(settings: KafkaSettings, transactional_id: str) -> Producer:
         A second producer of that name fences the first.
     """
     options: dict[str, Any] = {
-        **_RECOVERY,
+        **_STEADY,
         # After each commit the coordinator is busy for a few milliseconds, and
         # librdkafka asks again after this: its 100 would be most of a transaction.
         "retry.backoff.ms": 5,

@@ -37,6 +37,8 @@ _BETWEEN_S = 0.05
 # Beyond its own timeout; then the transaction's own has passed as well.
 _HANGS_S = 10.0
 _SAY_AGAIN_S = 30.0
+# For a first answer: an earlier transaction of ours is over after 10 s.
+_PATIENCE_S = 30.0
 
 _FENCED = (
     KafkaError._FENCED,  # noqa: SLF001
@@ -123,21 +125,19 @@ class Transactor:
     def connect(self) -> None:
         """Make a new producer; this decides what an earlier one left undecided.
 
-        Waits for Kafka for as long as it takes.
-
         Raises
         ------
         Halt
             Kafka refuses our credentials.
         Lost
-            Try again.
+            Try again, also where Kafka does not answer.
         Stopped
             Stopped meanwhile.
         """
         self.close()
         self._failures.clear()
         self._known.clear()
-        said = 0.0
+        said, since = 0.0, time.monotonic()
         producer = self._create()
         self._caller = BoundedCall("transactions")
         while True:
@@ -155,6 +155,9 @@ class Transactor:
             if now - said > _SAY_AGAIN_S:
                 _log.warning("no transactions yet (%s); waiting", reason.str())
                 said = now
+            if now - since > _PATIENCE_S:
+                # It may have forgotten all brokers, for good (librdkafka 5301).
+                raise Lost(reason.str(), fenced=False)
         self._producer = producer
 
     def close(self) -> None:
