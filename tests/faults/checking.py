@@ -99,7 +99,8 @@ def _order(
         topic, partition, offset = event["origin"].values()
         if (topic, partition, offset) in put_off:
             continue
-        key = (*event["investigation"].values(), partition)
+        # A file's key is its path, and each has a dataset of its own.
+        key = (event["dataset"]["id"], partition)
         expect(offset > last[key], f"{topic}[{partition}]@{offset} is out of order")
         last[key] = offset
 
