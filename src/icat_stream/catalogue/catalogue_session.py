@@ -396,9 +396,13 @@ class CatalogueSession:
 
     def existing_ids(self, entity: str, ids: Collection[int]) -> set[int]:
         """Return which of ICAT's ids are of entities that are there."""
-        listed = [str(number) for number in ids]
-        found = self._present_ids(entity, "id", listed)
-        return {int(each.partition(":")[2]) for each in found}
+        return {
+            number
+            for listed in self._id_lists(sorted(ids))
+            for number in self._session.search(
+                select(entity, listed, what="o.id"), entity
+            )
+        }
 
     def inventory(self) -> Inventory:
         """Return what lists much of the catalogue, on this session."""
@@ -518,12 +522,8 @@ class CatalogueSession:
     def _present_ids(
         self, entity: str, kind: str, names: Sequence[str]
     ) -> Iterable[str]:
-        numbers = [name for name in names if name.isdecimal()]
-        for start in range(0, len(numbers), _IDS):
-            listed = ", ".join(numbers[start : start + _IDS])
-            query = select(entity, f"o.id IN ({listed})", what="o.id")
-            for number in self._session.search(query, entity):
-                yield f"{kind}:{number}"
+        numbers = {int(name) for name in names if name.isdecimal()}
+        return (f"{kind}:{number}" for number in self.existing_ids(entity, numbers))
 
     def _present_users(self, names: Sequence[str]) -> Iterable[str]:
         called = {name: self._policies.names_of(name) for name in names}

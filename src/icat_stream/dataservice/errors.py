@@ -2,7 +2,7 @@
 
 
 class IdsError(Exception):
-    """A call failed in a way that its caller is told."""
+    """A call failed, and its caller gets this as the answer."""
 
     code = "InternalException"
     status = 500

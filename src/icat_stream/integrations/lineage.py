@@ -7,9 +7,8 @@ and names that the portals of ESRF and ALBA follow.
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from pydantic import Field, field_validator
+from pydantic import Field
 
-from icat_stream.config import Section
 from icat_stream.messages import EventMessage
 from icat_stream.records import (
     Dataset,
@@ -25,6 +24,7 @@ from icat_stream.records import (
 )
 
 from .event_handler import EventHandler
+from .portal_names import PortalNames
 
 # Link: what the portals call it.
 _NAMES = {
@@ -42,29 +42,19 @@ _LONGEST = 4000
 _LISTED = 5
 
 
-class LineageOptions(Section):
+class LineageOptions(PortalNames):
     """Options of the handler ``lineage``."""
+
+    standard = _NAMES
 
     inputs: str = Field(
         "input_datasets",
         description="The parameter with the locations of a dataset's inputs, separated"
         " by commas; relative ones are of its own investigation.",
     )
-    names: dict[str, str | None] = Field(
-        default={},
-        description="Parameter types in place of input_datasetIds, output_datasetIds,"
-        " output_datasetNames and so on, by link; null: without it.",
-    )
     max_datasets: int = Field(
         20_000, ge=1, description="That are linked with each other."
     )
-
-    @field_validator("names")
-    @classmethod
-    def _known(cls, names: dict[str, str | None]) -> dict[str, str | None]:
-        if not names.keys() <= _NAMES.keys():
-            raise ValueError(f"expected names for some of {', '.join(_NAMES)}")
-        return names
 
 
 @dataclass(slots=True)
@@ -221,29 +211,30 @@ class Lineage(EventHandler[LineageOptions]):
     ) -> tuple[tuple[Dataset, ...], list[str]]:
         outputs = family.outputs()
         notes: list[str] = []
-        circle = [n for n in sorted(linked) if n in reached(family.inputs, n)]
+        above = {number: reached(family.inputs, number) for number in linked}
+        circle = [number for number in sorted(linked) if number in above[number]]
         if circle:
             names = ", ".join(family.datasets[n].name for n in circle[:_LISTED])
             notes.append(f"{len(circle)} datasets are made of each other: {names}")
-        chosen = self.options.names
         types = {
             link: self._type(lookups, name)
-            for link, standard in _NAMES.items()
-            if (name := chosen.get(link, standard)) is not None
+            for link in _NAMES
+            if (name := self.options.name(link)) is not None
+        }
+        directions = {
+            "input": family.inputs,
+            "output": outputs,
+            "full_input": above,
+            "full_output": {number: reached(outputs, number) for number in linked},
         }
         datasets = []
         for number in sorted(linked):
-            of = {
-                "input": family.inputs[number],
-                "output": outputs[number],
-                "full_input": reached(family.inputs, number) - {number},
-                "full_output": reached(outputs, number) - {number},
-            }
             entry = family.datasets[number]
             parameters, removed = [], []
             for link, (name, units) in types.items():
                 direction, _, what = link.rpartition("_")
-                text, left = _listed(what, sorted(of[direction]), family.datasets)
+                others = sorted(directions[direction][number] - {number})
+                text, left = _listed(what, others, family.datasets)
                 if left:
                     notes.append(f"{entry.name}: {name}: {left} more have no room")
                 if text and entry.parameters.get(name) != text:

@@ -7,9 +7,8 @@ Parameters as ESRF's and ALBA's portals read them, and ICAT's own ``fileCount`` 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Literal
 
-from pydantic import Field, field_validator
+from pydantic import Field
 
-from icat_stream.config import Section
 from icat_stream.messages import EventMessage
 from icat_stream.records import (
     Dataset,
@@ -30,6 +29,7 @@ from icat_stream.records import (
 )
 
 from .event_handler import EventHandler
+from .portal_names import PortalNames
 
 # Figure: what the portals call it.
 _NAMES = {
@@ -48,19 +48,15 @@ _NAMES = {
 Level = Literal["dataset", "investigation", "sample"]
 
 
-class StatisticsOptions(Section):
+class StatisticsOptions(PortalNames):
     """Options of the handler ``statistics``."""
+
+    standard = _NAMES
 
     parameters: list[Level] = Field(
         [],
         description="What gets parameters, as the portals of ESRF and ALBA read them:"
         " dataset, investigation, sample.",
-    )
-    names: dict[str, str | None] = Field(
-        default={},
-        description="Parameter types in place of __fileCount, __volume, __elapsedTime,"
-        " __sampleCount, __datasetCount, __acquisitionDatasetCount and so on, by"
-        " figure; null: without it.",
     )
     acquisition: list[str] = Field(
         ["raw", "acquisition"],
@@ -72,13 +68,6 @@ class StatisticsOptions(Section):
         description="fileCount and fileSize of ICAT itself; auto: where its database"
         " does not keep them.",
     )
-
-    @field_validator("names")
-    @classmethod
-    def _known(cls, names: dict[str, str | None]) -> dict[str, str | None]:
-        if not names.keys() <= _NAMES.keys():
-            raise ValueError(f"expected names for some of {', '.join(_NAMES)}")
-        return names
 
 
 class Statistics(EventHandler[StatisticsOptions]):
@@ -134,12 +123,12 @@ class Statistics(EventHandler[StatisticsOptions]):
         levels = self.options.parameters
         sums: Sequence[DatasetSum] = ()
         if "investigation" in levels or "sample" in levels:
-            seconds = self._name("seconds") is not None
+            seconds = self.options.name("seconds") is not None
             sums = lookups.dataset_sums(key, seconds=seconds)
         parameters: tuple[Parameter, ...] | None = None
         if "investigation" in levels:
             figures = self._figures(sums)
-            if self._name("samples") is not None:
+            if self.options.name("samples") is not None:
                 figures["samples"] = lookups.sample_count(key)
             parameters = self._parameters("investigation", figures, lookups)
         samples: tuple[Sample, ...] | None = None
@@ -185,11 +174,8 @@ class Statistics(EventHandler[StatisticsOptions]):
         return tuple(
             _parameter(name, value, lookups)
             for figure, value in figures.items()
-            if (name := self._name(figure)) is not None
+            if (name := self.options.name(figure)) is not None
         )
-
-    def _name(self, figure: str) -> str | None:
-        return self.options.names.get(figure, _NAMES[figure])
 
     def _stated(self, files: FileSum) -> tuple[int | None, int | None]:
         """Return what ICAT's own fields are to say, ``None`` to leave them."""

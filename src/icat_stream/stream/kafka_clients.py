@@ -6,6 +6,7 @@ import time
 from typing import Any, TypeVar
 
 from confluent_kafka import Consumer, KafkaError, KafkaException, Producer
+from confluent_kafka.admin import AdminClient
 
 from icat_stream.config import KafkaSettings
 from icat_stream.records import ExitCode
@@ -131,6 +132,11 @@ def is_of_member(metadata: bytes) -> bool:
     """
     mark, generation = metadata[: len(_MARK)], metadata[len(_MARK) :][:4]
     return mark != _MARK or int.from_bytes(generation, sys.byteorder, signed=True) >= 0
+
+
+def admin(settings: KafkaSettings) -> AdminClient:
+    """Return a client that asks for and changes topics; what fails is its answer."""
+    return AdminClient({**settings.client_options(), "log_level": 0})
 
 
 def _given(settings: KafkaSettings) -> dict[str, Any]:

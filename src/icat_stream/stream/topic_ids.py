@@ -10,6 +10,8 @@ from confluent_kafka.admin import AdminClient
 from icat_stream.config import KafkaSettings
 from icat_stream.records import TransientFailure
 
+from . import kafka_clients
+
 _log = logging.getLogger(__name__)
 _REQUEST_S = 10.0
 # Who reads a topic once more asks about each of its records.
@@ -52,24 +54,23 @@ class TopicIds:
             known = self._ids.get(topic)
             now = time.monotonic()
             if known is None or (renewed and now - known[1] > _KNOWN_S):
-                known = self._ids[topic] = (self._asked(topic), now)
+                known = self._ids[topic] = (self._ask(topic), now)
             return known[0]
 
-    def _asked(self, topic: str) -> str:
+    def _ask(self, topic: str) -> str:
         if self._admin is None:
-            options = self._settings.client_options()
-            self._admin = AdminClient({**options, "log_level": 0})
+            self._admin = kafka_clients.admin(self._settings)
         try:
             self._admin.list_topics(topic, timeout=_REQUEST_S)
         except KafkaException as error:
             raise TransientFailure(
                 f"Kafka does not tell the id of topic {topic}: {error.args[0].str()}"
             ) from error
-        asked = self._admin.describe_topics(
+        answers = self._admin.describe_topics(
             TopicCollection([topic]), request_timeout=_ANSWER_S
         )
         try:
-            return str(asked[topic].result().topic_id)
+            return str(answers[topic].result().topic_id)
         except KafkaException as error:
             # As from the embedded broker, which knows no ids.
             _log.info("no id of topic %s: %s", topic, error.args[0].str())

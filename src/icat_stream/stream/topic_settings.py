@@ -15,7 +15,7 @@ from confluent_kafka.admin import (  # type: ignore[attr-defined]
 
 from icat_stream.config import Settings
 
-from . import topics
+from . import kafka_clients, topics
 
 _log = logging.getLogger(__name__)
 
@@ -57,7 +57,7 @@ def mend(settings: Settings, name: str, partitions: Mapping[str, int]) -> None:
             ", ".join(dropped),
         )
     try:
-        admin = _admin(settings)
+        admin = kafka_clients.admin(settings.kafka)
         for topic, wrong in _wrong(admin, settings, name, partitions).items():
             _set(admin, settings, topic, wrong)
     except KafkaException as error:
@@ -86,7 +86,8 @@ def faults(
         Kafka does not tell.
     """
     yield from _too_few(settings, name, partitions)
-    wrong = _wrong(_admin(settings), settings, name, partitions)
+    admin = kafka_clients.admin(settings.kafka)
+    wrong = _wrong(admin, settings, name, partitions)
     for topic, wanted in wrong.items():
         yield f"topic {topic} should have {_text(wanted)}"
 
@@ -131,10 +132,6 @@ def _wrong(
         elif 0 <= int(found[topic]["retention.ms"]) < longest:
             own["retention.ms"] = str(longest)
     return {topic: own for topic, own in sorted(wrong.items()) if own}
-
-
-def _admin(settings: Settings) -> AdminClient:
-    return AdminClient({**settings.kafka.client_options(), "log_level": 0})
 
 
 def _text(wanted: Mapping[str, str]) -> str:

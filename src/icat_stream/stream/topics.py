@@ -5,11 +5,12 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 
 from confluent_kafka import Consumer, KafkaError, KafkaException
-from confluent_kafka.admin import AdminClient, NewTopic  # type: ignore[attr-defined]
+from confluent_kafka.admin import NewTopic  # type: ignore[attr-defined]
 
 from icat_stream.config import Settings
 from icat_stream.records import ExitCode
 
+from . import kafka_clients
 from .run_result import Halt
 
 _log = logging.getLogger(__name__)
@@ -284,7 +285,7 @@ def create(
     kafka = settings.kafka
     waits = settings.retries.park_for + max(settings.retries.delays)
     retention = {"retention.ms": str(int((waits + _RETENTION_MARGIN_S) * 1000))}
-    admin = AdminClient({**kafka.client_options(), "log_level": 0})
+    admin = kafka_clients.admin(kafka)
     futures = admin.create_topics(
         [
             NewTopic(

@@ -10,14 +10,13 @@ from typing import Any
 from confluent_kafka import Consumer as KafkaConsumer
 from confluent_kafka import KafkaError, KafkaException, TopicPartition
 from confluent_kafka.admin import (  # type: ignore[attr-defined]
-    AdminClient,
     ConfigResource,
     ResourceType,
 )
 
 from icat_stream.config import Settings
 from icat_stream.records import Coordinates, ExitCode, Record, SystemUnavailable
-from icat_stream.stream import topics
+from icat_stream.stream import kafka_clients, topics
 from icat_stream.stream.consumer import Consumer
 from icat_stream.stream.outputs import Output
 from icat_stream.stream.run_result import Halt
@@ -292,7 +291,7 @@ def _policy(settings: Settings, topic: str) -> str | None:
     SystemUnavailable
         It could not be asked: nothing is replayed on the strength of a guess.
     """
-    admin = AdminClient({**settings.kafka.client_options(), "log_level": 0})
+    admin = kafka_clients.admin(settings.kafka)
     resource = ConfigResource(ResourceType.TOPIC, topic)
     [future] = admin.describe_configs([resource]).values()
     try:
