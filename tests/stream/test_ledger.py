@@ -1,8 +1,11 @@
 """The ledger of records in work and waiting: each is released once, room comes back."""
 
+import time
+
 import pytest
 
 from icat_stream.records import Coordinates, Outcome, OutcomeKind, Record
+from icat_stream.stream import ledger as ledger_module
 from icat_stream.stream import waiting_room
 from icat_stream.stream.headers import Delay
 from icat_stream.stream.in_flight import Finished, Partition, PartitionKind, Slot
@@ -25,7 +28,7 @@ def table():
 
 @pytest.fixture
 def ledger(partition, table):
-    ledger = Ledger(100, 1)
+    ledger = Ledger(100, 1, 10_000)
     ledger.open([partition, table])
     ledger.set_metadata(object())
     return ledger
@@ -236,3 +239,42 @@ def test_what_was_given_up_since_is_dropped_from_what_is_under_way(ledger, parti
     left = ledger.ours(batch)
     assert [each.partition for each in left.slots] == [partition]
     assert other not in left.places
+
+
+def test_a_few_large_records_take_as_much_room_as_many_small_ones(ledger, partition):
+    large = ledger.accept([slot(partition, n, size=4_000) for n in range(3)], now=0)
+    assert ledger.space() == 0
+    assert (ledger.sizes().in_flight, ledger.sizes().in_flight_bytes) == (3, 12_000)
+    handle(ledger, large[:1])
+    ledger.committed(ledger.collect(0).slots)
+    assert ledger.space() > 0
+    assert not ledger.is_half_free()
+    handle(ledger, large[1:])
+    commit_all(ledger)
+    assert (ledger.is_half_free(), ledger.sizes().in_flight_bytes) == (True, 0)
+
+
+def test_large_records_that_are_due_come_back_by_and_by(ledger, partition):
+    waiting = [slot(partition, n, Delay(not_before=1), size=6_000) for n in range(3)]
+    ledger.accept(waiting, now=0)
+    assert ledger.due(9) == waiting[:2]
+    assert ledger.due(9) == []
+    handle(ledger, waiting[:2])
+    commit_all(ledger)
+    assert ledger.due(9) == waiting[2:]
+
+
+def test_large_records_of_one_partition_leave_room_for_others(ledger, partition):
+    ledger.accept([slot(partition, 0, size=5_000)], now=0)
+    assert ledger.congested(time.monotonic() + 60) == {partition}
+    assert ledger.is_congested(partition)
+    ledger.close([partition], now=True)
+    assert ledger.space() == 100
+
+
+def test_a_transaction_is_bounded_in_bytes(ledger, partition, monkeypatch):
+    monkeypatch.setattr(ledger_module, "GROUP_BYTES", 2_500)
+    records = [slot(partition, n, size=1_000) for n in range(4)]
+    handle(ledger, ledger.accept(records, now=0))
+    assert ledger.collect(0).slots == records[:3]
+    assert ledger.collect(0).slots == records[3:]

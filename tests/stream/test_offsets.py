@@ -16,6 +16,7 @@ class Slot:
     offset: int
     state: SlotState = SlotState.READY
     row: bytes = b""
+    output_size: int = 1
 
 
 def tracker_of(*offsets, place=None):
@@ -34,10 +35,10 @@ def test_the_oldest_unfinished_is_where_the_next_one_begins():
     tracker, slots = tracker_of(3, 4, 5, 6)
     tracker.finish(slots[4])
     tracker.finish(slots[6])
-    assert tracker.take(10) == [slots[4], slots[6]]
+    assert tracker.take(10)[0] == [slots[4], slots[6]]
     assert tracker.place() == Place(3, bits(1, 3))
     tracker.finish(slots[3])
-    assert tracker.take(10) == [slots[3]]
+    assert tracker.take(10)[0] == [slots[3]]
     assert tracker.place() == Place(5, bits(1))
     tracker.finish(slots[5])
     tracker.take(10)
@@ -88,11 +89,11 @@ def test_what_is_never_delivered_is_finished():
 def test_a_gap_of_any_size_takes_no_memory():
     tracker, slots = tracker_of(1, 10**12)
     tracker.finish(slots[10**12])
-    assert tracker.take(1) == []
+    assert tracker.take(1)[0] == []
     assert tracker.place().finished < 1 << 20_000
     tracker.finish(slots[1])
-    assert tracker.take(9) == [slots[1]]
-    assert tracker.take(9) == [slots[10**12]]
+    assert tracker.take(9)[0] == [slots[1]]
+    assert tracker.take(9)[0] == [slots[10**12]]
     assert tracker.place() == Place(10**12 + 1)
 
 
@@ -100,12 +101,12 @@ def test_beyond_the_span_nothing_is_taken_until_the_oldest_is_finished():
     tracker, slots = tracker_of(*range(30))
     for n in range(1, 30):
         tracker.finish(slots[n])
-    assert len(tracker.take(100, span=10)) == 9
+    assert len(tracker.take(100, span=10)[0]) == 9
     assert not tracker.is_takeable(10)
     assert tracker.width == 30
     tracker.finish(slots[0])
     left = []
-    while taken := tracker.take(100, span=10):
+    while taken := tracker.take(100, span=10)[0]:
         left += taken
     assert len(left) == 21
     assert tracker.place() == Place(30)
@@ -119,7 +120,7 @@ def test_a_whole_span_is_one_number_whatever_the_order():
     for begin in range(0, len(order), 997):
         for n in order[begin : begin + 997]:
             tracker.finish(slots[n])
-        while tracker.take(256):
+        while tracker.take(256)[0]:
             pass
         done = bits(*order[: begin + 997])
         assert tracker.place() == Place(0, done)
@@ -185,7 +186,7 @@ def test_whatever_happens_each_is_taken_once_and_the_map_says_so(place, missing,
                 tracker.finish(chance.choice(open_))
         elif step == "take" and not taken:
             could = tracker.is_takeable(25)
-            taken = tracker.take(chance.randint(1, 5), 25)
+            taken, _ = tracker.take(chance.randint(1, 5), 25)
             assert bool(taken) == could
         elif step == "undo" and taken:
             tracker.give_back(taken)
@@ -224,5 +225,15 @@ def test_a_row_that_was_read_before_its_predecessor_was_committed_stays():
     rows.put(first)
     rows.finish(first)
     rows.put(second)
-    assert rows.take(9) == [first]
+    assert rows.take(9)[0] == [first]
     assert rows.rows() == [second]
+
+
+def test_no_more_is_taken_than_fits_into_a_transaction_and_one_always():
+    tracker, slots = tracker_of(0, 1, 2, 3)
+    for offset, size in enumerate((40, 50, 30, 500)):
+        slots[offset].output_size = size
+        tracker.finish(slots[offset])
+    assert tracker.take(9, size=100) == ([slots[0], slots[1], slots[2]], 120)
+    assert tracker.take(9, size=100) == ([slots[3]], 500)
+    assert tracker.take(9, size=0) == ([], 0)

@@ -1,7 +1,10 @@
 """What becomes of records: events, retries, dead letters, counts."""
 
 import json
+import re
+import time
 from collections import defaultdict
+from pathlib import Path
 
 import pytest
 
@@ -232,3 +235,22 @@ def test_secrets_leave_neither_in_retries_nor_in_dead_letters(stage):
     assert not any(b"s3cret" in (each.value() or b"") for each in everything)
     [unreadable] = [each for each in letters if each.value() is None]
     assert dict(unreadable.headers())["icat-stream.size"] == b"16"
+
+
+def test_large_records_fill_the_memory_no_further_than_their_bound(stage):
+    stage.create(partitions=1)
+    stage.send(*(message(n, "k", pad="x" * 900_000) for n in range(150)))
+    (stage.folder / "slow").write_text("0.2")
+    process = stage.spawn(until_end=True, limits={"in_flight_bytes": "8MiB"})
+    done = stage.folder / "done"
+    # By then it would have read all of them.
+    stage.wait(lambda: done.exists() and len(done.read_text().splitlines()) > 12)
+    (stage.folder / "slow").unlink()
+    peaks = []
+    while process.poll() is None:
+        status = Path(f"/proc/{process.pid}/status").read_text()
+        peaks += [int(kib) for kib in re.findall(r"VmHWM:\s+(\d+)", status)]
+        time.sleep(0.05)
+    code, _ = stage.ended(process)
+    assert (code, len(stage.events())) == (0, 150)
+    assert max(peaks) < 180 * 1024

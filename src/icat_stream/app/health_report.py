@@ -239,6 +239,7 @@ class HealthReport:
             "loop_turn_age_seconds": status.turned,
             "partitions": status.partitions,
             "in_flight_records": status.in_flight,
+            "in_flight_bytes": status.in_flight_bytes,
             "waiting_records": status.waiting,
             "parked_records": status.parked,
             "oldest_unfinished_seconds": status.oldest,

@@ -501,6 +501,11 @@ class LimitSettings(Section):
     in_flight: int = Field(
         4000, ge=16, description="Records handed out and not committed, a consumer."
     )
+    in_flight_bytes: Size = Field(
+        64 * 2**20,
+        ge=2**20,
+        description="Their bytes; at most what was fetched meanwhile comes on top.",
+    )
     stop: Duration = Field(10.0, description="A stop or a rebalance takes no longer.")
 
 

@@ -95,6 +95,7 @@ class Partition:
     parked: ParkedRows["Slot"] | None = field(init=False, default=None)
     working: int = 0
     handed_out: int = 0
+    handed_out_bytes: int = 0
     committing: int = 0
     waiting: int = 0
     # Bytes of parked records that are not let go yet.
@@ -151,8 +152,23 @@ class Slot:
     paused_for: AbstractSet[str] = frozenset()
     handed_out: bool = False
     waits_for: AbstractSet[str] = frozenset()
+    # Of its key and value as they were read, also where they are not in memory.
+    size: int = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.size = len(self.record.value or b"") + len(self.record.key or b"")
 
     @property
     def offset(self) -> int:
         """Of the record where it was read."""
         return self.record.at.offset
+
+    @property
+    def output_size(self) -> int:
+        """About how many bytes it adds to a transaction."""
+        if self.finished is None:
+            return self.size
+        # Its outcome has its payload, and so has where else it goes.
+        goes_on = self.finished.destination is not Destination.NOWHERE
+        events = sum(len(event.value) for event in self.finished.outcome.events)
+        return self.size * (2 if goes_on else 1) + events

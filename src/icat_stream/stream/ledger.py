@@ -6,7 +6,7 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
-from .in_flight import Destination, Finished, Ownership, Partition, PartitionKind, Slot
+from .in_flight import Finished, Ownership, Partition, PartitionKind, Slot
 from .offset_metadata import SPAN, encode
 from .offsets import Place, SlotState
 from .status import PartitionStatus
@@ -16,7 +16,6 @@ from .waiting_room import WaitingRoom
 # over within its timeout.
 GROUP_RECORDS = 5_000
 GROUP_BYTES = 16 * 2**20
-_AT_A_TIME = 256
 # One partition that does not get on leaves room for others.  Only a still one is
 # paused for that: what flows loses what was fetched ahead by a pause.
 _SHARES = 2
@@ -54,6 +53,7 @@ class Sizes(NamedTuple):
 
     partitions: int
     in_flight: int
+    in_flight_bytes: int
     waiting: int
     parked: int
     oldest: float
@@ -72,11 +72,14 @@ class Ledger:
         Records handed out and not committed.
     lanes
         How many are handled at a time.
+    size
+        Bytes of such records.  What was fetched when it was reached comes on top.
     """
 
-    def __init__(self, bound: int, lanes: int) -> None:
+    def __init__(self, bound: int, lanes: int, size: int) -> None:
         # Sixteen a lane: otherwise one slow record starves the others of work.
         self.bound = max(bound, 16 * lanes)
+        self._size = size
         self._share = max(16 * lanes, self.bound // _SHARES)
         self._lock = threading.Lock()
         self._work = threading.Condition(self._lock)
@@ -86,6 +89,7 @@ class Ledger:
         self._room = WaitingRoom()
         self._span = SPAN
         self._in_flight = 0
+        self._in_flight_bytes = 0
         self._metadata: Any = None
         self._metadata_used = True
         self._asked = 0
@@ -150,9 +154,7 @@ class Ledger:
                 else:
                     if not partition.handed_out:
                         partition.moved_at = time.monotonic()
-                    partition.handed_out += 1
-                    slot.handed_out = True
-                    self._in_flight += 1
+                    self._hand_out(slot)
                     ready.append(slot)
         return ready
 
@@ -211,11 +213,11 @@ class Ledger:
     def due(self, now: int) -> list[Slot]:
         """Return waiting records whose time has come, to be handled now."""
         with self._lock:
-            slots = self._room.due(now, self.bound - self._in_flight)
+            slots = self._room.due(
+                now, self.bound - self._in_flight, self._size - self._in_flight_bytes
+            )
             for slot in slots:
-                slot.handed_out = True
-                slot.partition.handed_out += 1
-            self._in_flight += len(slots)
+                self._hand_out(slot)
         return slots
 
     def has_due(self, now: int) -> bool:
@@ -225,16 +227,21 @@ class Ledger:
 
     def space(self) -> int:
         """Return how many more records may be read."""
+        if self._in_flight_bytes >= self._size:
+            return 0
         return self.bound - self._in_flight
 
     def is_half_free(self) -> bool:
         """Whether reading may go on after it was stopped."""
-        return self._in_flight <= self.bound // 2
+        return (
+            self._in_flight <= self.bound // 2
+            and self._in_flight_bytes <= self._size // 2
+        )
 
     def wait_for_space(self, seconds: float) -> None:
         """Wait until something was committed."""
         with self._lock:
-            if self._in_flight >= self.bound:
+            if self.space() <= 0:
                 self._change.wait(seconds)
 
     def congested(self, now: float) -> set[Partition]:
@@ -252,7 +259,7 @@ class Ledger:
                 for p in self._partitions.values()
                 if (
                     several
-                    and p.handed_out >= self._share
+                    and self._has_its_share(p, 1)
                     and now - p.moved_at > _STILL_S
                 )
                 or (p.kind is PartitionKind.RETRY and self._room.is_full(p))
@@ -263,7 +270,7 @@ class Ledger:
         """Whether a partition that was paused should stay so."""
         with self._lock:
             return (
-                partition.handed_out > self._share // 2
+                self._has_its_share(partition, 2)
                 or partition.records.width > self._span // 2
                 or (
                     partition.kind is PartitionKind.RETRY
@@ -289,7 +296,8 @@ class Ledger:
                     continue
                 partition.ownership = Ownership.CLOSED
                 self._in_flight -= partition.handed_out
-                partition.handed_out = 0
+                self._in_flight_bytes -= partition.handed_out_bytes
+                partition.handed_out = partition.handed_out_bytes = 0
                 for slot in partition.records.waiting():
                     self._room.leave(slot)
                 if self.find(partition.topic, partition.number) is partition:
@@ -324,6 +332,7 @@ class Ledger:
             return Sizes(
                 partitions=len(owned),
                 in_flight=self._in_flight,
+                in_flight_bytes=self._in_flight_bytes,
                 waiting=sum(p.waiting for p in owned),
                 parked=sum(p.waiting for p in owned if p.parked is not None),
                 oldest=max((now - slot.read_at for slot in oldest), default=0.0),
@@ -522,7 +531,9 @@ class Ledger:
                 partition.committing -= 1
                 if slot.handed_out and partition.ownership is not Ownership.CLOSED:
                     partition.handed_out -= 1
+                    partition.handed_out_bytes -= slot.size
                     self._in_flight -= 1
+                    self._in_flight_bytes -= slot.size
             self._change.notify_all()
 
     def wake(self) -> None:
@@ -537,18 +548,10 @@ class Ledger:
         slots: list[Slot] = []
         size = 0
         for partition in self._partitions.values():
-            own: list[Slot] = []
-            while len(slots) + len(own) < GROUP_RECORDS and size < GROUP_BYTES:
-                taken = partition.records.take(_AT_A_TIME, self._span)
-                if not taken:
-                    break
-                for slot in taken:
-                    if (
-                        slot.finished
-                        and slot.finished.destination is not Destination.NOWHERE
-                    ):
-                        size += len(slot.record.value or b"")
-                own += taken
+            own, found = partition.records.take(
+                GROUP_RECORDS - len(slots), self._span, GROUP_BYTES - size
+            )
+            size += found
             partition.committing += len(own)
             slots += sorted(own, key=lambda slot: slot.offset)
         wanted = dict.fromkeys([*(s.partition for s in slots), *self._to_be_kept()])
@@ -557,6 +560,20 @@ class Ledger:
         self._metadata_used = True
         places = {partition: partition.records.place() for partition in wanted}
         return Batch(slots, self._metadata, places)
+
+    def _hand_out(self, slot: Slot) -> None:
+        slot.handed_out = True
+        slot.partition.handed_out += 1
+        slot.partition.handed_out_bytes += slot.size
+        self._in_flight += 1
+        self._in_flight_bytes += slot.size
+
+    def _has_its_share(self, partition: Partition, parts: int) -> bool:
+        """Whether a part of a partition's share of the room is taken."""
+        return (
+            partition.handed_out >= max(1, self._share // parts)
+            or partition.handed_out_bytes * _SHARES * parts >= self._size
+        )
 
     def _to_be_kept(self) -> list[Partition]:
         long_ago = time.monotonic() - KEEP_S

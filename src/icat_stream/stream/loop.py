@@ -157,6 +157,7 @@ class Loop:
             each_partition=self._ledger.each_partition(),
             partitions=sizes.partitions,
             in_flight=sizes.in_flight,
+            in_flight_bytes=sizes.in_flight_bytes,
             waiting=sizes.waiting,
             parked=sizes.parked,
             oldest=sizes.oldest,
@@ -248,7 +249,11 @@ class Loop:
     ) -> None:
         settings = self._settings
         retries = topics.retry_topics(settings, self.name)
-        ledger = self._ledger = Ledger(settings.limits.in_flight, self._own.lanes)
+        ledger = self._ledger = Ledger(
+            settings.limits.in_flight,
+            self._own.lanes,
+            settings.limits.in_flight_bytes,
+        )
         tracing = Tracing(self._group)
         secretive = self._consumer
         outputs = Outputs(

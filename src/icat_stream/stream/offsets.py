@@ -1,5 +1,6 @@
 """Which records of a partition are finished, wherever they stand."""
 
+import math
 from collections import deque
 from enum import Enum
 from typing import Generic, NamedTuple, Protocol, TypeVar
@@ -26,6 +27,9 @@ class Tracked(Protocol):
 
     @property
     def row(self) -> bytes: ...  # noqa: D102
+
+    @property
+    def output_size(self) -> int: ...  # noqa: D102
 
 
 T = TypeVar("T", bound=Tracked)
@@ -137,7 +141,9 @@ class OffsetTracker(Generic[T]):
         end = (self._oldest() or 0) + span
         return any(slot.offset < end for slot in self._done)
 
-    def take(self, limit: int, span: int = SPAN) -> list[T]:
+    def take(
+        self, limit: int, span: int = SPAN, size: float = math.inf
+    ) -> tuple[list[T], int]:
         """Remove and return finished records; :meth:`place` then has them.
 
         Parameters
@@ -146,19 +152,31 @@ class OffsetTracker(Generic[T]):
             How many at most.
         span
             Only those less than that many offsets from the oldest unfinished one.
+        size
+            No more once their outputs have so many bytes.
+
+        Returns
+        -------
+        :
+            The records, and the bytes of their outputs.
         """
         taken: list[T] = []
         left: list[T] = []
         end = self.place().offset + span
-        while self._done and len(taken) < limit:
+        found = 0
+        while self._done and len(taken) < limit and found < size:
             slot = self._done.popleft()
-            (taken if slot.offset < end else left).append(slot)
+            if slot.offset < end:
+                taken.append(slot)
+                found += slot.output_size
+            else:
+                left.append(slot)
         self._done.extendleft(reversed(left))
         for slot in taken:
             del self._slots[slot.offset]
         if taken:
             self._advance(taken)
-        return taken
+        return taken, found
 
     def give_back(self, slots: list[T]) -> None:
         """Take back records that could not be committed."""
@@ -257,14 +275,20 @@ class ParkedRows(Generic[T]):
         """Whether :meth:`take` would return anything."""
         return bool(self._done)
 
-    def take(self, limit: int, span: int = SPAN) -> list[T]:
-        """Remove and return finished records."""
-        taken = [self._done.popleft() for _ in range(min(limit, len(self._done)))]
-        for slot in taken:
+    def take(
+        self, limit: int, span: int = SPAN, size: float = math.inf
+    ) -> tuple[list[T], int]:
+        """Remove and return finished records; as of an :class:`OffsetTracker`."""
+        taken: list[T] = []
+        found = 0
+        while self._done and len(taken) < limit and found < size:
+            slot = self._done.popleft()
+            taken.append(slot)
+            found += slot.output_size
             # Its next row may have been read already.
             if self._rows.get(slot.row) is slot:
                 del self._rows[slot.row]
-        return taken
+        return taken, found
 
     def give_back(self, slots: list[T]) -> None:
         """Take back records that could not be committed."""

@@ -97,9 +97,9 @@ class LoopStatus:
         Why it is paused, by system; empty when it is not.
     each_partition
         What there is of each that is open.
-    partitions, in_flight, waiting
-        Owned partitions; records handed out and not committed; records that were put
-        off or parked and are in the memory of this instance.
+    partitions, in_flight, in_flight_bytes, waiting
+        Owned partitions; records handed out and not committed, and their bytes;
+        records that were put off or parked and are in the memory of this instance.
     parked
         Of the waiting ones: those in the table of parked records.
     oldest
@@ -131,6 +131,7 @@ class LoopStatus:
     each_partition: tuple[PartitionStatus, ...] = ()
     partitions: int = 0
     in_flight: int = 0
+    in_flight_bytes: int = 0
     waiting: int = 0
     parked: int = 0
     oldest: float = 0.0

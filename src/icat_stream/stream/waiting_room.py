@@ -73,7 +73,7 @@ class WaitingRoom:
         """Whether a parked record's payload may be kept."""
         return self._bytes[PartitionKind.PARKED] + size <= PARKED_BYTES
 
-    def due(self, now: int, limit: int) -> list[Slot]:
+    def due(self, now: int, limit: int, size: int) -> list[Slot]:
         """Return records whose time has come, in the order of their origins.
 
         Parameters
@@ -82,14 +82,17 @@ class WaitingRoom:
             Milliseconds since the epoch.
         limit
             At most so many.
+        size
+            No more once they have so many bytes.
         """
         found: list[Slot] = []
-        while self._due and self._due[0][0] <= now and len(found) < limit:
+        while self._due and self._due[0][0] <= now and len(found) < limit and size > 0:
             slot = heapq.heappop(self._due)[2]
             # What was found and is due has two entries, and is released once.
             if slot.state is SlotState.WAITING:
                 self.leave(slot)
                 found.append(slot)
+                size -= slot.size
         return _in_order(found)
 
     def has_due(self, now: int) -> bool:

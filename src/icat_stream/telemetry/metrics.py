@@ -19,6 +19,7 @@ METRICS = {
     "loop_seconds_total": ("counter", "Time of the loop's thread; all parts add up."),
     "partitions": ("gauge", "Partitions that this instance owns."),
     "in_flight_records": ("gauge", "Records handed out and not committed."),
+    "in_flight_bytes": ("gauge", "Their bytes, as they were read."),
     "waiting_records": ("gauge", "Records put off or parked, in this instance."),
     "parked_records": ("gauge", "Of those: in the table of parked records."),
     "oldest_unfinished_seconds": ("gauge", "Since the oldest of those read was read."),
