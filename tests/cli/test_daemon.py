@@ -8,6 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from confluent_kafka import Producer
 
 from icat_stream.sandbox.announcer import Announcer
 
@@ -147,6 +148,34 @@ def test_the_end_is_not_waited_for_without_end(facility, run, sections, says):
     done = run(COMMAND, "-c", config, "--until-end", "--wait", "1")
     assert done.code == 5, done.err
     assert re.search(says, done.err), done.err
+
+
+def test_what_stands_behind_an_open_transaction_is_not_the_end(facility, run):
+    name = "behind-open"
+    create_topic(facility.endpoints["kafka"], name)
+    consumers = {"file_written": {"handler": "file_written", "topics": [name]}}
+    config = facility.variant(name, kafka={"group_id": name}, consumers=consumers)
+    writer = Producer(
+        {"bootstrap.servers": facility.endpoints["kafka"], "transactional.id": name}
+    )
+    writer.init_transactions(60)
+    writer.begin_transaction()
+    writer.produce(name, b"{}")
+    writer.flush(60)
+    announcer = Announcer(facility.endpoints["kafka"], name)
+    announcer.announce(facility.write())
+    announcer.flush()
+    done = run(COMMAND, "-c", config, "--until-end", "--wait", "1")
+    assert done.code == 5, done.err
+    assert re.search(
+        rf"the end was not reached: {name}\[\d\] from 0 on cannot be read, as a"
+        r" transaction there is not decided",
+        done.err,
+    )
+    writer.abort_transaction(60)
+    done = run(COMMAND, "-c", config, "--until-end", "--output", "json")
+    assert done.code == 0, done.err
+    assert [line["outcome"] for line in done.lines[:-1]] == ["ingested"]
 
 
 def test_a_folder_that_is_not_mounted_holds_up_its_own_files_only(facility, run):

@@ -78,6 +78,34 @@ def test_lag_is_what_is_not_committed(kafka_broker, topic_prefix):
     other.close()
 
 
+def test_what_stands_behind_somebodys_open_transaction_is_seen(
+    kafka_broker, topic_prefix
+):
+    bootstrap = kafka_broker.bootstrap
+    source = f"{topic_prefix}.source"
+    create(bootstrap, source)
+    writer = Producer(
+        {"bootstrap.servers": bootstrap, "transactional.id": f"{topic_prefix}.writer"}
+    )
+    writer.init_transactions(60)
+    writer.begin_transaction()
+    writer.produce(source, b"open", partition=1)
+    writer.flush(60)
+    send(bootstrap, source, *[(None, b"x", [])] * 3, partition=1)
+    watch = ConsumerLag(settings(bootstrap, topic_prefix), ["one"])
+    first = watch.measure()
+    assert first.lag == {("one", source): 4}
+    assert first.undecided[source, 1][1] == 0
+    [(seconds, offset)] = watch.measure().undecided.values()
+    assert seconds > first.undecided[source, 1][0]
+    assert offset == 0
+    writer.abort_transaction(60)
+    # Kafka answers before all of its marks are written.
+    while watch.measure().undecided:
+        pass
+    watch.close()
+
+
 def test_dead_letters_until_somebody_deals_with_them(kafka_broker, topic_prefix):
     bootstrap = kafka_broker.bootstrap
     dead = f"{topic_prefix}.dead"

@@ -34,7 +34,8 @@ class EndPatience:
         waiting = {
             status.name: status
             for status in loops
-            if status.ended is None and (status.down or not status.joined)
+            if status.ended is None
+            and (status.down or status.held_up or not status.joined)
         }
         self._since = {name: self._since.get(name, now) for name in waiting}
         found = {}
@@ -42,6 +43,12 @@ class EndPatience:
             seconds = self._seconds
             if status.down:
                 reason = "; ".join(f"{who}: {why}" for who, why in status.down.items())
+            elif status.held_up:
+                reason = (
+                    f"{', '.join(status.held_up)} cannot be read, as a transaction"
+                    " there is not decided (see `icat_stream docs"
+                    " hanging-transaction`)"
+                )
             elif not status.lanes:
                 # It asks Kafka for its topics before it has any.
                 reason = "Kafka does not answer"

@@ -274,6 +274,9 @@ class HealthReport:
         end = self._depths.ends.get((each.topic, each.number))
         if end is not None and each.position is not None:
             values["unread_records"] = max(0, end - each.position)
+            place = (each.topic, each.number)
+            seconds, _ = self._depths.undecided.get(place, (0.0, 0))
+            values["undecided_seconds"] = seconds
         for metric, value in values.items():
             yield sample(f"partition_{metric}", value, **labels)
         for reason, value in (("delay", each.delayed), ("missing", each.parked)):
@@ -324,6 +327,18 @@ class HealthReport:
             if status.committing is not None and status.committing > _COMMIT_S:
                 found.append(self._not_committing(status, status.committing))
         return found
+
+    def _undecided(self) -> list[Problem]:
+        return [
+            Problem(
+                what=f"undecided {topic}[{number}]",
+                text=f"records of {topic}[{number}] from {offset} on cannot be read for"
+                f" {seconds:.0f} s: a transaction there is not decided",
+                page="hanging-transaction",
+            )
+            for (topic, number), (seconds, offset) in self._depths.undecided.items()
+            if seconds > _UNOPENED_S
+        ]
 
     def _not_committing(self, status: LoopStatus, seconds: float) -> Problem:
         """Return what is to be said of a committer that does not get on."""
@@ -382,6 +397,7 @@ class HealthReport:
             for (name, topic), lag in self._depths.lag.items()
             if lag > limits.lag
         ]
+        found += self._undecided()
         if (letters := self._depths.dead_letters) > limits.dead_letters:
             found.append(
                 Problem(

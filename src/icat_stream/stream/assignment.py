@@ -265,7 +265,7 @@ class Assignment:
 
     def _want(self, places: list[TopicPartition]) -> None:
         for place in places:
-            wanted = Wanted(place.topic, place.partition, self._until_end)
+            wanted = Wanted(place.topic, place.partition)
             self._wanted[place.topic, place.partition] = wanted
             self._offsets.want(wanted)
 
@@ -287,7 +287,7 @@ class Assignment:
             place, begin, end = Place(0), committed.low, committed.high
         else:
             place = self._place(name, kind, committed)
-            begin, end = max(place.offset, committed.low), committed.stable
+            begin, end = max(place.offset, committed.low), committed.high
         partition = Partition(
             topic=wanted.topic,
             number=wanted.number,
@@ -404,7 +404,8 @@ class Assignment:
         _log.info("%s: revoked %s", self._group, _names(places))
 
     def _lost(self, _: Consumer, taken: list[TopicPartition]) -> None:
-        self.changed_at = time.monotonic()
+        # It is no member any more, until it is given partitions, or none, again.
+        self.changed_at = None
         places = self._forget(taken)
         partitions = self._ours(places)
         self._ledger.close(partitions, now=True)

@@ -41,13 +41,18 @@ class Depths:
         they were read or not.  Markers of transactions count where a topic is written
         in such.
     ends
-        Where partitions of the sources end, by topic and number.
+        Where partitions of the sources end, by topic and number; what is not decided
+        yet is before that.
+    undecided
+        Seconds for which a reader has got no further in a partition of the sources,
+        as a transaction there is not decided, and up to where it gets.
     dead_letters
         Of this program's group, neither replayed nor discarded.
     """
 
     lag: Mapping[tuple[str, str], int] = field(default_factory=dict)
     ends: Mapping[tuple[str, int], int] = field(default_factory=dict)
+    undecided: Mapping[tuple[str, int], tuple[float, int]] = field(default_factory=dict)
     dead_letters: int = 0
 
 
@@ -66,6 +71,8 @@ class ConsumerLag:
         self._settings = settings
         self._names = names
         self._clients: dict[str, Any] = {}
+        # Up to where partitions are decided, and since when that is so.
+        self._decided: dict[tuple[str, int], tuple[int, float]] = {}
         self._reader: Any = None
         self._places = 0
         self._letters: dict[int, _Letters] = {}
@@ -84,6 +91,7 @@ class ConsumerLag:
             ends: dict[tuple[str, int], int] = {}
             for name in self._names:
                 self._measure(name, lag, ends)
+            undecided = self._undecided(ends)
             self._read_dead_letters()
         except KafkaException as error:
             raise SystemUnavailable(
@@ -94,6 +102,7 @@ class ConsumerLag:
         return Depths(
             lag=dict(lag),
             ends=ends,
+            undecided=undecided,
             dead_letters=sum(each.waiting for each in self._letters.values()),
         )
 
@@ -113,7 +122,7 @@ class ConsumerLag:
         client = self._clients.get(name)
         if client is None:
             group = topics.group_of(self._settings, name)
-            client = self._clients[name] = self._client(group)
+            client = self._clients[name] = self._client(group, committed_only=False)
         wanted = self._settings.consumers[name].topics
         places = [
             TopicPartition(topic, number)
@@ -132,12 +141,34 @@ class ConsumerLag:
                 begin = high
             lag[name, place.topic] += max(0, high - max(begin, low) - finished)
 
+    def _undecided(
+        self, ends: Mapping[tuple[str, int], int]
+    ) -> dict[tuple[str, int], tuple[float, int]]:
+        now = time.monotonic()
+        before, self._decided = self._decided, {}
+        for (topic, number), end in ends.items():
+            _, decided = self._committed_reader().get_watermark_offsets(
+                TopicPartition(topic, number), timeout=_TIMEOUT_S
+            )
+            if decided >= end:
+                continue
+            offset, since = before.get((topic, number), (-1, now))
+            self._decided[topic, number] = decided, since if offset == decided else now
+        return {
+            place: (now - since, decided)
+            for place, (decided, since) in self._decided.items()
+        }
+
+    def _committed_reader(self) -> Any:
+        if self._reader is None:
+            group = f"{self._settings.kafka.group_id}.watch"
+            self._reader = self._client(group, committed_only=True)
+        return self._reader
+
     def _read_dead_letters(self) -> None:
         topic = self._settings.dead_letters.topic
         markers = state_topic(self._settings)
-        if self._reader is None:
-            self._reader = self._client(f"{self._settings.kafka.group_id}.watch")
-        known = self._reader.list_topics(timeout=_TIMEOUT_S).topics
+        known = self._committed_reader().list_topics(timeout=_TIMEOUT_S).topics
         places = [
             TopicPartition(name, number, 0)
             for name in (topic, markers)
@@ -188,14 +219,16 @@ class ConsumerLag:
             _, timestamp = said(message.value())
             self._letters[at.partition].note(at.offset, done=timestamp)
 
-    def _client(self, group: str) -> Any:
+    def _client(self, group: str, *, committed_only: bool) -> Any:
         return Consumer(
             {
                 **self._settings.kafka.client_options(),
                 "group.id": group,
                 "enable.auto.commit": False,
                 "auto.offset.reset": "earliest",
-                "isolation.level": "read_committed",
+                "isolation.level": (
+                    "read_committed" if committed_only else "read_uncommitted"
+                ),
                 # Payloads of dead letters are read and dropped.
                 "queued.max.messages.kbytes": 4096,
             },

@@ -89,6 +89,8 @@ class Partition:
     home: str = ""
     end: int | None = None
     reached: bool = False
+    # Up to where it was read of that, as what follows is not decided yet.
+    decided: int | None = None
     ownership: Ownership = Ownership.OPEN
     tracker: OffsetTracker["Slot"] = field(init=False)
     # Instead, where records are parked.
@@ -113,6 +115,15 @@ class Partition:
     def records(self) -> OffsetTracker["Slot"] | ParkedRows["Slot"]:
         """What was read and is not committed."""
         return self.tracker if self.parked is None else self.parked
+
+    @property
+    def is_held_up(self) -> bool:
+        """Whether a transaction that is not decided is in the way of its end."""
+        return (
+            not self.reached
+            and self.decided is not None
+            and self.tracker.position <= self.decided
+        )
 
     def __str__(self) -> str:
         return f"{self.topic}[{self.number}]"

@@ -163,6 +163,11 @@ class Loop:
             oldest=sizes.oldest,
             span=sizes.span,
             unopened=self._assignment.unopened,
+            held_up=tuple(
+                f"{p} from {p.decided} on"
+                for p in self._ledger.partitions()
+                if p.end is not None and p.is_held_up
+            ),
             lost=self._assignment.lost,
             transactions=self._committer.transactions,
             transaction_seconds=self._committer.transaction_seconds,
@@ -474,6 +479,7 @@ class Loop:
             if partition is not None:
                 # Behind the last record may be a transaction's marker, so the last
                 # record does not tell that this is the end.
+                partition.decided = message.offset()
                 self._reached(partition, message.offset())
         elif code == KafkaError._AUTO_OFFSET_RESET:  # noqa: SLF001
             self._overtaken(message, error, where)

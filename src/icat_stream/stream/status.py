@@ -109,6 +109,9 @@ class LoopStatus:
     unopened
         Seconds since a partition was given that is not open yet, as a transaction of
         an earlier owner is not decided.
+    held_up
+        Of a run until the end, and where parked records are read: what another
+        producer's transaction, which is not decided, keeps from being read.
     lost
         Records that retention removed before they were read.
     transactions, transaction_seconds
@@ -137,6 +140,7 @@ class LoopStatus:
     oldest: float = 0.0
     span: int = 0
     unopened: float = 0.0
+    held_up: tuple[str, ...] = ()
     lost: int = 0
     transactions: int = 0
     transaction_seconds: float = 0.0

@@ -25,6 +25,10 @@ METRICS = {
     "oldest_unfinished_seconds": ("gauge", "Since the oldest of those read was read."),
     "unfinished_span": ("gauge", "From the oldest unfinished to the last one read."),
     "partition_unread_records": ("gauge", "Of a source, beyond what was read."),
+    "partition_undecided_seconds": (
+        "gauge",
+        "Of a source: for which a transaction of its writer has held up all behind it.",
+    ),
     "partition_unfinished_records": ("gauge", "Read and not committed."),
     "partition_waiting_records": ("gauge", "Of those: put off or parked, by reason."),
     "partition_oldest_unfinished_seconds": ("gauge", "Since the oldest was read."),
