@@ -154,3 +154,21 @@ def test_what_the_group_gives_to_one_that_is_stopping_does_not_hold_it_up(stage)
     stopping.send_signal(signal.SIGTERM)
     assert stage.ended(stopping)[0] == 0
     assert "without a farewell" not in _log(stage, 0)
+
+
+def test_who_has_lost_its_partitions_is_not_at_the_end(stage):
+    stage.create(partitions=2)
+    stage.switch("slow", "2")
+    stage.send(*(message(n, f"k{n}") for n in range(4)))
+    short = {"client": {"session.timeout.ms": 8000, "heartbeat.interval.ms": 500}}
+    first = stage.spawn(until_end=True, kafka=short)
+    stage.wait(lambda: stage.lines("calls"))
+    first.send_signal(signal.SIGSTOP)
+    other = stage.spawn(kafka=short)
+    stage.wait(lambda: "assigned" in stage.log(1))
+    other.kill()
+    # Until the group misses the other one, this one has nothing.
+    first.send_signal(signal.SIGCONT)
+    code, _ = stage.ended(first)
+    assert "lost" in stage.log(0)
+    assert (code, numbers(stage)) == (0, list(range(4)))
