@@ -37,7 +37,7 @@ def office(facility, run, request):
     for topic in topics.values():
         create_topic(facility.endpoints["kafka"], topic, partitions=2)
 
-    def do(*records, code=0, options=()):
+    def do(*records, code=0, options=(), **environ):
         producer = Producer({"bootstrap.servers": facility.endpoints["kafka"]})
         now = time.time_ns() // 10**6
         for kind, message, *details in records:
@@ -58,6 +58,7 @@ def office(facility, run, request):
             "json",
             *options,
             timeout=120,
+            **environ,
         )
         assert done.code == code, done.err
         *lines, summary = done.lines
@@ -151,6 +152,44 @@ def test_old_news_change_nothing_and_no_news_cost_nothing(client, office):
     found = {line["outcome"]: line for line in lines}
     assert found["ignored"]["reason"] == "superseded"
     assert found["unchanged"]["written"] == []
+
+
+def test_what_comes_again_is_not_looked_into(facility, client, office):
+    new = f"again{next(_NUMBERS)}"
+    one, someone = proposal(new), person(new, new + "b", mood="good")
+    records = [("users", someone), ("investigations", one)]
+    office(records[0])
+    first, _ = office(records[1])
+    again, summary = office(*records)
+    assert summary["unchanged"] == 2
+    # Nothing was done for it: it was recalled.
+    assert [line["steps"] for line in again] == [{}, {}]
+    told = {line["origin"]["topic"].partition("-")[0]: line for line in again}
+    assert told["users"]["reason"] == "fields that are not read: mood"
+    assert told["users"]["objects"] == {"user": [new, new + "b"]}
+    objects = told["investigations"]["objects"]
+    assert objects["investigation_id"] == investigation(client, one).id
+    assert objects == first[0]["objects"]
+    events = {}
+    for key, body, _ in facility.events():
+        if body["origin"]["topic"].endswith("is-not-looked-into"):
+            events.setdefault(key, []).append(body)
+    assert len(events) == 3
+    for before, after in events.values():
+        differ = {name for name in before if before[name] != after[name]}
+        assert differ == {"outcome", "origin", "time"}
+        assert after["outcome"] == "unchanged"
+    # A date that somebody else has said since makes it different.
+    moved = {"experiment": one["name"], "start_date": "2026-03-01T20:00:00"}
+    office(("datasets", {"investigation": moved}))
+    lines, _ = office(("investigations", one))
+    assert [line["outcome"] for line in lines] == ["ingested"]
+    # And it is looked into where it may come to something else.
+    lines, _ = office(
+        ("investigations", one),
+        ICAT_STREAM_CONSUMERS__INVESTIGATIONS__OPTIONS__EMBARGO_YEARS="9",
+    )
+    assert [line["outcome"] for line in lines] == ["ingested"]
 
 
 def test_what_was_deleted_in_icat_is_found_again(client, office):

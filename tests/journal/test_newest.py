@@ -1,8 +1,10 @@
 """Newer wins: who may write a snapshot, and who has to write a newer one again."""
 
+from dataclasses import replace
+
 import pytest
 
-from icat_stream.journal import Claim, Entity, Standing
+from icat_stream.journal import Claim, Entity, Repeat, Standing
 from icat_stream.records import Coordinates
 
 
@@ -140,3 +142,92 @@ def test_several_at_once_keep_their_order(newest):
 def test_names_of_any_length_and_kind(newest):
     for name in ("x" * 5000, "a\0b", "\ud800", "ä/'\""):
         write(newest, claim(1, 1, name=name))
+
+
+def whole(offset, time, content, *parts, partition=0):
+    """Return the claims of a record with several parts."""
+    return [
+        replace(
+            claim(offset, time, partition=partition, plan=plan, name=name),
+            content=content,
+            parts=len(parts),
+            told="told" if index == 0 else None,
+        )
+        for index, (name, plan) in enumerate(parts)
+    ]
+
+
+def bring(newest, claims):
+    for one, decision in zip(claims, newest.claim(claims), strict=True):
+        if decision.standing is Standing.WRITE:
+            assert newest.finish(one, one, 7) is None
+
+
+def recalled(newest, offset, time, content, partition=0):
+    at = Coordinates("users", partition, offset)
+    (found,) = newest.recall([Repeat(at=at, time=time, topic_id="", content=content)])
+    return found and found.told
+
+
+PARTS = (("jdoe", "a"), ("nbour", "b"))
+
+
+def test_a_record_that_is_applied_is_recalled_and_is_the_newest_then(newest):
+    claims = whole(1, 1000, "h", *PARTS)
+    decisions = newest.claim(claims)
+    assert recalled(newest, 2, 2000, "h") is None
+    for one, decision in zip(claims, decisions, strict=True):
+        assert decision.standing is Standing.WRITE
+        newest.finish(one, one, 7)
+    at = Coordinates("users", 0, 2)
+    one, other = newest.recall(
+        [
+            Repeat(at=at, time=2000, topic_id="", content="h"),
+            Repeat(at=at, time=2000, topic_id="", content="other"),
+        ]
+    )
+    assert other is None
+    assert one.told == "told"
+    assert one.ids == {each.entity.digest: 7 for each in claims}
+    assert standing(newest, claim(9, 1500, partition=1)) is Standing.SUPERSEDED
+
+
+def test_an_older_record_is_not_recalled(newest):
+    bring(newest, whole(5, 1000, "h", *PARTS))
+    assert recalled(newest, 4, 2000, "h") is None
+    assert recalled(newest, 0, 999, "h", partition=1) is None
+    assert recalled(newest, 5, 1000, "h") == "told"
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda newest: write(newest, claim(2, 1500)),
+        lambda newest: newest.claim([claim(2, 1500)]),
+        lambda newest: newest.missing([claim(1, 1).entity]),
+        lambda newest: bring(newest, whole(2, 1500, "new", ("nbour", "c"))),
+    ],
+    ids=["written", "claimed", "deleted", "a part"],
+)
+def test_what_changed_since_is_not_recalled(newest, change):
+    bring(newest, whole(1, 1000, "h", *PARTS))
+    change(newest)
+    assert recalled(newest, 3, 3000, "h") is None
+    bring(newest, whole(4, 4000, "h", *PARTS))
+    assert recalled(newest, 5, 5000, "h") == "told"
+
+
+def test_of_many_repeats_each_is_told(newest):
+    for number in range(3):
+        bring(newest, whole(number, 1000, f"h{number}", (f"user {number}", "a")))
+    repeats = [
+        Repeat(
+            at=Coordinates("users", 0, 10 + n),
+            time=2000,
+            topic_id="",
+            content=f"h{n % 4}",
+        )
+        for n in range(2_500)
+    ]
+    found = newest.recall(repeats)
+    assert [each is None for each in found] == [n % 4 == 3 for n in range(2_500)]

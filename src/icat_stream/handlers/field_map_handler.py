@@ -1,10 +1,12 @@
 """Handlers of messages that field maps read."""
 
+import hashlib
 from abc import abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar, Generic, TypeVar
 
+from icat_stream import __version__
 from icat_stream.config import Settings
 from icat_stream.messages import Mapped
 from icat_stream.records import Outcome, OutcomeKind, Record, shortened
@@ -85,6 +87,16 @@ class FieldMapHandler(Handler, Generic[OptionsT]):
         options = read_options(self.Options, context.options)
         self._options: OptionsT = options  # type: ignore[assignment]
         self._maps = options.field_maps(self.kinds, context.settings)
+        settings = context.settings
+        self._understanding = "\0".join(
+            (
+                __version__,
+                type(self).__qualname__,
+                settings.facility,
+                settings.policies.model_dump_json(),
+                self._options.model_dump_json(),
+            )
+        ).encode()
 
     @classmethod
     def check(cls, settings: Settings, options: Mapping[str, Any]) -> None:
@@ -124,6 +136,12 @@ class FieldMapHandler(Handler, Generic[OptionsT]):
             if value is not None
         }
         return MappedMessage(mapped=mapped, objects=objects)
+
+    def content(self, record: Record) -> str | None:
+        """Return a hash of the record and of how it is understood."""
+        found = hashlib.sha256(self._understanding)
+        found.update(self._maps.digest(record.value, record.headers))
+        return found.hexdigest()
 
     def redact(self, record: Record) -> bytes | None:
         """Return the value without what the field maps name a secret."""

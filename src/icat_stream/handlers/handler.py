@@ -112,6 +112,14 @@ class Handler(ABC):
             One of the failures of :mod:`icat_stream.records`.
         """
 
+    def content(self, record: Record) -> str | None:
+        """Return a hash of all that a plan without lookups follows from.
+
+        What was brought into the catalogue by a record with the same hash, and is the
+        newest, is not decoded again.  ``None``: every record is.
+        """
+        return None
+
     def redact(self, record: Record) -> bytes | None:
         """Return the value without its secrets, for retries, dead letters, journal.
 

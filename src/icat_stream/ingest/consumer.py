@@ -1,9 +1,9 @@
 """A consumer that joins a handler, the catalogue and the data service."""
 
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import Any
+from typing import Any, cast
 
 from icat_stream.catalogue import Catalogue, CatalogueSession
 from icat_stream.config import ConsumerSettings
@@ -18,6 +18,7 @@ from icat_stream.records import (
     AppliedSnapshot,
     Event,
     Failure,
+    Lookups,
     Outcome,
     OutcomeKind,
     Plan,
@@ -27,7 +28,7 @@ from icat_stream.records import (
 )
 from icat_stream.telemetry import current_record, step
 
-from .newest_wins import SUPERSEDED, NewestWins, TopicIdentity
+from .newest_wins import SUPERSEDED, NewestWins, Repeatable, TopicIdentity
 
 Ping = Callable[[], None]
 """Returns if a system is up, and raises ``SystemUnavailable`` if it is down."""
@@ -118,6 +119,7 @@ class IngestConsumer:
         self._show_plans = show_plans
         self._newest_wins = NewestWins(journal.newest, facility, topic_ids)
         self._needs_journal = handler.makes_snapshots
+        self.recalls = handler.makes_snapshots and not (dry_run or show_plans)
 
     def key(self, record: Record) -> str:
         """Return the handler's ordering key."""
@@ -136,6 +138,39 @@ class IngestConsumer:
             return self._handle(record)
         finally:
             current_record.reset(token)
+
+    def recall(self, records: Sequence[Record]) -> Sequence[Outcome | None]:
+        """Return the outcomes of records that say what was applied before.
+
+        Raises
+        ------
+        Failure
+            The journal is down.
+        """
+        contents = [self._content(record) for record in records]
+        known = iter(
+            self._newest_wins.recall(
+                [(r, c) for r, c in zip(records, contents, strict=True) if c]
+            )
+        )
+        found: list[Outcome | None] = []
+        for record, content in zip(records, contents, strict=True):
+            recalled = next(known) if content else None
+            if recalled is None:
+                found.append(None)
+                continue
+            told, applied = recalled
+            found.append(
+                Outcome(
+                    kind=OutcomeKind.UNCHANGED,
+                    reason=told["reason"],
+                    message_type=told["message_type"],
+                    message_format=told["message_format"],
+                    objects=told["objects"] | _ids(applied),
+                    events=self._announced(applied, record),
+                )
+            )
+        return found
 
     def redact(self, record: Record) -> bytes | None:
         """Return the value without what the handler names a secret."""
@@ -195,8 +230,9 @@ class IngestConsumer:
 
     def _bring(self, message: Any, record: Record, steps: dict[str, float]) -> Outcome:
         session = self._catalogue.session()
+        lookups = _Consulted(session)
         with step("plan", steps):
-            plan = self.handler.plan(message, session)
+            plan = self.handler.plan(message, cast(Lookups, lookups))
         if isinstance(plan, Outcome):
             return plan
         try:
@@ -207,7 +243,12 @@ class IngestConsumer:
                 return Outcome(kind=kind, plan=plan, diff=diff, steps=steps)
             with step("apply", steps):
                 if plan.users or not all(i.partial for i in plan.investigations):
-                    return self._guarded(plan, session, record, steps)
+                    repeatable = (
+                        self._repeatable(message, plan, record)
+                        if self.recalls and not lookups.consulted
+                        else None
+                    )
+                    return self._guarded(plan, session, record, repeatable, steps)
                 applied = self._apply(plan, session)
         except Rejection as failure:
             raise explained(failure, plan.origins) from failure
@@ -218,13 +259,14 @@ class IngestConsumer:
         plan: Plan,
         session: CatalogueSession,
         record: Record,
+        repeatable: Repeatable | None,
         steps: dict[str, float],
     ) -> Outcome:
         if plan.datasets or plan.jobs or plan.keep:
             raise TypeError("a plan has users and investigations, or something else")
         # Before the claim, and so before any outcome that follows from it.
         self._needs_journal = True
-        guarded = self._newest_wins.bring(plan, record, session.apply)
+        guarded = self._newest_wins.bring(plan, record, session.apply, repeatable)
         if not guarded.applied.snapshots:
             return Outcome(
                 kind=OutcomeKind.IGNORED,
@@ -239,6 +281,24 @@ class IngestConsumer:
         plan = replace(plan, notes=(*plan.notes, *notes))
         outcome = self._outcome(plan, guarded.applied, record, steps)
         return replace(outcome, objects=_objects(plan) | _ids(guarded.applied))
+
+    def _content(self, record: Record) -> str | None:
+        # What comes by a topic of ours has been decoded before.
+        return self.handler.content(record) if record.at == record.origin else None
+
+    def _repeatable(
+        self, message: Any, plan: Plan, record: Record
+    ) -> Repeatable | None:
+        content = self._content(record)
+        if content is None:
+            return None
+        told = {
+            "reason": "; ".join(plan.notes),
+            "message_type": getattr(message, "message_type", None),
+            "message_format": getattr(message, "message_format", None),
+            "objects": _objects(plan),
+        }
+        return Repeatable(content, told)
 
     def _apply(self, plan: Plan, session: CatalogueSession) -> Applied:
         if plan.jobs:
@@ -285,14 +345,16 @@ class IngestConsumer:
         return Outcome(
             kind=applied.kind,
             reason="; ".join((*plan.notes, *applied.notes)),
-            events=self._events(applied, record) if self.handler.sends_events else (),
+            events=self._announced(applied, record),
             objects=objects,
             written=applied.written,
             steps=steps,
             plan=plan if self._show_plans else None,
         )
 
-    def _events(self, applied: Applied, record: Record) -> tuple[Event, ...]:
+    def _announced(self, applied: Applied, record: Record) -> tuple[Event, ...]:
+        if not self.handler.sends_events:
+            return ()
         cause = self.handler.cause
         snapshot = partial(
             snapshot_event, facility=self._facility, record=record, cause=cause
@@ -310,6 +372,18 @@ class IngestConsumer:
             *map(snapshot, filter(tells, applied.snapshots)),
             *map(dataset, filter(tells, applied.datasets)),
         )
+
+
+class _Consulted:
+    """The catalogue's answers, and whether there was any question."""
+
+    def __init__(self, lookups: Lookups) -> None:
+        self._lookups = lookups
+        self.consulted = False
+
+    def __getattr__(self, name: str) -> Any:
+        self.consulted = True
+        return getattr(self._lookups, name)
 
 
 def _objects(plan: Plan) -> dict[str, Any]:

@@ -3,11 +3,19 @@
 import json
 import logging
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from datetime import datetime
-from typing import Protocol
+from typing import Any, Protocol
 
-from icat_stream.journal import Claim, Decision, Entity, NewestClaims, Standing
+from icat_stream.journal import (
+    Claim,
+    Decision,
+    Entity,
+    NewestClaims,
+    Recalled,
+    Repeat,
+    Standing,
+)
 from icat_stream.records import (
     Applied,
     AppliedSnapshot,
@@ -42,6 +50,22 @@ class TopicIdentity(Protocol):
 Snapshot = User | Investigation
 # Kinds of claims; the others are dates of investigations, which may be said alone.
 _WHOLE = ("user", "investigation")
+
+
+@dataclass(frozen=True, slots=True)
+class Repeatable:
+    """A record of which it is enough to know that it came again.
+
+    Parameters
+    ----------
+    content
+        Hash of all that its plan follows from.
+    told
+        What to recall then, as JSON takes it.
+    """
+
+    content: str
+    told: Mapping[str, Any]
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,7 +107,13 @@ class NewestWins:
         self._facility = facility
         self._topic_ids = topic_ids
 
-    def bring(self, plan: Plan, record: Record, apply: Apply) -> NewestApplied:
+    def bring(
+        self,
+        plan: Plan,
+        record: Record,
+        apply: Apply,
+        repeatable: Repeatable | None = None,
+    ) -> NewestApplied:
         """Bring the catalogue to a plan's snapshots, where they are the newest.
 
         Parameters
@@ -94,6 +124,8 @@ class NewestWins:
             Its origin tells how old the snapshots are.
         apply
             Brings the catalogue to a plan.
+        repeatable
+            What to recall where the next record says the same.
 
         Raises
         ------
@@ -107,12 +139,23 @@ class NewestWins:
             for whole in snapshots
         ]
         claims = [claim for each in parts for claim in each]
+        if repeatable is not None:
+            told = _kept(repeatable, snapshots, parts)
+            claims = [
+                replace(
+                    claim,
+                    content=repeatable.content,
+                    parts=len(claims),
+                    told=told if claim is claims[0] else None,
+                )
+                for claim in claims
+            ]
         decisions = self._newest.claim(claims)
         if _passed_by_offset(claims, decisions) and self._topic_ids is not None:
             # Is it still the topic that it was when it was asked about?
             anew = self._topic_ids(record.origin.topic, renewed=True)
             if anew != topic_id:
-                return self.bring(plan, record, apply)
+                return self.bring(plan, record, apply, repeatable)
         decided = iter(zip(claims, decisions, strict=True))
         done: list[Applied] = []
         superseded: dict[str, str] = {}
@@ -134,6 +177,40 @@ class NewestWins:
                 dict.fromkeys(name for failure in missing for name in failure.missing),
             )
         return NewestApplied(_together(done), superseded)
+
+    def recall(
+        self, records: Sequence[tuple[Record, str]]
+    ) -> list[tuple[Mapping[str, Any], Applied] | None]:
+        """Return what is applied already of records, without looking into them.
+
+        Parameters
+        ----------
+        records
+            With hashes of their contents; the older of two comes first.
+
+        Returns
+        -------
+        :
+            What was to be recalled, and what is applied; ``None`` for a record that
+            has to be handled.
+
+        Raises
+        ------
+        Failure
+            The journal is down.
+        """
+        found = self._newest.recall(
+            [
+                Repeat(
+                    at=record.origin,
+                    time=record.origin_timestamp,
+                    topic_id=self._topic_id(record),
+                    content=content,
+                )
+                for record, content in records
+            ]
+        )
+        return [None if each is None else _recalled(each) for each in found]
 
     def missing(self, keys: Iterable[InvestigationKey]) -> None:
         """Say that investigations are not in the catalogue, whatever was applied.
@@ -252,6 +329,40 @@ class NewestWins:
                 cleared=(*planned.cleared, *part.cleared),
             )
         return Plan(facility=self._facility, investigations=(planned,))
+
+
+def _kept(
+    repeatable: Repeatable,
+    snapshots: Sequence[Snapshot],
+    parts: Sequence[Sequence[Claim]],
+) -> str:
+    wholes = [
+        {"entity": mine[0].entity.digest, "user": whole.name}
+        if isinstance(whole, User)
+        else {
+            "entity": mine[0].entity.digest,
+            "investigation": asdict(whole.investigation),
+        }
+        for whole, mine in zip(snapshots, parts, strict=True)
+    ]
+    return json.dumps({"told": dict(repeatable.told), "snapshots": wholes})
+
+
+def _recalled(recalled: Recalled) -> tuple[Mapping[str, Any], Applied]:
+    kept = json.loads(recalled.told)
+    snapshots = tuple(
+        AppliedSnapshot(
+            id=recalled.ids[whole["entity"]] or 0,
+            kind=OutcomeKind.UNCHANGED,
+            user=whole.get("user"),
+            investigation=InvestigationKey(**whole["investigation"])
+            if "investigation" in whole
+            else None,
+        )
+        for whole in kept["snapshots"]
+    )
+    applied = Applied(kind=OutcomeKind.UNCHANGED, snapshots=snapshots)
+    return kept["told"], applied
 
 
 def _passed_by_offset(claims: Iterable[Claim], decisions: Iterable[Decision]) -> bool:

@@ -1,7 +1,15 @@
 """The journal: what became of each record, and what is known between records."""
 
 from .journal import Journal
-from .newest_claims import Claim, Decision, Entity, NewestClaims, Standing
+from .newest_claims import (
+    Claim,
+    Decision,
+    Entity,
+    NewestClaims,
+    Recalled,
+    Repeat,
+    Standing,
+)
 from .read_access import journal_exists, reading
 from .reason_kinds import reason_kind
 from .rows import ONE_SHOT, JournalRow, RowKey
@@ -19,6 +27,8 @@ __all__ = [
     "Journal",
     "JournalRow",
     "NewestClaims",
+    "Recalled",
+    "Repeat",
     "RowKey",
     "Search",
     "Standing",

@@ -28,6 +28,7 @@ APPLIED = "applied"
 _UNFINISHED = 50
 _AT = ("topic", "partition", "offset", "time")
 _PLACE = (*_AT, "topic_id")
+_CONTENT = ("content", "parts", "told")
 Place = tuple[str, int, int, int, str]
 # Rows in one question; databases limit its parameters.
 _AT_ONCE = 1_000
@@ -73,6 +74,11 @@ class Claim:
     topic_id
         Kafka's of the topic: one made anew has the name, and begins at offset 0.
         Empty where it is not known.
+    content, parts
+        Hash of its record, and how many claims that makes, where the next record of
+        that hash need not be decoded.
+    told
+        What becomes of such a record; in one of its claims.
     """
 
     entity: Entity
@@ -81,10 +87,47 @@ class Claim:
     plan: str
     sha256: str
     topic_id: str = ""
+    content: str | None = None
+    parts: int | None = None
+    told: str | None = None
 
     def is_older(self, other: "Claim") -> bool:
         """Whether it is strictly older: only then may it be passed over."""
         return _is_older(_place(self), _place(other))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Repeat:
+    """A record that may say what another one said before.
+
+    Parameters
+    ----------
+    at, time, topic_id
+        As of a claim.
+    content
+        Hash of what it says, and of how that is understood.
+    """
+
+    at: Coordinates
+    time: int
+    topic_id: str
+    content: str
+
+
+@dataclass(frozen=True, slots=True)
+class Recalled:
+    """What was applied of a record.
+
+    Parameters
+    ----------
+    told
+        As its claims said.
+    ids
+        ICAT's, by the digest of the entity.
+    """
+
+    told: str
+    ids: Mapping[str, int | None]
 
 
 class Standing(StrEnum):
@@ -203,6 +246,25 @@ class NewestClaims:
         )
         self._together.do(lambda connection: connection.execute(gone).rowcount)
 
+    def recall(self, repeats: Sequence[Repeat]) -> list[Recalled | None]:
+        """Take note of records that say what is applied.
+
+        Parameters
+        ----------
+        repeats
+            The older of two comes first.
+
+        Returns
+        -------
+        :
+            ``None`` for one that says something else, is older than what is applied,
+            or of which nothing was kept.
+        """
+        found: list[Recalled | None] = self._together.do(
+            lambda connection: _recall(connection, repeats)
+        )
+        return found
+
     def applied(
         self, facility: str, after: str = "", most: int = _AT_ONCE
     ) -> list[tuple[Entity, int]]:
@@ -296,11 +358,12 @@ _HELD = (
     .order_by(newest.c.entity)
     .with_for_update()
 )
-_AGAIN = (
+_MOVED = (
     update(newest)
     .where(newest.c.entity == bindparam("its_entity"))
     .values({name: bindparam(f"its_{name}") for name in _PLACE})
 )
+_AGAIN = _MOVED.values({name: bindparam(f"its_{name}") for name in _CONTENT})
 
 
 def _again(connection: Connection, claims: Mapping[str, Claim]) -> dict[str, Decision]:
@@ -318,11 +381,60 @@ def _again(connection: Connection, claims: Mapping[str, Claim]) -> dict[str, Dec
                     Standing.UNCHANGED, claim, row.object_id
                 )
                 place = _followed(claim, held)
-                values = {f"its_{n}": v for n, v in zip(_PLACE, place, strict=True)}
-                noted.append({"its_entity": row.entity, **values})
+                noted.append(_moved(row.entity, place) | _content(claim, "its_"))
     if noted:
         connection.execute(_AGAIN, noted)
     return decisions
+
+
+_KEPT = (
+    select(newest.c.entity, newest.c.object_id, *(newest.c[n] for n in _CONTENT))
+    .add_columns(*(newest.c[name] for name in _PLACE))
+    .where(newest.c.content.in_(bindparam("contents", expanding=True)))
+    .where(newest.c.state == APPLIED)
+    .order_by(newest.c.entity)
+    .with_for_update()
+)
+
+
+def _recall(connection: Connection, repeats: Sequence[Repeat]) -> list[Recalled | None]:
+    kept: dict[str, list[Any]] = {}
+    contents = list(dict.fromkeys(each.content for each in repeats))
+    for begin in range(0, len(contents), _AT_ONCE):
+        some = contents[begin : begin + _AT_ONCE]
+        for row in connection.execute(_KEPT, {"contents": some}):
+            kept.setdefault(row.content, []).append(row)
+    held = {row.entity: tuple(row[-5:]) for rows in kept.values() for row in rows}
+    found: list[Recalled | None] = []
+    moved: dict[str, Place] = {}
+    for each in repeats:
+        rows = kept.get(each.content, [])
+        place = (*each.at, each.time, each.topic_id)
+        told = next((row.told for row in rows if row.told is not None), None)
+        if (
+            told is None
+            # Another record has claimed some of it since.
+            or len(rows) != rows[0].parts
+            or any(_is_older(place, held[row.entity]) for row in rows)
+        ):
+            found.append(None)
+            continue
+        for row in rows:
+            held[row.entity] = moved[row.entity] = place
+        found.append(Recalled(told, {row.entity: row.object_id for row in rows}))
+    if moved:
+        values = [_moved(entity, place) for entity, place in sorted(moved.items())]
+        connection.execute(_MOVED, values)
+    return found
+
+
+def _moved(entity: str, place: Place) -> dict[str, Any]:
+    values = {f"its_{n}": v for n, v in zip(_PLACE, place, strict=True)}
+    return {"its_entity": entity, **values}
+
+
+def _content(claim: Claim, prefix: str = "") -> dict[str, Any]:
+    return {prefix + name: getattr(claim, name) for name in _CONTENT}
 
 
 def _claim(connection: Connection, insert: Any, claim: Claim) -> Decision:
@@ -332,6 +444,7 @@ def _claim(connection: Connection, insert: Any, claim: Claim) -> Decision:
         "sha256": claim.sha256,
         "plan": claim.plan,
         "unfinished": [],
+        **_content(claim),
         "claimed_at": time.time_ns() // 1_000_000,
     }
     row = _locked(connection, claim.entity)

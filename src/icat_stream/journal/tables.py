@@ -124,7 +124,18 @@ newest = Table(
     Column("plan", Text, nullable=False),
     # ICAT's, once it is applied.
     Column("object_id", BigInteger),
+    # Hash of the record that is applied, if the same one need not be decoded; how many
+    # rows are of it; and in one of them what became of it.
+    Column("content", String(64)),
+    Column("parts", Integer),
+    Column("told", Text),
     # Older claims that may still write, or have written after it.
     Column("unfinished", JSON, nullable=False),
     Column("claimed_at", BigInteger, nullable=False),
+)
+Index(
+    "newest_content",
+    newest.c.content,
+    sqlite_where=text("content IS NOT NULL"),
+    postgresql_where=text("content IS NOT NULL"),
 )

@@ -1,6 +1,7 @@
 """From a document's tree to a message, by a table that a facility can write."""
 
 import contextlib
+import hashlib
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -56,6 +57,8 @@ class FieldMap:
         Path of the message in an envelope.
     events
         Which events are of this kind, and where in the body the message is.
+    sha256
+        Of the table as it is written.
     """
 
     name: str
@@ -69,6 +72,7 @@ class FieldMap:
     event_field: Path | None = None
     body: Path = ()
     events: Mapping[str, Path] = field(default_factory=dict)
+    sha256: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -190,6 +194,16 @@ class FieldMaps:
                         if isinstance(found, str | int) and found != "":
                             return str(found).strip()[:_LONGEST_KEY]
         return None
+
+    def digest(self, value: bytes | None, headers: Headers = ()) -> bytes:
+        """Return a hash of all that :meth:`read` looks at, the maps included."""
+        found = hashlib.sha256("".join(one.sha256 for one in self._maps).encode())
+        for name in dict.fromkeys(one.event_header for one in self._maps):
+            if name is not None:
+                values = [given for header, given in headers if header == name]
+                found.update(repr((name, values)).encode())
+        found.update(value or b"")
+        return found.digest()
 
     def redact(self, value: bytes | None) -> bytes | None:
         """Return a record's value without secrets.

@@ -2,6 +2,8 @@
 
 import dataclasses
 import difflib
+import hashlib
+import json
 import types
 import typing
 from collections.abc import Collection, Mapping, Sequence
@@ -93,7 +95,9 @@ def load_field_map(
     found = loading.map(data, kinds, timezone)
     if loading.problems or found is None:
         raise ConfigError(loading.problems)
-    return found
+    written = json.dumps([data, timezone], default=str)
+    sha256 = hashlib.sha256(written.encode(errors="replace")).hexdigest()
+    return dataclasses.replace(found, sha256=sha256)
 
 
 def _file(name: str) -> FilePath:

@@ -1,6 +1,6 @@
 """What the stream core asks of a consumer: two methods, and what else it may have."""
 
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from typing import Protocol, runtime_checkable
 
 from icat_stream.records import Outcome, Record
@@ -90,6 +90,24 @@ class Journalled(Protocol):
         """Whether the core waits for the journal, whatever ``journal.required`` says.
 
         Asked by the committer before it writes; may become true, never false.
+        """
+        ...
+
+
+@runtime_checkable
+class Recalling(Protocol):
+    """A consumer that can tell of many records at once that they change nothing."""
+
+    @property
+    def recalls(self) -> bool:
+        """Whether it ever can."""
+        ...
+
+    def recall(self, records: Sequence[Record]) -> Sequence[Outcome | None]:
+        """Return the outcomes of records that need not be handled, else ``None``.
+
+        Called outside the lanes, with records of any keys; those of one key are in
+        the order of their partition, and earlier ones may be in work.
         """
         ...
 

@@ -117,6 +117,15 @@ class LaneWork:
         finally:
             current_record.reset(token)
 
+    def settle(self, slot: Slot, outcome: Outcome) -> None:
+        """Finish a record that was started and need not be handled."""
+        trace = None
+        if self._tracing.is_on:
+            with self._tracing.process(slot.record) as span:
+                trace = span.get_span_context()
+        fault_point("handled")
+        self._finish(slot, outcome, trace=trace)
+
     def _handle(self, slot: Slot, span: Span | None) -> float | None:
         trace = None if span is None else span.get_span_context()
         try:

@@ -27,7 +27,7 @@ from .assignment import Assignment, out_of_range
 from .bounded_call import BoundedCall, HangingError
 from .committed_offsets import CommittedOffsets
 from .committer import Committer, OnOutcome, shared_identity
-from .consumer import Consumer, Journalled, LaneScoped, Secretive
+from .consumer import Consumer, Journalled, LaneScoped, Recalling, Secretive
 from .in_flight import Partition, Slot
 from .lane_work import LaneWork
 from .lanes import Lanes
@@ -38,6 +38,7 @@ from .outputs import Outputs
 from .parked_payloads import ParkedPayloads
 from .policy import RejectWindow
 from .probes import Probes, refusal
+from .recall import Recall
 from .record_slots import now_ms, record_of, slot_of
 from .retry_placement import Homes
 from .run_result import Halt, RunResult
@@ -301,6 +302,18 @@ class Loop:
             leave=self._leave_lane,
             crashed=self._crashed,
         )
+        self._recall = (
+            Recall(
+                self.name,
+                self._consumer,
+                ledger,
+                settled=work.settle,
+                submit=lanes.submit,
+                crashed=self._crashed,
+            )
+            if isinstance(self._consumer, Recalling) and self._consumer.recalls
+            else None
+        )
         identity = settings.kafka.instance_id or f"{os.getpid()}-{uuid.uuid4().hex}"
         self._transactional_id = topics.transactional_id(settings, self.name, identity)
         committer = self._committer = Committer(
@@ -340,6 +353,8 @@ class Loop:
         offsets.start()
         committer.start()
         lanes.start()
+        if self._recall is not None:
+            self._recall.start()
         assistant.start()
         assignment.subscribe()
         try:
@@ -428,7 +443,8 @@ class Loop:
                 self._reached(partition, at.offset + 1)
         self._keying = None
         if slots:
-            self._lanes.submit(self._ledger.accept(slots, now_ms()))
+            ready = self._ledger.accept(slots, now_ms())
+            (self._recall or self._lanes).submit(ready)
         # The end of a partition comes after its records.
         for message, error in errors:
             self._notice(message, error)
@@ -545,11 +561,15 @@ class Loop:
         if self._until_end and self._trouble is None and not self._stopping:
             self._tell_waiting()
         self._lanes.close()
+        if self._recall is not None:
+            self._recall.close()
         self._assignment.give_up(self._ledger.partitions(), deadline - time.monotonic())
         if not self._committer.stop(deadline):
             _log.warning("%s: the last transaction was not finished", self.name)
         self._assistant.stop(deadline)
         self._offsets.stop(deadline)
+        if self._recall is not None:
+            self._recall.join(deadline)
         stuck = self._lanes.join(deadline)
         if stuck:
             _log.warning("%s: still at work, left alone: %s", self.name, stuck)
