@@ -1,8 +1,10 @@
 """``icat_background_ingestor``: one file, at once, and an exit code that says it."""
 
 import json
+import os
 import sqlite3
 
+import h5py
 import pytest
 
 from icat_stream.messages import FinishedWriting, encode
@@ -179,3 +181,46 @@ def test_bad_usage(facility, run, arguments, words):
     done = run(COMMAND, "-c", facility.config, *arguments)
     assert done.code == 2
     assert words in done.err
+
+
+def test_a_dataset_for_each_entry(facility, run):
+    folder = facility.path / "each"
+    folder.mkdir()
+    (folder / "scans.yaml").write_text(
+        """
+        selector: {always: true}
+        variables:
+          title: {nexus: "{entry}/title"}
+          start: {nexus: "{entry}/start_time", type: datetime}
+        dataset:
+          for_each: NXentry
+          investigation: "240815"
+          name: <file.stem>_<entry.name>
+          description: <title>
+          start: <start>
+        """
+    )
+    path = facility.path / "data" / "240815" / "scans.h5"
+    path.parent.mkdir(exist_ok=True)
+    with h5py.File(path, "w") as file:
+        for number in ("2.1", "10.1"):
+            entry = file.create_group(number)
+            entry.attrs["NX_class"] = "NXentry"
+            entry["title"] = f"scan {number}"
+            entry["start_time"] = "2026-03-20T10:00:00Z"
+    os.utime(path, (1, 1))
+    config = facility.variant("each", schemas=str(folder))
+    arguments = ("-c", config, "--file", path, "--output", "json")
+    first = run(COMMAND, *arguments)
+    assert (first.code, first.lines[0]["outcome"]) == (0, "ingested"), first.lines
+    (second,) = run(COMMAND, *arguments).lines
+    assert (second["outcome"], second["written"]) == ("unchanged", [])
+    made = facility.client().search(
+        "SELECT d FROM Dataset d WHERE d.name LIKE 'scans_%' ORDER BY d.id"
+        " INCLUDE d.datafiles"
+    )
+    assert [(d.name, d.description, len(d.datafiles)) for d in made] == [
+        ("scans_2.1", "scan 2.1", 1),
+        ("scans_10.1", "scan 10.1", 1),
+    ]
+    assert [len(facility.told(dataset)) for dataset in made] == [2, 2]

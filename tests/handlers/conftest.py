@@ -112,7 +112,9 @@ def make_handler(data, reader):
             "consumers": {"a": {"handler": "file_written", "topics": ["t"]}},
         }
         for name, section in sections.items():
-            values[name] = {**values.get(name, {}), **section}
+            if isinstance(section, dict):
+                section = {**values.get(name, {}), **section}
+            values[name] = section
         return FileWritten(HandlerContext(settings=Settings(**values), files=reader))
 
     return make

@@ -44,23 +44,23 @@ def with_variable(line: str) -> str:
         ),
         (
             "{nexus: /a, message: job_id}",
-            "variables.x: expected exactly one of nexus, message, value",
+            "variables.x: expected exactly one of nexus, message, value, items",
         ),
         (
             "{type: string}",
-            "variables.x: expected exactly one of nexus, message, value",
+            "variables.x: expected exactly one of nexus, message, value, items",
         ),
         (
             "{nexus: entry/title}",
             "variables.x.nexus: expected a path inside the file, such as "
-            "/entry/title, {entry}/title or /entry/instrument/name@short_name "
-            "(found: 'entry/title')",
+            "/entry/title, {entry}/title, {entry}/{NXsample}/name or "
+            "/entry/instrument/name@short_name (found: 'entry/title')",
         ),
         (
             "{nexus: [/a, /b/../c]}",
             "variables.x.nexus.1: expected a path inside the file, such as "
-            "/entry/title, {entry}/title or /entry/instrument/name@short_name "
-            "(found: '/b/../c')",
+            "/entry/title, {entry}/title, {entry}/{NXsample}/name or "
+            "/entry/instrument/name@short_name (found: '/b/../c')",
         ),
         (
             "{message: filename}",
@@ -102,7 +102,8 @@ def with_variable(line: str) -> str:
             "variables.x.operators.0: lowr is no known operator, expected one of "
             "basename, count, dirname, extract, first, format_time, getitem, join, "
             "last, lower, map, max, mean, median, min, parse_time, replace, split, "
-            "stem, strip, sum, to, upper, urlsafe; did you mean lower? (found: 'lowr')",
+            "standard_deviation, stem, strip, sum, time_mean, to, upper, urlsafe, "
+            "where; did you mean lower? (found: 'lowr')",
         ),
         (
             "{nexus: /a, operators: [{replace: {patern: a, pattern: b}}]}",
@@ -147,6 +148,49 @@ def with_variable(line: str) -> str:
             "variables.x.plus: datetime and string have no such result: expected two"
             " numbers, a datetime and a number, or minus between two datetimes (found:"
             " '<title>')",
+        ),
+        (
+            "{nexus: /a, aligned: true}",
+            "variables.x: aligned needs nexus beside it, with a * in each path",
+        ),
+        (
+            "{nexus: '/a/{NXlog}/value', type: 'float[]',"
+            " operators: [{time_mean: <temp>}]}",
+            "variables.x.operators.0: time_mean: times needs numbers, found float",
+        ),
+        (
+            "{nexus: '/a', type: 'float[]', operators: [{time_mean: <tmp>}]}",
+            "variables.x.operators.0.time_mean.times: <tmp> is no known variable"
+            " (found: '<tmp>'); did you mean <temp>?",
+        ),
+        (
+            "{nexus: /a, type: 'float[]', operators:"
+            " [{where: {beside: <title>, equals: a}}]}",
+            "variables.x.operators.0: where needs a list, <title> is string",
+        ),
+        (
+            "{nexus: /a, type: 'float[]', unit: degC, operators: [standard_deviation]}",
+            "variables.x.unit: has no standard_deviation, since it depends on where"
+            " zero is: expected K (found: 'degC')",
+        ),
+        (
+            "{nexus: /a, type: float, file_unit: <temp>}",
+            "variables.x.file_unit: expected one text, <temp> is float (found:"
+            " '<temp>')",
+        ),
+        (
+            "{value: 7, type: float, file_unit: <title>}",
+            "variables.x: file_unit needs nexus beside it, and no ignore_file_unit",
+        ),
+        (
+            "{items: '<title> and more'}",
+            "variables.x.items: expected a <variable> in it that is a list (found:"
+            " '<title> and more')",
+        ),
+        (
+            "{value: <entry.name>}",
+            "variables.x.value: <entry.name> is there with dataset.for_each: NXentry"
+            " only (found: '<entry.name>')",
         ),
         (
             "{value: <when>, plus: <when>}",

@@ -81,7 +81,7 @@ def try_(
     ] = None,
     output: OutputOption = Output.TEXT,
 ) -> None:
-    """Show the dataset that a file becomes, without any ICAT.
+    """Show the dataset or datasets that a file becomes, without any ICAT.
 
     Exit codes: 0 done; 2 the schema is wrong; 3 the file is rejected.
     """
@@ -95,16 +95,19 @@ def try_(
         with NexusReader([file.resolve().parent], settle=0.0) as reader:
             content = reader.read(path, schemas.paths(path, None))
         chosen = schemas.choose(path, None, content)
-        made = chosen.evaluate(None, content, record_time=datetime.now(UTC))
+        made = chosen.drafts(None, content, record_time=datetime.now(UTC))
         if output is Output.JSON:
             from dataclasses import asdict
 
-            line = json.dumps(asdict(made), default=_plain, ensure_ascii=True)
-            sys.stdout.write(f"{line}\n")
+            for draft in made:
+                line = json.dumps(asdict(draft), default=_plain, ensure_ascii=True)
+                sys.stdout.write(f"{line}\n")
         else:
             from icat_stream.records import printable
 
-            sys.stdout.write("".join(f"{printable(x)}\n" for x in _draft_lines(made)))
+            for draft in made:
+                for line in _draft_lines(draft):
+                    sys.stdout.write(f"{printable(line)}\n")
 
 
 def _schemas(given: Path | None) -> "SchemaSet":

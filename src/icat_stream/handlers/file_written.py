@@ -198,13 +198,15 @@ class FileWritten(Handler):
         )
         schema = self._schemas.choose(path, message, content)
         self._require_end(schema, content, path)
-        draft = schema.evaluate(message, content, record_time=announcement.published)
-        origins = _origins(draft)
-        try:
-            plan = self._dataset(draft, message, content, lookups)
-        except Rejection as failure:
-            raise explained(failure, origins) from failure
-        return replace(plan, origins=origins)
+        drafts = schema.drafts(message, content, record_time=announcement.published)
+        keep = self._kept(message, content.stat)
+        plans = []
+        for draft in drafts:
+            try:
+                plans.append(self._dataset(draft, message, content, lookups, keep))
+            except Rejection as failure:
+                raise explained(failure, _origins(draft)) from failure
+        return _together(plans, list(map(_origins, drafts)), keep)
 
     def _remember(self, message: RunStart) -> Plan | Outcome:
         sample = sample_of(message)
@@ -223,8 +225,8 @@ class FileWritten(Handler):
     def _require_end(
         self, schema: MetadataSchema, content: FileContent, path: str
     ) -> None:
-        wanted = schema.settled_when
-        if wanted is not None and wanted not in content.values:
+        wanted = schema.missing_end(content)
+        if wanted is not None:
             files = self._settings.files
             raise NotReady(
                 f"file {path}: {wanted} is not there (yet), and schema {schema.id}"
@@ -239,6 +241,7 @@ class FileWritten(Handler):
         message: FinishedWriting,
         content: FileContent,
         lookups: Lookups,
+        keep: tuple[KeptFile, ...],
     ) -> Plan:
         notes = list(draft.notes)
         references = DatasetReferences(lookups, self._settings.policies, notes)
@@ -247,7 +250,6 @@ class FileWritten(Handler):
         )
         instruments = references.instruments(draft.instruments, visit)
         sample = draft.sample or lookups.sample_of_job(message.job_id)
-        keep = self._kept(message, content.stat)
         dataset = Dataset(
             investigation=visit.key,
             name=draft.name,
@@ -284,7 +286,6 @@ class FileWritten(Handler):
             facility=self._settings.facility,
             stubs=references.stubs(visit, instruments, draft.start),
             datasets=(dataset,),
-            keep=keep,
             notes=tuple(notes),
         )
 
@@ -297,7 +298,7 @@ class FileWritten(Handler):
     ) -> tuple[Datafile, ...]:
         found = [self._datafile(content.stat, draft, investigation, draft.file_name)]
         if draft.include_external_links:
-            stats = dict(_target(link) for link in content.links)
+            stats = dict(_target(link) for link in content.links if _is_of(link, draft))
             stats.pop(content.stat.path, None)
             names = {found[0].name}
             for path in sorted(stats):
@@ -368,6 +369,34 @@ class FileWritten(Handler):
                 content=json.dumps(body, indent=1, ensure_ascii=False).encode() + b"\n",
             ),
         )
+
+
+def _together(
+    plans: list[Plan], origins: list[dict[str, str]], keep: tuple[KeptFile, ...]
+) -> Plan:
+    """Return one plan of all datasets that a file becomes."""
+    stubs = {
+        stub.investigation: stub for plan in reversed(plans) for stub in plan.stubs
+    }
+    first = origins[0]
+    return replace(
+        plans[0],
+        stubs=tuple(stubs.values()),
+        datasets=tuple(dataset for plan in plans for dataset in plan.datasets),
+        keep=keep,
+        notes=tuple(dict.fromkeys(note for plan in plans for note in plan.notes)),
+        # Of a name that means another place in each entry, nobody can say which.
+        origins={
+            name: where
+            for name, where in first.items()
+            if all(each.get(name) == where for each in origins)
+        },
+    )
+
+
+def _is_of(link: ExternalLink, draft: Draft) -> bool:
+    """Whether a link is in the entry that a dataset is made of."""
+    return draft.entry is None or f"{link.at}/".startswith(f"/{draft.entry}/")
 
 
 def _origins(draft: Draft) -> dict[str, str]:

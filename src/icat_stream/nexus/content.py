@@ -72,6 +72,8 @@ def read(
     encoding: str | None = None,
     order: str = "natural",
     others: OtherFiles | None = None,
+    aligned: bool = False,
+    each_entry: bool = False,
 ) -> Found:
     """Read what is at the paths asked for.
 
@@ -87,7 +89,7 @@ def read(
         What may be read.
     settled_when
         A path that must be there for anything to be read.
-    encoding, order
+    encoding, order, aligned, each_entry
         See :class:`~icat_stream.records.FieldPath`.
     others
         Opens the files that it refers to; ``None`` leaves them alone.
@@ -100,9 +102,12 @@ def read(
             found.settled = place is not None and any(True for _ in tree.locate(place))
             if not found.settled:
                 return found
-        reading = _Reading(tree, budget, encoding, others, found)
-        for one in asked:
-            reading.take(one)
+        reading = _Reading(tree, budget, encoding, others, found, aligned)
+        if each_entry:
+            reading.take_each_entry(asked)
+        else:
+            for one in asked:
+                reading.take(one)
         if any(one.lstrip("/").startswith(ENTRY) for one in asked):
             found.entries = tree.entries
     except (TooMuch, NoValue) as reason:
@@ -122,6 +127,8 @@ class _Reading:
         What may be read, and how.
     found
         Is filled.
+    aligned
+        Whether what has no value at a match of ``*`` keeps its place.
     """
 
     def __init__(
@@ -131,12 +138,26 @@ class _Reading:
         encoding: str | None,
         others: OtherFiles | None,
         found: Found,
+        aligned: bool,
     ) -> None:
         self._tree = tree
         self._budget = budget
         self._encoding = encoding
         self._others = others
         self._found = found
+        self._aligned = aligned
+
+    def take_each_entry(self, asked: Collection[str]) -> None:
+        """Read all that paths mean in each NXentry."""
+        tree = self._tree
+        tree.left_out = []
+        tree.pass_over_links()
+        if tree.left_out:
+            self._found.notes[ENTRY] = _summary(tree.left_out)
+        for one in asked:
+            rest = one.lstrip("/").removeprefix(ENTRY)
+            for entry in tree.entries:
+                self.take(f"/{entry}{rest}")
 
     def take(self, asked: str) -> None:
         """Read all that one path means."""
@@ -155,10 +176,45 @@ class _Reading:
     def _places(self, place: str) -> list[str]:
         """Read all that one path without ``{entry}`` means and return where it is."""
         where, at, attribute = place.rpartition("@")
+        if self._aligned and "*" in place:
+            return self._read_aligned(*((where, attribute) if at else (place, "")))
         if not at:
             return self._read_all(place, "")
         # Few names have an @ in them, but nothing forbids it.
         return self._read_all(where, attribute) or self._read_all(place, "")
+
+    def _read_aligned(self, where: str, attribute: str) -> list[str]:
+        """Read one value for each match of the last ``*``.
+
+        Returns
+        -------
+        :
+            Where each is, or would be.
+        """
+        star = where.rindex("*")
+        end = where.find("/", star)
+        head, rest = (where, "") if end < 0 else (where[:end], where[end:])
+        names = []
+        for location, _ in list(self._tree.locate(head)):
+            place = f"{location}{rest}"
+            inside = (f"{location}/", f"{location}@")
+            try:
+                found = self._read_all(place, attribute)
+            except NoValue as reason:
+                self._tree.left_out.append(reason.why)
+                found = []
+            name = next(
+                (one for one in found if one == location or one.startswith(inside)),
+                f"{place}@{attribute}" if attribute else place,
+            )
+            value = self._found.values.get(name, ((), None))[0]
+            if isinstance(value, tuple) and value:
+                raise NoValue(
+                    f"{name} holds {len(value):,} values, expected one at each match of"
+                    " *, as the variable is aligned"
+                )
+            names.append(name)
+        return names
 
     def _read_all(self, where: str, attribute: str) -> list[str]:
         any_name = "*" in where.rpartition("/")[2]

@@ -192,7 +192,9 @@ class NexusReader:
             values |= way.keyed(found)
             values |= way.keyed(
                 {
-                    asked: _together([(at, found[at]) for at in places])
+                    asked: _aligned([(at, found.get(at, _GAP)) for at in places])
+                    if way.aligned
+                    else _together([(at, found[at]) for at in places])
                     for asked, places in reading["asked"].items()
                 }
             )
@@ -454,6 +456,8 @@ class _Way(NamedTuple):
     encoding: str | None = None
     order: Literal["natural", "creation"] = "natural"
     follow: bool = False
+    aligned: bool = False
+    each_entry: bool = False
 
     def keyed(self, found: dict[str, _T]) -> dict[AskedPath, _T]:
         """Return what was found by the paths as they were asked for."""
@@ -472,7 +476,7 @@ def _not_there(missing: Sequence[str]) -> SystemUnavailable:
 def _split(asked: AskedPath) -> tuple[str, _Way]:
     if isinstance(asked, str):
         return asked, _Way()
-    return asked.path, _Way(asked.encoding, asked.order, asked.follow)
+    return asked.path, _Way(*(getattr(asked, name) for name in _Way._fields))
 
 
 class _Values(Mapping[AskedPath, FieldValue]):
@@ -528,11 +532,27 @@ def _values(found: dict[str, Any]) -> dict[str, FieldValue]:
     }
 
 
+_GAP = FieldValue(value=None)
+
+
+def _aligned(places: list[tuple[str, FieldValue]]) -> FieldValue:
+    """Join one value of each place, or none, with their units if they agree."""
+    places = [(at, _GAP if one.value == () else one) for at, one in places]
+    values: Any = tuple(one.value for _, one in places)
+    units = {one.units for _, one in places if one is not _GAP}
+    parts = tuple(places) if len(units) > 1 else ()
+    return FieldValue(
+        value=values,
+        units=None if parts or not units else units.pop(),
+        parts=parts,
+    )
+
+
 def _together(places: list[tuple[str, FieldValue]]) -> FieldValue:
     """Join what several places hold, flat, with their units if they agree."""
     if len(places) == 1:
         return places[0][1]
-    flat: list[str | int | float | bool] = []
+    flat: list[Any] = []
     for _, one in places:
         flat.extend(one.value if isinstance(one.value, tuple) else (one.value,))
     units = {one.units for _, one in places}

@@ -22,6 +22,7 @@ from .values import Budget, LeftOut, NoValue, TooMuch, read_attribute
 ENTRY = "{entry}"
 """What stands for the default entry, as the first component of a path."""
 
+_CLASS = re.compile(r"\{(NX\w+)(\*?)\}")
 _DIGITS = re.compile("([0-9]+)")
 
 
@@ -56,7 +57,7 @@ class Tree:
         self._others = others
         self._limits = limits
         # What says which groups are entries is nothing that anybody asked for.
-        self._budget = Budget(replace(limits, values=limits.members + 1))
+        self._budget = Budget(replace(limits, values=2 * limits.members + 1))
         self._order = order
         self._groups: dict[str, Any] = {"": self._root}
         self._names: dict[str, list[str]] = {}
@@ -114,7 +115,7 @@ class Tree:
 
     def _descend(self, where: str, names: list[str]) -> Iterator[tuple[str, Any]]:
         name, rest = names[0], names[1:]
-        for candidate in self._matching(where, name) if "*" in name else [name]:
+        for candidate in self._candidates(where, name):
             at = f"{where}/{candidate}"
             member = self._groups.get(at)
             if member is None:
@@ -127,6 +128,35 @@ class Tree:
             elif isinstance(member, h5g.GroupID):
                 self._groups[at] = member
                 yield from self._descend(at, rest)
+
+    def pass_over_links(self) -> None:
+        """Take down what of the root may be an entry in another file, not followed."""
+        if self._others is None:
+            for name in self._members(""):
+                if self._leads_away(name):
+                    self._open(self._root, encoded(name), f"/{name}")
+
+    def _candidates(self, where: str, name: str) -> list[str]:
+        if found := _CLASS.fullmatch(name):
+            return self._of_class(where, found[1], many=bool(found[2]))
+        return self._matching(where, name) if "*" in name else [name]
+
+    def _of_class(self, where: str, wanted: str, *, many: bool) -> list[str]:
+        """Return the names of a group's members of a class, each member once."""
+        found: dict[Any, str] = {}
+        for name in self._members(where):
+            self._hops = 0
+            member = self._open(self._groups[where], encoded(name), f"{where}/{name}")
+            if isinstance(member, h5g.GroupID) and self._class(member) == wanted:
+                found.setdefault(member, name)
+        names = list(found.values())
+        if len(names) > 1 and not many:
+            raise NoValue(
+                f"{where or '/'} has {len(names)} groups {wanted}"
+                f" ({', '.join(names[:3])}{', …' * (len(names) > 3)}), expected one;"
+                f" {{{wanted}*}} stands for all of them"
+            )
+        return names
 
     def _matching(self, where: str, pattern: str) -> list[str]:
         parts = (re.escape(part) for part in pattern.split("*"))
@@ -269,7 +299,7 @@ class Tree:
             return name
         self._hops = 0
         member = self._open(self._root, encoded(name), f"/{name}")
-        if not isinstance(member, h5g.GroupID) or not self._is_entry_group(member):
+        if not isinstance(member, h5g.GroupID) or self._class(member) != "NXentry":
             return None
         for entry in entries:
             if self._groups[f"/{entry}"] == member:
@@ -286,16 +316,17 @@ class Tree:
             member = h5o.open(self._root, encoded(name))
         else:
             return False
-        if not isinstance(member, h5g.GroupID) or not self._is_entry_group(member):
+        if not isinstance(member, h5g.GroupID) or self._class(member) != "NXentry":
             return False
         self._groups[f"/{name}"] = member
         return True
 
-    def _is_entry_group(self, member: Any) -> bool:
+    def _class(self, group: Any) -> Any:
+        """Return what a group says that it is."""
         try:
-            return read_attribute(member, "NX_class", self._budget) == "NXentry"
+            return read_attribute(group, "NX_class", self._budget)
         except NoValue:
-            return False
+            return None
 
 
 def _default(root: Any, budget: Budget) -> str:

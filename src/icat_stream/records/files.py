@@ -13,7 +13,8 @@ class FieldValue:
     ----------
     value
         A scalar, or a tuple of scalars for one-dimensional data.  Shape ``(1,)`` is
-        a scalar.  Text is decoded.
+        a scalar.  Text is decoded.  Of a path that is `aligned`, ``None`` stands
+        where a match has no value.
     units
         The ``@units`` attribute beside it, if any.
     parts
@@ -21,7 +22,7 @@ class FieldValue:
         same unit: each path with its value and units, and no units here.
     """
 
-    value: str | int | float | bool | tuple[str | int | float | bool, ...]
+    value: str | int | float | bool | tuple[str | int | float | bool | None, ...] | None
     units: str | None = None
     parts: tuple[tuple[str, "FieldValue"], ...] = ()
 
@@ -42,12 +43,20 @@ class FieldPath:
     follow
         Whether external links and virtual datasets lead into other files of the
         allowed folders.
+    aligned
+        Whether each match of ``*`` has its place among the values, with one or none.
+    each_entry
+        Whether ``{entry}`` stands for each NXentry by itself: what is found is under
+        paths with the entries' names, and a note of entries that were not read under
+        ``{entry}``.
     """
 
     path: str
     encoding: str | None = None
     order: Literal["natural", "creation"] = "natural"
     follow: bool = False
+    aligned: bool = False
+    each_entry: bool = False
 
 
 AskedPath = str | FieldPath
@@ -177,7 +186,8 @@ class FileReader(Protocol):
         paths
             Paths inside the file: ``/entry/title``, an attribute after ``@``
             (``/entry/instrument/name@short_name``), ``*`` within one component.
-            A first component ``{entry}`` stands for the default NXentry.
+            A first component ``{entry}`` stands for the default NXentry, ``{NXsample}``
+            for the one group of that class, ``{NXuser*}`` for all of them.
         settled_when
             A path inside the file without which it is not finished, such as
             ``{entry}/end_time``.

@@ -50,7 +50,7 @@ class Term:
         if isinstance(value, datetime) and isinstance(other.value, datetime):
             return (value - other.value).total_seconds(), "s"
         if isinstance(value, datetime):
-            seconds = self._in(other, "s")
+            seconds = in_unit(f"<{self.name}>", other, "s")
             try:
                 return value + timedelta(seconds=self.sign * seconds), None
             except OverflowError:
@@ -58,7 +58,7 @@ class Term:
                     f"{value.isoformat()} and {shorten(other.value)} {other.unit} make"
                     " a time outside the years 1 to 9999"
                 ) from None
-        total = value + self.sign * self._in(other, unit)
+        total = value + self.sign * in_unit(f"<{self.name}>", other, unit)
         if isinstance(value, int) and isinstance(other.value, int):
             if total != int(total):
                 raise Mismatch(
@@ -68,23 +68,39 @@ class Term:
             total = int(total)
         return total, unit
 
-    def _in(self, other: Value, unit: str | None) -> Any:
-        """Return the other's value in a unit."""
-        if zero_is_agreed(other.unit):
-            raise Mismatch(
-                f"<{self.name}> {shorten(other.value)} is in {other.unit}, of which"
-                " nobody can tell whether it is a temperature or a difference: expected"
-                " unit: K, of both for the difference of two temperatures"
-            )
-        if other.unit == unit:
-            return other.value
-        if other.unit is None or unit is None:
-            raise Mismatch(
-                f"<{self.name}> {shorten(other.value)} has"
-                f" {f'the unit {other.unit}' if other.unit else 'no unit'}, expected"
-                f" {f'one that converts to {unit}' if unit else 'none'}"
-            )
-        try:
-            return conversion(other.unit, unit).difference(other.value)
-        except UnitError as error:
-            raise Mismatch(f"<{self.name}>: {error}") from None
+
+def in_unit(name: str, other: Value, unit: str | None) -> Any:
+    """Return a variable's value, which is a difference, in a unit.
+
+    Parameters
+    ----------
+    name
+        Of the variable, for errors.
+    other
+        Its value.
+    unit
+        ``None`` for no unit at all.
+
+    Raises
+    ------
+    Mismatch
+        It has no such unit.
+    """
+    if zero_is_agreed(other.unit):
+        raise Mismatch(
+            f"{name} {shorten(other.value)} is in {other.unit}, of which"
+            " nobody can tell whether it is a temperature or a difference: expected"
+            " unit: K, of both for the difference of two temperatures"
+        )
+    if other.unit == unit:
+        return other.value
+    if other.unit is None or unit is None:
+        raise Mismatch(
+            f"{name} {shorten(other.value)} has"
+            f" {f'the unit {other.unit}' if other.unit else 'no unit'}, expected"
+            f" {f'one that converts to {unit}' if unit else 'none'}"
+        )
+    try:
+        return conversion(other.unit, unit).difference(other.value)
+    except UnitError as error:
+        raise Mismatch(f"{name}: {error}") from None

@@ -2,7 +2,7 @@
 
 import difflib
 import zoneinfo
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import tzinfo
 from typing import Any, Protocol
@@ -11,16 +11,28 @@ from icat_stream.records import AskedPath, FieldPath, ValueType
 
 from .arithmetic import Term
 from .models import ParameterModel, SchemaModel, VariableModel
-from .operators import GATHERING, Unfit
+from .operator_base import Function, Operator, Unfit
+from .operators import DIFFERENCES, GATHERING
 from .schema import DatasetRule, MetadataSchema, Number, ParameterRule
 from .selectors import condition, selector_paths
 from .templates import Template, parse
-from .units import UnitError, conversion, known, means_none, nearest
+from .units import (
+    UnitError,
+    conversion,
+    known,
+    means_none,
+    nearest,
+    zero_is_agreed,
+)
 from .values import DATETIME, FLOAT, KINDS, STRING, Kind, Mismatch, Scalar, coerce, text
 from .variables import (
     BUILT_IN,
+    ENTRY,
+    ENTRY_NAME,
     Fetch,
+    Operation,
     Variable,
+    fetch_items,
     fetch_message,
     fetch_nexus,
     fetch_value,
@@ -76,6 +88,9 @@ class _Compiler:
         self._report = report
         self._zone: tzinfo = zoneinfo.ZoneInfo(model.timezone)
         self._scope = {name: _Known(kind) for name, kind in BUILT_IN.items()}
+        self._each_entry = model.dataset.for_each is not None
+        if self._each_entry:
+            self._scope[ENTRY_NAME] = _Known(STRING)
 
     def schema(self, name: str) -> MetadataSchema:
         model = self._model
@@ -83,25 +98,29 @@ class _Compiler:
         variables = tuple(
             self._variable(name, variable) for name, variable in model.variables.items()
         )
-        paths = selector_paths(model.selector)
+        paths = {self._asked(path) for path in selector_paths(model.selector)}
         for variable in model.variables.values():
-            paths.update(variable.nexus or ())
-        paths.update(model.datafiles.link_paths)
-        if model.settled_when is not None:
-            paths.add(model.settled_when)
+            paths.update(self._of_dataset(variable))
+        paths.update(self._in_dataset(path) for path in model.datafiles.link_paths)
+        settled = model.settled_when and self._in_dataset(model.settled_when)
+        if settled is not None:
+            paths.add(settled)
         dataset = self._dataset()
+        self._check_entries(paths)
         return MetadataSchema(
             id=name,
             order=model.order,
             condition=condition(model.selector, self._asked),
-            paths=frozenset(map(self._asked, paths)),
-            settled_when=model.settled_when and self._asked(model.settled_when),
+            paths=frozenset(paths),
+            settled_when=settled,
             variables=variables,
             dataset=dataset,
             parameters=self._parameters(),
         )
 
-    def _asked(self, path: str) -> AskedPath:
+    def _asked(
+        self, path: str, *, aligned: bool = False, each_entry: bool = False
+    ) -> AskedPath:
         """Return a path with the way in which this schema reads it."""
         model = self._model
         way = FieldPath(
@@ -109,8 +128,30 @@ class _Compiler:
             encoding=model.encoding,
             order=model.member_order,
             follow=model.follow_links,
+            aligned=aligned,
+            each_entry=each_entry,
         )
         return path if way == FieldPath(path=path) else way
+
+    def _in_dataset(self, path: str, *, aligned: bool = False) -> AskedPath:
+        """Return a path of which ``{entry}`` is the dataset's own."""
+        each_entry = self._each_entry and path.lstrip("/").startswith(ENTRY)
+        return self._asked(path, aligned=aligned, each_entry=each_entry)
+
+    def _of_dataset(self, model: VariableModel) -> tuple[AskedPath, ...]:
+        return tuple(
+            self._in_dataset(path, aligned=model.aligned) for path in model.nexus or ()
+        )
+
+    def _check_entries(self, paths: Iterable[AskedPath]) -> None:
+        """See that datasets of several entries will differ."""
+        if not self._each_entry:
+            return
+        if not any(not isinstance(path, str) and path.each_entry for path in paths):
+            self._report(
+                ("dataset", "for_each"),
+                "needs a variable or settled_when with a path in {entry}",
+            )
 
     def _check_unknown_units(self) -> None:
         """Take an unknown unit only if a parameter of that very unit expects it."""
@@ -138,8 +179,11 @@ class _Compiler:
                 f"a path with * gives a list: expected {kind}[] and, for one value, "
                 "an operator such as first",
             )
+        if model.items is not None and not kind.many:
+            self._report((*path, "type"), f"items make a list: expected {kind}[]")
         self._check_own_unit(path, model, raw)
-        functions = []
+        file_unit = self._file_unit(path, model, kind)
+        functions: list[Operation] = []
         term = self._term(path, model)
         result = kind
         difference = None
@@ -159,7 +203,9 @@ class _Compiler:
         for index, operator in enumerate(model.operators):
             try:
                 before, result = result, operator.result(result)
-                functions.append(operator.function(before, self._zone))
+                partners = self._partners((*path, "operators", str(index)), operator)
+                function = operator.function(before, self._zone)
+                functions.append(_operation(function, partners))
             except Unfit as error:
                 self._report((*path, "operators", str(index)), str(error))
                 break
@@ -179,20 +225,28 @@ class _Compiler:
             # A default has the unit that is declared, or none.
             raw.from_file and keeps_unit and unit is None and default is None,
         )
+        gathers = next(
+            (o.operator for o in model.operators if o.operator in GATHERING), None
+        )
+        if gathers in DIFFERENCES and zero_is_agreed(unit):
+            self._report(
+                (*path, "unit"),
+                f"has no {gathers}, since it depends on where zero is: expected K",
+            )
         return Variable(
             name=name,
             fetch=fetch,
             kind=kind,
             zone=self._zone,
             unit=model.unit,
+            file_unit=file_unit,
             ignore_file_unit=model.ignore_file_unit,
             term=term,
             functions=tuple(functions),
             keeps_unit=keeps_unit,
             counts=any(one.operator == "count" for one in model.operators),
-            gathers=next(
-                (o.operator for o in model.operators if o.operator in GATHERING), None
-            ),
+            gathers=gathers,
+            aligned=model.aligned,
             default=default,
             required=model.required,
             where=_where(model),
@@ -204,20 +258,50 @@ class _Compiler:
             source = getattr(model, field)
             if source is None:
                 continue
-            lone = self._template((*path, field), source).lone
-            if lone is not None:
-                return Term(lone, sign)
-            self._report((*path, field), "expected nothing but one <variable>")
+            lone = self._another((*path, field), source)
+            return None if lone is None else Term(lone, sign)
         return None
+
+    def _another(self, path: Path, source: str) -> str | None:
+        """Return the variable that a template is nothing but."""
+        template = self._template(path, source)
+        if template.lone is None and template.parts:
+            self._report(path, "expected nothing but one <variable>")
+        return template.lone
+
+    def _file_unit(self, path: Path, model: VariableModel, kind: Kind) -> str | None:
+        """Return the variable that says in which unit the file has the value."""
+        if model.file_unit is None:
+            return None
+        path = (*path, "file_unit")
+        name = self._another(path, model.file_unit)
+        if not kind.is_number and kind != DATETIME:
+            self._report(path, f"is for numbers, but the type is {kind}")
+        elif name is not None and self._scope[name].kind != STRING:
+            self._report(
+                path, f"expected one text, <{name}> is {self._scope[name].kind}"
+            )
+        return name
+
+    def _partners(self, path: Path, operator: Operator) -> dict[str, str]:
+        """Return the other variables that an operator needs, by the argument."""
+        named = {
+            field: self._another((*path, operator.operator, field), source)
+            for field, source in operator.partners.items()
+        }
+        names = {field: name for field, name in named.items() if name is not None}
+        if len(names) == len(named):
+            operator.check_partners({f: self._scope[n].kind for f, n in names.items()})
+        return names
 
     def _source(self, path: Path, model: VariableModel) -> tuple[Fetch, _Known]:
         """Return what finds the raw value, and what is known of it."""
         if model.nexus is not None:
-            return fetch_nexus(tuple(map(self._asked, model.nexus))), _Known(
-                STRING, from_file=True
-            )
+            return fetch_nexus(self._of_dataset(model)), _Known(STRING, from_file=True)
         if model.message is not None:
             return fetch_message(model.message), _Known(STRING)
+        if model.items is not None:
+            return self._items((*path, "items"), model.items)
         value = model.value
         template = None
         found = _Known(_kind_of(value))
@@ -230,6 +314,18 @@ class _Compiler:
             except Mismatch as error:
                 self._report((*path, "value"), str(error))
         return fetch_value(value, template), found
+
+    def _items(self, path: Path, source: str) -> tuple[Fetch, _Known]:
+        """Return what makes a list of texts of other lists."""
+        template = self._template(path, source, items=True)
+        lists = frozenset(
+            placeholder.name
+            for placeholder in template.placeholders
+            if self._scope[placeholder.name].kind.many
+        )
+        if template.parts and not lists:
+            self._report(path, "expected a <variable> in it that is a list")
+        return fetch_items(template, lists), _Known(Kind(Scalar.STRING, many=True))
 
     def _check_own_unit(self, path: Path, model: VariableModel, raw: _Known) -> None:
         if model.unit is None or raw.unit is None or model.unit == raw.unit:
@@ -247,8 +343,18 @@ class _Compiler:
                 path, "expected a unit of the time since 1970, such as s or ns"
             )
 
-    def _template(self, path: Path, source: str) -> Template:
-        """Parse a template; after a mistake the result is empty."""
+    def _template(self, path: Path, source: str, *, items: bool = False) -> Template:
+        """Parse a template; after a mistake the result is empty.
+
+        Parameters
+        ----------
+        path
+            Where it stands.
+        source
+            Its text.
+        items
+            Whether it is made of the items of lists, one by one.
+        """
         try:
             template = parse(source)
         except ValueError as error:
@@ -263,11 +369,21 @@ class _Compiler:
                 self._report(
                     path,
                     f"<{placeholder.name}> is "
-                    + ("defined further down" if later else "no known variable"),
-                    None if later or not near else f"<{near[0]}>",
+                    + (
+                        "defined further down"
+                        if later
+                        else "there with dataset.for_each: NXentry only"
+                        if placeholder.name == ENTRY_NAME
+                        else "no known variable"
+                    ),
+                    None
+                    if later or not near or placeholder.name == ENTRY_NAME
+                    else f"<{near[0]}>",
                 )
                 mistakes = True
-            elif why := placeholder.check(found.kind):
+            elif why := placeholder.check(
+                Kind(found.kind.scalar) if items else found.kind
+            ):
                 self._report(path, why)
                 mistakes = True
         return Template(()) if mistakes else template
@@ -313,6 +429,7 @@ class _Compiler:
                 )
                 for name, templates in lists.items()
             },
+            each_entry=self._each_entry,
             complete=dataset.complete,
             include_external_links=files.include_external_links,
         )
@@ -437,6 +554,15 @@ class _Compiler:
             self._report(where, f"{error}, the unit of <{name}>")
 
 
+def _operation(function: Function, partners: Mapping[str, str]) -> Operation:
+    """Return an operator's function as variables call it."""
+    if not partners:
+        return lambda value, _variables: function(value)
+    return lambda value, variables: function(
+        value, {field: variables[name] for field, name in partners.items()}
+    )
+
+
 def _kind_of(value: Any) -> Kind:
     for python, scalar in (
         (bool, Scalar.BOOLEAN),
@@ -459,5 +585,9 @@ def _value_type(kind: Kind) -> ValueType:
 def _where(model: VariableModel) -> str:
     paths: Iterable[str] = model.nexus or ()
     return " or ".join(paths) or (
-        f"message.{model.message}" if model.message else "value"
+        f"message.{model.message}"
+        if model.message
+        else "items"
+        if model.items
+        else "value"
     )

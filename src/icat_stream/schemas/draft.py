@@ -43,6 +43,8 @@ class Draft:
     ----------
     schema_id
         The schema that says so.
+    entry
+        The NXentry that it is made of, where each of a file is a dataset.
     investigation, visit_id
         Names; without a visit it is found by date.
     name, type, description, location, start, end, complete
@@ -66,6 +68,7 @@ class Draft:
     """
 
     schema_id: str
+    entry: str | None = None
     investigation: str
     visit_id: str | None = None
     name: str

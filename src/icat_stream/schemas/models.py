@@ -21,9 +21,10 @@ MESSAGE_FIELDS = ("file_name", "job_id", "service_id")
 _METADATA = "metadata."
 # Python's, but nothing that a program writes text in.
 _NO_ENCODINGS = ("idna", "punycode", "unicode_escape", "raw_unicode_escape", "utf_7")
+# A member by its name, or by its class.
+_MEMBER = r"/(?:[^/@<>{}]+|\{NX\w+\*?\})"
 _PATH = re.compile(
-    r"/?\{entry\}(?:/[^/@<>{}]+)*(?:@[^/@*]+)?"
-    r"|(?:/[^/@<>{}]+)+(?:@[^/@*]+)?|/@[^/@*]+"
+    rf"/?\{{entry\}}(?:{_MEMBER})*(?:@[^/@*]+)?|(?:{_MEMBER})+(?:@[^/@*]+)?|/@[^/@*]+"
 )
 
 
@@ -46,7 +47,8 @@ def _nexus_path(value: str) -> str:
     if not _PATH.fullmatch(value) or ".." in components or "." in components:
         raise ValueError(
             "expected a path inside the file, such as /entry/title, "
-            "{entry}/title or /entry/instrument/name@short_name"
+            "{entry}/title, {entry}/{NXsample}/name or"
+            " /entry/instrument/name@short_name"
         )
     return value if value.startswith("/") else f"/{value}"
 
@@ -173,10 +175,13 @@ class VariableModel(Part):
     """Where a variable's value comes from, and what is made of it."""
 
     nexus: NexusPaths | None = None
+    aligned: bool = False
     message: MessageField | None = None
     value: ConstantValue | None = None
+    items: Text | None = None
     type: KindName | None = None
     unit: str | None = None
+    file_unit: Text | None = None
     ignore_file_unit: bool = False
     plus: Text | None = None
     minus: Text | None = None
@@ -188,17 +193,21 @@ class VariableModel(Part):
     def _one_source(self) -> "VariableModel":
         given = [
             name
-            for name in ("nexus", "message", "value")
+            for name in ("nexus", "message", "value", "items")
             if getattr(self, name) is not None
         ]
         if len(given) != 1:
-            raise ValueError("expected exactly one of nexus, message, value")
+            raise ValueError("expected exactly one of nexus, message, value, items")
         if self.required and self.default is not None:
             raise ValueError("is required and has a default: expected one of the two")
         if self.plus is not None and self.minus is not None:
             raise ValueError("has plus and minus: expected one of the two")
         if self.ignore_file_unit and (self.unit is None or self.nexus is None):
             raise ValueError("ignore_file_unit needs nexus and unit beside it")
+        if self.file_unit is not None and (self.nexus is None or self.ignore_file_unit):
+            raise ValueError("file_unit needs nexus beside it, and no ignore_file_unit")
+        if self.aligned and not all("*" in path for path in self.nexus or ("",)):
+            raise ValueError("aligned needs nexus beside it, with a * in each path")
         return self
 
 
@@ -220,6 +229,7 @@ class SampleModel(Part):
 class DatasetModel(Part):
     """Templates of the dataset's own attributes."""
 
+    for_each: Literal["NXentry"] | None = None
     investigation: Annotated[InvestigationModel, BeforeValidator(_named)]
     name: Text
     type: Text = "raw"

@@ -12,18 +12,12 @@ from collections.abc import Callable
 from datetime import datetime, tzinfo
 from pathlib import PurePosixPath
 from statistics import fmean, median
-from typing import Annotated, Any, ClassVar, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import (
-    AfterValidator,
-    BaseModel,
-    BeforeValidator,
-    ConfigDict,
-    Discriminator,
-    Field,
-    Tag,
-)
+from pydantic import AfterValidator, BeforeValidator, Discriminator, Field, Tag
 
+from .operator_base import Function, Operator, Unfit, each, finite
+from .paired_lists import TimeMean, Where
 from .patterns import Pattern, UnfitPattern
 from .values import (
     DATETIME,
@@ -38,12 +32,6 @@ from .values import (
     text,
     texts,
 )
-
-Function = Callable[[Any], Any]
-
-
-class Unfit(ValueError):
-    """An operator cannot work on values of that type."""
 
 
 def _pattern(value: str) -> str:
@@ -61,61 +49,6 @@ def _kind(value: str) -> str:
 
 PatternText = Annotated[str, AfterValidator(_pattern)]
 KindName = Annotated[str, AfterValidator(_kind)]
-
-
-class Operator(BaseModel):
-    """An operator with its arguments."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
-    main: ClassVar[str | None] = None
-
-    operator: str
-
-    def result(self, kind: Kind) -> Kind:
-        """Return the type that comes out.
-
-        Raises
-        ------
-        Unfit
-            Values of that type cannot go in.
-        """
-        return self._result(kind)
-
-    def function(self, kind: Kind, zone: tzinfo) -> Function:
-        """Return what is done to a value of that type.
-
-        The function returns ``None`` where there is no result, and raises
-        :class:`~icat_stream.schemas.values.Mismatch` where the value will not do.
-
-        Raises
-        ------
-        Unfit
-            The arguments do not fit each other.
-        """
-        return self._function(kind, zone)
-
-    # What each operator is.
-
-    def _result(self, kind: Kind) -> Kind:
-        raise NotImplementedError
-
-    def _function(self, kind: Kind, zone: tzinfo) -> Function:
-        raise NotImplementedError
-
-    def _needs(self, fits: bool, what: str, kind: Kind) -> None:
-        if not fits:
-            raise Unfit(f"{self.operator} works on {what}, not on {kind}")
-
-
-def _each(kind: Kind, function: Function) -> Function:
-    if not kind.many:
-        return function
-
-    def over_list(values: tuple[Any, ...]) -> tuple[Any, ...]:
-        # What says nothing keeps its place, so that each item stays what it is.
-        return tuple(None if value is None else function(value) for value in values)
-
-    return over_list
 
 
 _PLAIN_TEXT: dict[str, Callable[[str], str]] = {
@@ -142,7 +75,7 @@ class TextOperator(_OnText):
     operator: Literal["lower", "upper", "strip", "urlsafe", "basename", "stem"]
 
     def _function(self, kind: Kind, zone: tzinfo) -> Function:
-        return _each(kind, _PLAIN_TEXT[self.operator])
+        return each(kind, _PLAIN_TEXT[self.operator])
 
 
 class Dirname(_OnText):
@@ -157,7 +90,7 @@ class Dirname(_OnText):
             parents = PurePosixPath(value).parents
             return str(parents[min(self.levels, len(parents)) - 1]) if parents else "."
 
-        return _each(kind, dirname)
+        return each(kind, dirname)
 
 
 class Replace(_OnText):
@@ -169,7 +102,7 @@ class Replace(_OnText):
 
     def _function(self, kind: Kind, zone: tzinfo) -> Function:
         try:
-            return _each(kind, Pattern(self.pattern).replacer(self.replacement))
+            return each(kind, Pattern(self.pattern).replacer(self.replacement))
         except UnfitPattern as error:
             raise Unfit(str(error)) from None
 
@@ -182,7 +115,7 @@ class Extract(_OnText):
     pattern: PatternText
 
     def _function(self, kind: Kind, zone: tzinfo) -> Function:
-        return _each(kind, Pattern(self.pattern).extracted)
+        return each(kind, Pattern(self.pattern).extracted)
 
 
 class Map(Operator):
@@ -196,7 +129,7 @@ class Map(Operator):
         return Kind(Scalar.STRING, kind.many)
 
     def _function(self, kind: Kind, zone: tzinfo) -> Function:
-        return _each(kind, lambda value: self.values.get(text(value), self.default))
+        return each(kind, lambda value: self.values.get(text(value), self.default))
 
 
 class Split(Operator):
@@ -233,25 +166,44 @@ class Join(Operator):
         return lambda values: self.separator.join(texts(values))
 
 
+def _standard_deviation(values: tuple[float, ...]) -> float:
+    center = fmean(values)
+    # Neither squares nor their sum leave the range of numbers in here.
+    return math.dist(values, [center] * len(values)) / math.sqrt(len(values))
+
+
 _FOLDS: dict[str, Callable[[tuple[Any, ...]], Any]] = {
     "sum": sum,
     "mean": fmean,
     "median": median,
+    "standard_deviation": _standard_deviation,
     "min": min,
     "max": max,
     "first": lambda values: values[0],
     "last": lambda values: values[-1],
     "count": len,
 }
-GATHERING = ("sum", "mean", "median", "min", "max")
-_AVERAGES = ("mean", "median")
+_AVERAGES = ("mean", "median", "standard_deviation")
+GATHERING = ("sum", *_AVERAGES, "min", "max", "time_mean")
 """Operators on a list that are of the items that say something."""
+DIFFERENCES = ("sum", "standard_deviation")
+"""Operators whose result is no temperature, whatever they are of."""
 
 
 class Fold(Operator):
     """A list made one value."""
 
-    operator: Literal["sum", "mean", "median", "min", "max", "first", "last", "count"]
+    operator: Literal[
+        "sum",
+        "mean",
+        "median",
+        "standard_deviation",
+        "min",
+        "max",
+        "first",
+        "last",
+        "count",
+    ]
 
     def _result(self, kind: Kind) -> Kind:
         self._needs(kind.many, "a list", kind)
@@ -272,15 +224,12 @@ class Fold(Operator):
                 return None
             if self.operator in ("min", "max"):
                 return fold(values)
-            try:
-                result = (
-                    float(fold(values)) if self.operator in _AVERAGES else fold(values)
-                )
-            except OverflowError:
-                result = math.inf
-            if not math.isfinite(result):
-                raise Mismatch(f"{self.operator} of {shorten(values)} is too large")
-            return result
+            average = self.operator in _AVERAGES
+            return finite(
+                self.operator,
+                lambda: float(fold(values)) if average else fold(values),
+                values,
+            )
 
         return gathered
 
@@ -388,7 +337,9 @@ MODELS: dict[str, type[Operator]] = {
     "parse_time": ParseTime,
     "replace": Replace,
     "split": Split,
+    "time_mean": TimeMean,
     "to": To,
+    "where": Where,
 }
 OPERATORS = tuple(sorted(MODELS))
 
@@ -438,7 +389,9 @@ AnyOperator = Annotated[
     | Annotated[ParseTime, Tag("parse_time")]
     | Annotated[Replace, Tag("replace")]
     | Annotated[Split, Tag("split")]
-    | Annotated[To, Tag("to")],
+    | Annotated[TimeMean, Tag("time_mean")]
+    | Annotated[To, Tag("to")]
+    | Annotated[Where, Tag("where")],
     Discriminator(_tag),
     BeforeValidator(_normal),
 ]

@@ -12,7 +12,15 @@ from .selectors import Announcement, Condition
 from .templates import Template
 from .units import UnitError, conversion, means_none
 from .values import Value, shorten, text, texts
-from .variables import CONSTANT, Inputs, Variable, built_in_values
+from .variables import (
+    CONSTANT,
+    ENTRY,
+    ENTRY_NAME,
+    Inputs,
+    Variable,
+    at_entry,
+    built_in_values,
+)
 
 ParameterKey = tuple[str, str, ValueType]
 
@@ -55,6 +63,7 @@ class DatasetRule:
     texts: Mapping[str, Template]
     times: Mapping[str, str]
     lists: Mapping[str, tuple[Template, ...]]
+    each_entry: bool
     complete: bool
     include_external_links: bool
 
@@ -93,12 +102,81 @@ class MetadataSchema:
     dataset: DatasetRule
     parameters: tuple[ParameterRule, ...]
 
+    def missing_end(self, content: FileContent) -> str | None:
+        """Return the path that only finished files have and this one lacks."""
+        wanted = self.settled_when
+        if wanted is None:
+            return None
+        for entry in self._entries(content) or (None,):
+            path = at_entry(wanted, entry)
+            if path not in content.values:
+                return path if isinstance(path, str) else path.path
+        return None
+
+    def drafts(
+        self,
+        message: Announcement | None,
+        content: FileContent,
+        *,
+        record_time: datetime,
+    ) -> tuple[Draft, ...]:
+        """Make the datasets of a file: one, or one for each NXentry.
+
+        Parameters
+        ----------
+        message, content, record_time
+            As :meth:`evaluate` takes them.
+
+        Raises
+        ------
+        Rejection
+            As :meth:`evaluate`, or there is no NXentry, or two would have one name.
+        """
+        entries = self._entries(content)
+        named: dict[tuple[str, str | None, str], str | None] = {}
+        found = []
+        for entry in entries:
+            draft = self.evaluate(
+                message, content, record_time=record_time, entry=entry
+            )
+            key = (draft.investigation, draft.visit_id, draft.name)
+            if key in named:
+                self._reject(
+                    content,
+                    "dataset.name",
+                    f"entries {named[key]} and {entry} are both {draft.name!r},"
+                    f" expected names that differ, such as with <{ENTRY_NAME}>",
+                )
+            named[key] = entry
+            found.append(draft)
+        if not found:
+            self._reject(
+                content,
+                "dataset.for_each",
+                "; ".join(["has no NXentry", *self._entry_notes(content)]),
+            )
+        return tuple(found)
+
+    def _entries(self, content: FileContent) -> tuple[str | None, ...]:
+        return content.entries if self.dataset.each_entry else (None,)
+
+    def _entry_notes(self, content: FileContent) -> list[str]:
+        """Return what may be an entry and was not read."""
+        return list(
+            dict.fromkeys(
+                note
+                for path, note in content.notes.items()
+                if not isinstance(path, str) and path.each_entry and path.path == ENTRY
+            )
+        )
+
     def evaluate(
         self,
         message: Announcement | None,
         content: FileContent,
         *,
         record_time: datetime,
+        entry: str | None = None,
     ) -> Draft:
         """Make a dataset of a file.
 
@@ -111,6 +189,8 @@ class MetadataSchema:
         record_time
             When it was announced: the only time there is, since the same record has
             to become the same dataset whenever it is handled.
+        entry
+            The NXentry that it is made of, where each is a dataset.
 
         Raises
         ------
@@ -119,7 +199,9 @@ class MetadataSchema:
             converted.
         """
         values = built_in_values(self.id, message, content, record_time)
-        inputs = Inputs(message, content, values)
+        if entry is not None:
+            values[ENTRY_NAME] = Value(entry, None, ENTRY_NAME)
+        inputs = Inputs(message, content, values, entry=entry)
         for variable in self.variables:
             try:
                 values[variable.name] = variable.evaluate(inputs)
@@ -130,6 +212,8 @@ class MetadataSchema:
                 ) from rejection
             except ValueError as error:
                 where = f"variable {variable.name} ({variable.where})"
+                if entry is not None:
+                    where = f"entry {entry}: {where}"
                 self._reject(content, where, str(error))
         rule = self.dataset
         texts = {name: t.render(values) or None for name, t in rule.texts.items()}
@@ -149,6 +233,7 @@ class MetadataSchema:
         return Draft(
             **fields,
             schema_id=self.id,
+            entry=entry,
             sample_formula=formula or "",
             format=(kind, version) if kind and version else None,
             start=start,
@@ -159,7 +244,7 @@ class MetadataSchema:
             include_external_links=rule.include_external_links,
             sources=self._sources(values),
             parameters=tuple(parameters),
-            notes=inputs.all_notes(),
+            notes=(*inputs.all_notes(), *(self._entry_notes(content) if entry else ())),
         )
 
     def _sources(self, values: Mapping[str, Value]) -> dict[str, str]:

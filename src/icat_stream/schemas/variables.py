@@ -10,6 +10,7 @@ from typing import Any
 from icat_stream.records import AskedPath, FieldValue, FileContent, Rejection
 
 from .arithmetic import Term
+from .operators import DIFFERENCES
 from .selectors import Announcement, message_value
 from .templates import Template
 from .time_values import duration_of, time_of
@@ -28,6 +29,7 @@ from .values import (
     shorten,
 )
 
+ENTRY = "{entry}"
 CONSTANT = "a constant"
 """Where a value is from that no file and no message says."""
 
@@ -42,6 +44,8 @@ BUILT_IN: Mapping[str, Kind] = {
     "schema.id": STRING,
     "record.time": DATETIME,
 }
+ENTRY_NAME = "entry.name"
+"""The variable that only schemas with a dataset for each NXentry have."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,12 +63,15 @@ class Inputs:
     notes
         What is worth knowing of a dataset that is made all the same, each with the
         variables that it is about.
+    entry
+        What ``{entry}`` stands for, where each NXentry is a dataset of its own.
     """
 
     message: Announcement | None
     content: FileContent
     values: dict[str, Value]
     notes: dict[str, list[str]] = field(default_factory=dict)
+    entry: str | None = None
 
     def note(self, text: str, variable: str) -> None:
         """Take down what is worth knowing of a variable."""
@@ -105,6 +112,9 @@ class Found:
     note: str | None = None
     failure: Rejection | None = None
 
+
+Operation = Callable[[Any, Mapping[str, Value]], Any]
+"""What an operator makes of a value, with all variables at hand."""
 
 Fetch = Callable[[Inputs], Iterable[Found]]
 """Gives what several sources say, in the order in which they are asked."""
@@ -160,6 +170,8 @@ class Variable:
         Of times that name none.
     unit
         The unit that the value shall have, and has where the file names none.
+    file_unit
+        The variable that says the file's unit, in place of what is beside the value.
     ignore_file_unit
         Whether the file's own unit is known to be wrong.
     term
@@ -173,6 +185,8 @@ class Variable:
     gathers
         Name of the operator that makes one value of a list and passes over what in
         it says nothing, if there is one.
+    aligned
+        Whether `default` stands for each item of a list that says nothing.
     default
         Where there is no value.
     required
@@ -186,12 +200,14 @@ class Variable:
     kind: Kind
     zone: tzinfo
     unit: str | None
+    file_unit: str | None
     ignore_file_unit: bool
     term: Term | None
-    functions: tuple[Callable[[Any], Any], ...]
+    functions: tuple[Operation, ...]
     keeps_unit: bool
     counts: bool
     gathers: str | None
+    aligned: bool
     default: Any
     required: bool
     where: str
@@ -215,18 +231,20 @@ class Variable:
                 if self.term is not None:
                     other = inputs.values[self.term.name]
                     value, unit = self.term.apply(value, unit, other)
-                if self.gathers == "sum" and zero_is_agreed(unit):
+                if self.gathers in DIFFERENCES and zero_is_agreed(unit):
                     raise Mismatch(
-                        f"sum of temperatures in {unit} is none, since it depends on"
-                        " where zero is: expected unit: K, or mean"
+                        f"{self.gathers} of temperatures in {unit} is none, since it"
+                        " depends on where zero is: expected unit: K, or mean"
                     )
                 self._note_gaps(value, inputs)
             for function in self.functions:
                 if value is None:
                     break
-                value = function(value)
+                value = function(value, inputs.values)
         if found.note:
             inputs.note(found.note, self.name)
+        if self.aligned and self.default is not None and isinstance(value, tuple):
+            value = tuple(self.default[0] if one is None else one for one in value)
         if value is None or value == "" or (self.kind.many and says_nothing(value)):
             if self.required:
                 raise Mismatch(self._absence(found))
@@ -248,6 +266,9 @@ class Variable:
             if found.failure is not None:
                 failure = failure or found.failure
                 continue
+            if self.file_unit is not None:
+                said = inputs.values[self.file_unit].value
+                found = replace(found, unit=said, parts=())
             found = self._timed(found)
             try:
                 value = (
@@ -318,6 +339,9 @@ class Variable:
         unit = self.unit or first
         values: list[Any] = []
         for place, part in parts:
+            if part.value is None:
+                values.append(None)
+                continue
             some = coerce(part.value, self.kind, self.zone) or ()
             if part.units is None:
                 # Taken to be in the unit, unless another place shows that it may not.
@@ -377,7 +401,7 @@ def fetch_nexus(paths: tuple[AskedPath, ...]) -> Fetch:
 
     def fetch(inputs: Inputs) -> Iterator[Found]:
         content = inputs.content
-        for asked in paths:
+        for asked in (at_entry(path, inputs.entry) for path in paths):
             source = asked if isinstance(asked, str) else asked.path
             note = content.notes.get(asked)
             try:
@@ -395,6 +419,56 @@ def fetch_nexus(paths: tuple[AskedPath, ...]) -> Fetch:
                     parts=found.parts,
                     note=note,
                 )
+
+    return fetch
+
+
+def at_entry(asked: AskedPath, entry: str | None) -> AskedPath:
+    """Return a path with an entry's name for ``{entry}``, where it means each."""
+    if isinstance(asked, str) or not asked.each_entry or entry is None:
+        return asked
+    return replace(asked, path=f"/{entry}{asked.path.lstrip('/')[len(ENTRY) :]}")
+
+
+def fetch_items(template: Template, lists: frozenset[str]) -> Fetch:
+    """Return what makes a text of each item of several lists.
+
+    Parameters
+    ----------
+    template
+        Of each text.
+    lists
+        Which of its variables are lists; the others are the same for each.
+    """
+    names = [placeholder.name for placeholder in template.placeholders]
+
+    def fetch(inputs: Inputs) -> Iterator[Found]:
+        sources = dict.fromkeys(inputs.values[name].source for name in names)
+        found = {name: inputs.values[name].value for name in names if name in lists}
+        lengths = {name: len(one) for name, one in found.items() if one is not None}
+        if len(set(lengths.values())) > 1:
+            told = ", ".join(f"<{name}> {length:,}" for name, length in lengths.items())
+            raise Mismatch(f"expected lists with as many items, found {told}")
+        nothing = (None,) * max(lengths.values(), default=0)
+        items = {name: nothing if one is None else one for name, one in found.items()}
+        texts = tuple(
+            template.render(
+                inputs.values
+                | {
+                    name: Value(one, None, name)
+                    for name, one in zip(items, row, strict=True)
+                }
+            )
+            for row in zip(*items.values(), strict=True)
+        )
+        gaps = texts.count(None)
+        yield Found(
+            value=texts or None,
+            source=", ".join(sources) or CONSTANT,
+            note=f"{gaps} of {len(texts)} items lack one of {', '.join(items)}"
+            if gaps
+            else None,
+        )
 
     return fetch
 
