@@ -18,6 +18,7 @@ import yaml
 from icat_stream.catalogue import Catalogue, CatalogueSession
 from icat_stream.config import IcatSettings, IdsSettings, PolicySettings
 from icat_stream.ids import Ids
+from icat_stream.nexus import NexusReader
 from icat_stream.records import InvestigationKey
 from icat_stream.sandbox.children import Child
 from icat_stream.sandbox.folder import Folder
@@ -181,8 +182,10 @@ def proxy(site: Site) -> Iterator[Any]:
 
 
 @pytest.fixture
-def storage_at(tmp_path: Path) -> Callable[..., Ids]:
-    def make(url: str | None, mode: str = "put") -> Ids:
-        return Ids(IdsSettings(url=url, mode=mode, timeout=5.0))
+def storage_at(tmp_path: Path) -> Iterator[Callable[..., Ids]]:
+    with NexusReader([tmp_path], settle=0) as files:
 
-    return make
+        def make(url: str | None, mode: str = "put") -> Ids:
+            return Ids(IdsSettings(url=url, mode=mode, timeout=5.0), files)
+
+        yield make

@@ -26,6 +26,7 @@ from icat_stream.records import (
     Dataset,
     InvestigationKey,
     LoginRefused,
+    NotReady,
     OutcomeKind,
     Plan,
     Rejection,
@@ -388,10 +389,10 @@ def _linked_folder(path: Path) -> None:
     [
         (lambda p: p.write_bytes(b"bb"), TransientFailure),
         (lambda p: os.utime(p, (1, 1)), TransientFailure),
-        (Path.unlink, TransientFailure),
+        (Path.unlink, NotReady),
         (_link, TransientFailure),
         (_fifo, Rejection),
-        (_linked_folder, Rejection),
+        (_linked_folder, TransientFailure),
     ],
     ids=["grown", "touched", "gone", "link", "FIFO", "linked folder"],
 )

@@ -287,6 +287,36 @@ def test_a_checksum_that_stalls_is_given_up(tmp_path: Path, endless: Path) -> No
             assert state(pid) == ""
 
 
+def test_what_is_uploaded_from_a_file_that_stalls_is_given_up(
+    tmp_path: Path, endless: Path
+) -> None:
+    with NexusReader([tmp_path], workers=1, deadline=4) as reader:
+        stat = reader.read(str(endless), []).stat
+        known = reader.pids
+        content = reader.content(stat)
+        assert not any(next(content))
+        (pid,) = reader.pids - known
+        with stopped(pid):
+            # What it has sent already still comes.
+            with pytest.raises(TransientFailure, match=r"endless: not read within"):
+                for _ in content:
+                    pass
+            assert state(pid) == ""
+
+
+def test_content_that_nobody_wants_any_more_ends_its_process(
+    tmp_path: Path, endless: Path
+) -> None:
+    with NexusReader([tmp_path], workers=1) as reader:
+        stat = reader.read(str(endless), []).stat
+        known = reader.pids
+        content = reader.content(stat)
+        next(content)
+        content.close()
+        assert reader.pids == known
+        next(reader.content(stat))
+
+
 def test_closing_ends_a_checksum(tmp_path: Path, endless: Path) -> None:
     reader = NexusReader([tmp_path], workers=1)
     stat = reader.read(str(endless), []).stat

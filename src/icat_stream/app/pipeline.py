@@ -85,7 +85,7 @@ class Pipeline:
             location_key=location_key,
         )
         self._closing.callback(self.catalogue.close)
-        self.ids = Ids(settings.ids)
+        self.ids = Ids(settings.ids, self.files)
         self._topic_ids = topic_ids
         self.systems: dict[str, Ping] = {
             "icat": self.catalogue.ping,

@@ -23,7 +23,7 @@ from .answers import (
     unavailable,
 )
 from .connection import Connection
-from .upload_source import UploadSource
+from .upload_source import FileContents, UploadSource
 
 _log = logging.getLogger(__name__)
 _ATTEMPTS = 3
@@ -66,12 +66,14 @@ class IdsClient:
         connection: Connection,
         session: IcatAccess,
         *,
+        files: FileContents | None,
         uploads: bool,
         two_level: Callable[[], bool],
         unanswered: UnansweredWrites,
     ) -> None:
         self._connection = connection
         self._session = session
+        self._files = files
         self._uploads = uploads
         self._two_level = two_level
         self._unanswered = unanswered
@@ -94,10 +96,8 @@ class IdsClient:
         Failure
             It could not be uploaded, or not yet.
         """
-        with (
-            client_span("ids.put", {"icat.count": 1}) as span,
-            UploadSource(datafile) as source,
-        ):
+        with client_span("ids.put", {"icat.count": 1}) as span:
+            source = self._source(datafile)
             span.set_attribute("ids.bytes", source.size)
             for attempt in stamina.retry_context(
                 on=_worth_another_try,
@@ -127,8 +127,8 @@ class IdsClient:
         Failure
             It is another one, or is damaged.
         """
-        with quiet_span("ids.verify"), UploadSource(datafile) as source:
-            if not self._stored(datafile, dataset_id, source):
+        with quiet_span("ids.verify"):
+            if not self._stored(datafile, dataset_id, self._source(datafile)):
                 raise TransientFailure(f"Datafile {datafile.name} went away")
 
     def archive(self, dataset_ids: Sequence[int]) -> tuple[str, ...]:
@@ -182,6 +182,11 @@ class IdsClient:
                 )
             except NotOnline as error:
                 raise TransientFailure(f"{error}: it is archived") from error
+
+    def _source(self, datafile: Datafile) -> UploadSource:
+        if self._files is None:
+            raise RuntimeError("an upload without the way to files")
+        return UploadSource(datafile, self._files)
 
     def _put(
         self, datafile: Datafile, dataset_id: int, format_id: int, source: UploadSource

@@ -9,6 +9,7 @@ from icat_stream.telemetry import client_span
 from .answers import unavailable
 from .client import IcatAccess, IdsClient
 from .connection import Connection
+from .upload_source import FileContents
 
 # As for writes of the catalogue.
 _LOOK_FOR_TIMEOUTS = 3
@@ -22,10 +23,15 @@ class Ids:
     settings
         Where it is, and how files get there.  Without a URL there is none, and
         nothing is done.
+    files
+        The way to what is uploaded; ``None`` where nothing is.
     """
 
-    def __init__(self, settings: IdsSettings) -> None:
+    def __init__(
+        self, settings: IdsSettings, files: FileContents | None = None
+    ) -> None:
         self._settings = settings
+        self._files = files
         self._connection = (
             None
             if settings.url is None
@@ -47,6 +53,7 @@ class Ids:
         return IdsClient(
             self._connection,
             session,
+            files=self._files,
             uploads=self.uploads,
             two_level=self.two_level,
             unanswered=self._unanswered,

@@ -11,8 +11,8 @@ import signal
 import sys
 import time
 import traceback
-from collections.abc import Callable
-from contextlib import ExitStack
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
 from typing import Any
 
 import xxhash
@@ -91,6 +91,8 @@ def _serve(
                 return _read(request, rules, limits, path_map)
             case "checksum":
                 return {"checksum": _checksum(request, rules, answers)}
+            case "content":
+                return _content(request, rules, answers)
             case "look":
                 return look(request["path"], request["names"], request["most"], rules)
             case "list":
@@ -205,6 +207,32 @@ def _found(
     return found
 
 
+def _content(request: dict[str, Any], rules: Rules, answers: int) -> dict[str, Any]:
+    try:
+        with _looked_at(request, rules) as held:
+            block = memoryview(bytearray(_BLOCK))
+            with held.readable(rules) as path, open(path, "rb", buffering=0) as file:
+                while size := file.readinto(block):
+                    # Whoever takes it may take his time; he is noticed if he goes.
+                    signal.setitimer(signal.ITIMER_REAL, 0)
+                    child_pipe.send(answers, child_pipe.pack_bytes(block[:size]))
+                    signal.setitimer(signal.ITIMER_REAL, request["lifetime"])
+            held.check_unchanged(rules)
+    finally:
+        child_pipe.send(answers, child_pipe.pack_bytes(b""))
+    return {}
+
+
+@contextmanager
+def _looked_at(request: dict[str, Any], rules: Rules) -> Iterator[Held]:
+    """Hold a file that was looked at before, and is the same."""
+    with hold(request["path"], rules) as held:
+        expected = request["size"], request["mtime_ns"]
+        if (held.found.st_size, held.found.st_mtime_ns) != expected:
+            raise rules.not_ready(f"{held.path}: changed since it was looked at")
+        yield held
+
+
 def _checksum(request: dict[str, Any], rules: Rules, answers: int) -> str:
     name = request["algorithm"]
     makes: dict[str, Callable[[], Any]] = {
@@ -214,10 +242,7 @@ def _checksum(request: dict[str, Any], rules: Rules, answers: int) -> str:
         "blake2b": hashlib.blake2b,
     }
     digest = makes[name]()
-    with hold(request["path"], rules) as held:
-        expected = request["size"], request["mtime_ns"]
-        if (held.found.st_size, held.found.st_mtime_ns) != expected:
-            raise rules.not_ready(f"{held.path}: changed since it was looked at")
+    with _looked_at(request, rules) as held:
         block = memoryview(bytearray(_BLOCK))
         said = time.monotonic()
         with held.readable(rules) as path, open(path, "rb", buffering=0) as file:

@@ -1,7 +1,8 @@
 """What the reading processes and their parent say to each other over pipes.
 
 A frame is its length and JSON.  JSON and not pickle, because a child that has read a
-hostile file is not to be believed.
+hostile file is not to be believed.  The content of a file goes in frames of its bytes,
+up to an empty one.
 """
 
 import json
@@ -30,7 +31,12 @@ class DeadlinePassed(Exception):
 def pack(message: dict[str, Any]) -> bytes:
     """Make a frame of a message."""
     payload = json.dumps(message, separators=(",", ":")).encode("ascii")
-    return _LENGTH.pack(len(payload)) + payload
+    return pack_bytes(payload)
+
+
+def pack_bytes(content: bytes | memoryview) -> bytes:
+    """Make a frame of bytes."""
+    return _LENGTH.pack(len(content)) + content
 
 
 def send(fd: int, frame: bytes, *, until: float | None = None) -> None:
@@ -67,16 +73,21 @@ def receive(fd: int, *, until: float | None = None) -> dict[str, Any]:
     until
         Deadline by the monotonic clock.
     """
-    (size,) = _LENGTH.unpack(_read(fd, _LENGTH.size, until))
-    if size > _LARGEST_FRAME:
-        raise PipeClosed(f"a frame of {size} bytes")
     try:
-        message = json.loads(_read(fd, size, until))
+        message = json.loads(receive_bytes(fd, until=until))
     except ValueError as error:
         raise PipeClosed("a frame that is no JSON") from error
     if not isinstance(message, dict):
         raise PipeClosed("a frame that is no object")
     return message
+
+
+def receive_bytes(fd: int, *, until: float | None = None) -> bytes:
+    """Read a frame; parameters as for :func:`receive`."""
+    (size,) = _LENGTH.unpack(_read(fd, _LENGTH.size, until))
+    if size > _LARGEST_FRAME:
+        raise PipeClosed(f"a frame of {size} bytes")
+    return _read(fd, size, until)
 
 
 def _read(fd: int, size: int, until: float | None) -> bytes:

@@ -12,7 +12,7 @@ import sys
 import threading
 import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Generator, Iterator
 from types import TracebackType
 from typing import Any, Self
 
@@ -74,6 +74,41 @@ class Child:
         deadline
             Seconds, from when the child is ready or gave its last sign of life.
         """
+        until = self._send(frame, deadline)
+        answer = child_pipe.receive(self._stdout.fileno(), until=until)
+        while "alive" in answer:
+            until = time.monotonic() + deadline
+            answer = child_pipe.receive(self._stdout.fileno(), until=until)
+        self.served += 1
+        return answer
+
+    def stream(
+        self, frame: bytes, *, deadline: float
+    ) -> Generator[bytes, None, dict[str, Any]]:
+        """Send a request, and yield the content that comes before its answer.
+
+        Parameters
+        ----------
+        frame
+            The request, packed.
+        deadline
+            Seconds for each piece, and for the answer.
+
+        Returns
+        -------
+        dict
+            The answer.
+        """
+        until = self._send(frame, deadline)
+        while piece := child_pipe.receive_bytes(self._stdout.fileno(), until=until):
+            yield piece
+            until = time.monotonic() + deadline
+        answer = child_pipe.receive(self._stdout.fileno(), until=until)
+        self.served += 1
+        return answer
+
+    def _send(self, frame: bytes, deadline: float) -> float:
+        """Send a request once the child is ready; return until when it has time."""
         if self._starting:
             try:
                 child_pipe.receive(
@@ -88,12 +123,7 @@ class Child:
             self._starting = False
         until = time.monotonic() + deadline
         child_pipe.send(self._stdin.fileno(), frame, until=until)
-        answer = child_pipe.receive(self._stdout.fileno(), until=until)
-        while "alive" in answer:
-            until = time.monotonic() + deadline
-            answer = child_pipe.receive(self._stdout.fileno(), until=until)
-        self.served += 1
-        return answer
+        return until
 
     def has_ended(self) -> bool:
         """Whether the process is gone."""
@@ -188,8 +218,47 @@ class ChildPool:
             No child can be started, or too many are stuck.
         """
         child = self._take()
-        try:
+        with self._discarded_on_failure(child, deadline):
             answer = child.ask(frame, deadline=deadline)
+        if not answer.get("out_of_memory"):
+            self._release(child)
+            return answer
+        self._discard(child)
+        # One that has served for long may have had little left for this file.
+        if child.served == 1:
+            return answer
+        return self.ask(frame, deadline=deadline)
+
+    def stream(
+        self, frame: bytes, *, deadline: float
+    ) -> Generator[bytes, None, dict[str, Any]]:
+        """Let a child send content, then its answer; as :meth:`ask`.
+
+        A child whose content is not taken to its end is ended.
+        """
+        child = self._take()
+        with self._discarded_on_failure(child, deadline):
+            answer = yield from child.stream(frame, deadline=deadline)
+        self._release(child)
+        return answer
+
+    def close(self) -> None:
+        """End all children, those at work too; their callers get a failure."""
+        with self._lock:
+            self._closed = True
+            idle, self._idle = self._idle, []
+            for child in self._busy:
+                child.kill()
+            self._wake_all()
+        for child in idle:
+            child.kill()
+        for child in idle:
+            child.end()
+
+    @contextlib.contextmanager
+    def _discarded_on_failure(self, child: Child, deadline: float) -> Iterator[None]:
+        try:
+            yield
         except child_pipe.DeadlinePassed as error:
             gone = self._discard(child)
             raise TransientFailure(
@@ -204,27 +273,6 @@ class ChildPool:
         except BaseException:
             self._discard(child)
             raise
-        if not answer.get("out_of_memory"):
-            self._release(child)
-            return answer
-        self._discard(child)
-        # One that has served for long may have had little left for this file.
-        if child.served == 1:
-            return answer
-        return self.ask(frame, deadline=deadline)
-
-    def close(self) -> None:
-        """End all children, those at work too; their callers get a failure."""
-        with self._lock:
-            self._closed = True
-            idle, self._idle = self._idle, []
-            for child in self._busy:
-                child.kill()
-            self._wake_all()
-        for child in idle:
-            child.kill()
-        for child in idle:
-            child.end()
 
     def _take(self) -> Child:
         with self._lock:

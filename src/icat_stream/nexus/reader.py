@@ -37,6 +37,8 @@ _tracer = trace.get_tracer("icat_stream.nexus")
 _MOST_PATHS = 10_000
 # How much longer than its deadline a request may live when the parent was killed.
 _ORPHANED = 10.0
+# What is uploaded waits for others most of the time.
+_CONTENTS = 4
 _ALGORITHMS = ("xxh3_64", "xxh3_128", "sha256", "blake2b")
 # Files that a slow file server tells the size of in a second.
 _LOOKS_A_SECOND = 1000
@@ -83,7 +85,7 @@ class NexusReader:
         writer's host to this one; announced paths come in translated.
     workers
         Most processes that read; one more makes checksums, so that a long one keeps
-        nobody from reading.
+        nobody from reading, and as many, at least four, read what is uploaded.
     deadline
         Seconds for one file to be read, once a process is free for it; while a
         checksum is made, for the next megabyte of it.
@@ -92,7 +94,7 @@ class NexusReader:
     settle_deadline
         Passed on with :class:`~icat_stream.records.NotReady`.
     max_stuck
-        Most processes abandoned on a dead mount, of each of the two kinds.
+        Most processes abandoned on a dead mount, of each of the three kinds.
     limits
         Of what is read, and of memory.
     """
@@ -131,11 +133,14 @@ class NexusReader:
         self._checksums = ChildPool(
             lambda: Child(settings), size=1, max_stuck=max_stuck
         )
+        self._contents = ChildPool(
+            lambda: Child(settings), size=max(workers, _CONTENTS), max_stuck=max_stuck
+        )
 
     @property
     def pids(self) -> frozenset[int]:
         """Process ids of the processes that live now, stuck ones included."""
-        return self._pool.pids | self._checksums.pids
+        return self._pool.pids | self._checksums.pids | self._contents.pids
 
     def start(self) -> None:
         """Start the first process now; the others start when they are needed."""
@@ -302,6 +307,30 @@ class NexusReader:
         )
         return str(answer["checksum"])
 
+    def content(self, stat: FileStat) -> Iterator[bytes]:
+        """Yield the content of a file that was looked at before, in pieces.
+
+        Parameters
+        ----------
+        stat
+            What was found then; a file that has changed since is ``NotReady``.
+        """
+        request = {
+            "do": "content",
+            "path": stat.path,
+            "size": stat.size,
+            "mtime_ns": stat.mtime_ns,
+            "lifetime": self._deadline + _ORPHANED,
+        }
+        try:
+            answer = yield from self._contents.stream(
+                child_pipe.pack(request), deadline=self._deadline
+            )
+        except TransientFailure as failure:
+            raise TransientFailure(f"{stat.path}: {failure.reason}") from failure
+        if "error_class" in answer:
+            raise self._failure(stat.path, answer)
+
     def keep(self, path: str, content: bytes) -> int:
         """Write a small file beside the data, whole or not at all.
 
@@ -365,6 +394,7 @@ class NexusReader:
         """End the processes; reads under way fail."""
         self._pool.close()
         self._checksums.close()
+        self._contents.close()
 
     def __enter__(self) -> Self:
         return self
