@@ -35,7 +35,8 @@ DATASET = DatasetEntry(
 
 @pytest.fixture
 def make(monkeypatch):
-    (code,) = re.findall(r'```python\n("""ourfacility.*?)```', PAGE.read_text(), re.S)
+    shown = r'```python\n("""ourfacility/temperatures.*?)```'
+    (code,) = re.findall(shown, PAGE.read_text(), re.S)
     module = ModuleType("ourfacility_temperatures")
     monkeypatch.setitem(sys.modules, module.__name__, module)
     exec(code, vars(module))

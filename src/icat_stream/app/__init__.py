@@ -7,7 +7,7 @@ from icat_stream import lazy_face
 if TYPE_CHECKING:
     from .config_check import validate
     from .daemon import run_daemon
-    from .handler_registry import UnknownHandler, load_handler
+    from .handler_registry import UnknownHandler, load_handler, load_integration
     from .one_shot import only_consumer, run_one_shot
     from .pipeline import Pipeline
 
@@ -17,6 +17,7 @@ __getattr__ = lazy_face(
         "Pipeline": ".pipeline",
         "UnknownHandler": ".handler_registry",
         "load_handler": ".handler_registry",
+        "load_integration": ".handler_registry",
         "only_consumer": ".one_shot",
         "run_daemon": ".daemon",
         "run_one_shot": ".one_shot",
@@ -28,6 +29,7 @@ __all__ = [
     "Pipeline",
     "UnknownHandler",
     "load_handler",
+    "load_integration",
     "only_consumer",
     "run_daemon",
     "run_one_shot",

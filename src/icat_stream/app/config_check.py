@@ -21,8 +21,8 @@ from icat_stream.config import (
 from icat_stream.records import ExitCode, Failure, SystemUnavailable
 from icat_stream.schemas import load_schemas
 
-from .handler_registry import UnknownHandler, load_handler
-from .pipeline import Pipeline, in_consumer
+from .handler_registry import UnknownHandler, load_class
+from .pipeline import Pipeline, in_consumer, kind_of
 
 # What librdkafka says of brokers is in the exceptions, too.
 _SILENT = logging.getLogger("icat_stream.app.config_check.kafka")
@@ -108,8 +108,7 @@ def _handlers(settings: Settings, source: str) -> list[Problem]:
     _, lines = read_yaml(Path(source))
     for name, consumer in settings.consumers.items():
         try:
-            handler = load_handler(consumer.handler)
-            handler.check(settings, consumer.options)
+            load_class(consumer).check(settings, consumer.options)
         except ConfigError as error:
             for problem in error.problems:
                 placed = in_consumer(problem, name, source)
@@ -121,7 +120,7 @@ def _handlers(settings: Settings, source: str) -> list[Problem]:
             problems.append(
                 Problem(
                     source=source,
-                    field=f"consumers.{name}.handler",
+                    field=f"consumers.{name}.{kind_of(consumer)}",
                     expected=str(error),
                 )
             )
@@ -273,7 +272,7 @@ def _icat(pipeline: Pipeline, settings: Settings) -> None:
 def _rights(pipeline: Pipeline, settings: Settings) -> None:
     """Say which rights the account may lack: a rule with conditions may give them."""
     wanted = {
-        name: load_handler(each.handler).rights
+        name: load_class(each).rights
         for name, each in settings.consumers.items()
         if each.enabled
     }

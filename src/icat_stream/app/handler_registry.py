@@ -1,12 +1,15 @@
-"""Finding the handler that a configuration names."""
+"""Finding the handler or the integration that a configuration names."""
 
 import importlib
 from collections.abc import Mapping
 from importlib.metadata import entry_points
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
-from icat_stream.config import Settings
+from icat_stream.config import ConsumerSettings, Settings
 from icat_stream.handlers import Handler, HandlerContext, PlainHandlers
+
+if TYPE_CHECKING:
+    from icat_stream.integrations import Integration
 
 # Imported when a configuration names it: no start pays for what it does not use.
 _BUILT_IN = {
@@ -22,22 +25,45 @@ _BUILT_IN = {
 ENTRY_POINTS = "icat_stream.handlers"
 
 
+INTEGRATION_ENTRY_POINTS = "icat_stream.integrations"
+
+
 class UnknownHandler(Exception):
-    """A configuration names a handler that cannot be had."""
+    """A configuration names a handler or an integration that cannot be had."""
 
 
-class HandlerMaker(Protocol):
-    """A class of handlers, or what stands for one."""
+class Checked(Protocol):
+    """A class of handlers or integrations, before any is made."""
 
-    rights: Mapping[str, str]
-
-    def __call__(self, context: HandlerContext) -> Handler:
-        """Make one."""
+    @property
+    def rights(self) -> Mapping[str, str]:
+        """What they need in ICAT."""
         ...
 
     def check(self, settings: Settings, options: Mapping[str, Any]) -> None:
         """Raise ``ConfigError`` with what is wrong with the options."""
         ...
+
+
+class HandlerMaker(Checked, Protocol):
+    """A class of handlers, or what stands for one."""
+
+    def __call__(self, context: HandlerContext) -> Handler:
+        """Make one."""
+        ...
+
+
+def load_class(consumer: ConsumerSettings) -> Checked:
+    """Return the class that a consumer names, whichever kind it is.
+
+    Raises
+    ------
+    UnknownHandler
+        There is none of that name, or it cannot be imported.
+    """
+    if consumer.integration is not None:
+        return load_integration(consumer.integration)
+    return load_handler(consumer.handler or "")
 
 
 def load_handler(name: str) -> HandlerMaker:
@@ -57,24 +83,54 @@ def load_handler(name: str) -> HandlerMaker:
     UnknownHandler
         There is none of that name, or it cannot be imported.
     """
-    place = _BUILT_IN.get(name, name)
+    found = _load("handler", name, _BUILT_IN, ENTRY_POINTS)
+    if isinstance(found, type) and issubclass(found, Handler):
+        return found
+    return PlainHandlers(found)
+
+
+def load_integration(name: str) -> "type[Integration[Any]]":
+    """Return the class of integrations of a name.
+
+    Parameters
+    ----------
+    name
+        Of an entry point in the group ``icat_stream.integrations``, or
+        ``package.module:Class``.
+
+    Raises
+    ------
+    UnknownHandler
+        There is none of that name, or it cannot be imported, or is something else.
+    """
+    from icat_stream.integrations import Integration
+
+    found = _load("integration", name, {}, INTEGRATION_ENTRY_POINTS)
+    if isinstance(found, type) and issubclass(found, Integration):
+        return found
+    raise UnknownHandler(
+        f"integration {name!r} is no subclass of icat_stream.integrations.Integration:"
+        f" {found!r:.80}"
+    )
+
+
+def _load(what: str, name: str, built_in: Mapping[str, str], group: str) -> Any:
+    place = built_in.get(name, name)
     try:
         if ":" in place:
             module, _, attribute = place.partition(":")
             found = getattr(importlib.import_module(module), attribute)
         else:
-            points = entry_points(group=ENTRY_POINTS, name=name)
+            points = entry_points(group=group, name=name)
             if not points:
-                known = sorted([*_BUILT_IN, *entry_points(group=ENTRY_POINTS).names])
+                known = sorted([*built_in, *entry_points(group=group).names])
                 raise UnknownHandler(
-                    f"no handler {name!r}: known are {', '.join(known)}, or"
+                    f"no {what} {name!r}: known are {', '.join(known) or 'none'}, or"
                     " package.module:Class"
                 )
             found = next(iter(points)).load()
     except (ImportError, AttributeError) as error:
-        raise UnknownHandler(f"handler {name!r} cannot be imported: {error}") from error
+        raise UnknownHandler(f"{what} {name!r} cannot be imported: {error}") from error
     if not callable(found):
-        raise UnknownHandler(f"handler {name!r} is no class: {found!r:.80}")
-    if isinstance(found, type) and issubclass(found, Handler):
-        return found
-    return PlainHandlers(found)
+        raise UnknownHandler(f"{what} {name!r} is no class: {found!r:.80}")
+    return found

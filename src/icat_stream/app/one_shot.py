@@ -156,8 +156,8 @@ def _record(named: RunningConsumer, file: Path | None, message: Path | None) -> 
         ) from error
     # The path as it was typed: links are the reader's to judge.
     path = None if file is None else os.path.abspath(file)
-    handler = named.consumer.handler
-    if path is not None and not handler.takes_files:
+    consumer = named.consumer
+    if path is not None and not consumer.takes_files:
         raise ConfigError(
             [
                 Problem(
@@ -167,7 +167,7 @@ def _record(named: RunningConsumer, file: Path | None, message: Path | None) -> 
                 )
             ]
         )
-    value = handler.compose(path, given)
+    value = consumer.compose(path, given)
     now = time.time_ns()
     at = Coordinates(ONE_SHOT, 0, now)
     return Record(

@@ -39,6 +39,7 @@ def outcome_line(record: Record, outcome: Outcome) -> str:
         "plan": None if outcome.plan is None else _plain(asdict(outcome.plan)),
         "diff": None if outcome.diff is None else _plain(asdict(outcome.diff)),
         "objects": _plain(outcome.objects),
+        **({"documents": _plain(outcome.documents)} if outcome.documents else {}),
         "written": list(outcome.written),
         "steps": {name: round(value, 6) for name, value in outcome.steps.items()},
     }
@@ -56,6 +57,12 @@ def outcome_text(record: Record, outcome: Outcome) -> str:
     lines = [line]
     if outcome.plan is not None:
         lines += ["  " + text for text in plan_text(outcome.plan, outcome.diff)]
+    for document in outcome.documents:
+        content = json.dumps(document["content"], indent=2, ensure_ascii=False)
+        said = f"document {document['key']}: {content}"
+        if document["content"] is None:
+            said = f"document {document['key']} is not to be there"
+        lines += ["  " + text for text in said.splitlines()]
     lines += [f"  wrote {text}" for text in outcome.written]
     # Much of it is what others wrote.
     return "\n".join(map(printable, lines))

@@ -8,13 +8,18 @@ from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
-from typing import Self
+from typing import TYPE_CHECKING, Self
 
 from icat_stream.catalogue import Catalogue
 from icat_stream.config import ConfigError, ConsumerSettings, Problem, Settings
 from icat_stream.handlers import HandlerContext
 from icat_stream.ids import Ids
-from icat_stream.ingest import IngestConsumer, Ping, RunningConsumer
+from icat_stream.ingest import (
+    IngestConsumer,
+    Ping,
+    RecordConsumer,
+    RunningConsumer,
+)
 from icat_stream.journal import Journal, journal_exists
 from icat_stream.nexus import Limits, NexusReader
 from icat_stream.records import (
@@ -26,8 +31,11 @@ from icat_stream.records import (
 )
 from icat_stream.stream import TopicIds
 
-from .handler_registry import UnknownHandler, load_handler
+from .handler_registry import UnknownHandler, load_handler, load_integration
 from .stop_flag import StopFlag
+
+if TYPE_CHECKING:
+    from icat_stream.integrations import ExportConsumer
 
 _log = logging.getLogger(__name__)
 # Waiting for a system at start: quick at first, and a line in the log each time.
@@ -108,7 +116,7 @@ class Pipeline:
             RunningConsumer(name, s, self._consumer(name, s))
             for name, s in chosen.items()
         ]
-        self._reads_files |= any(each.consumer.handler.takes_files for each in made)
+        self._reads_files |= any(each.consumer.takes_files for each in made)
         return made
 
     def open(
@@ -172,12 +180,11 @@ class Pipeline:
             _log.warning("the sample of job %s is not known: %s", job_id, failure)
             return None
 
-    def _consumer(self, name: str, settings: ConsumerSettings) -> IngestConsumer:
-        context = HandlerContext(
-            settings=self._settings, files=self.files, options=settings.options
-        )
+    def _consumer(self, name: str, settings: ConsumerSettings) -> RecordConsumer:
         try:
-            handler = load_handler(settings.handler)(context)
+            if settings.integration is not None:
+                return self._export_consumer(name, settings)
+            return self._ingest_consumer(settings)
         except ConfigError as error:
             raise ConfigError(
                 [in_consumer(p, name, "configuration") for p in error.problems]
@@ -187,13 +194,18 @@ class Pipeline:
                 [
                     Problem(
                         source="configuration",
-                        field=f"consumers.{name}.handler",
+                        field=f"consumers.{name}.{kind_of(settings)}",
                         expected=str(error),
                     )
                 ]
             ) from error
+
+    def _ingest_consumer(self, settings: ConsumerSettings) -> IngestConsumer:
+        context = HandlerContext(
+            settings=self._settings, files=self.files, options=settings.options
+        )
         return IngestConsumer(
-            handler=handler,
+            handler=load_handler(settings.handler or "")(context),
             catalogue=self.catalogue,
             ids=self.ids,
             files=self.files,
@@ -205,6 +217,36 @@ class Pipeline:
             dry_run=self._dry_run,
             show_plans=self._show_plans,
         )
+
+    def _export_consumer(
+        self, name: str, settings: ConsumerSettings
+    ) -> "ExportConsumer":
+        from icat_stream.integrations import ExportConsumer, IntegrationContext
+
+        integration = load_integration(settings.integration or "")(
+            IntegrationContext(
+                name=name, settings=self._settings, options=settings.options
+            )
+        )
+        self._closing.callback(integration.close)
+        knows = not self._dry_run or journal_exists(self._settings.journal)
+        made = ExportConsumer(
+            integration=integration,
+            catalogue=self.catalogue,
+            exports=self.journal.exports if knows else None,
+            systems=self.systems,
+            facility=self._settings.facility,
+            max_bytes=self._settings.messages.max_bytes,
+            dry_run=self._dry_run,
+        )
+        # A part of what has to be there, from now on.
+        self.systems[name] = made.ping
+        return made
+
+
+def kind_of(consumer: ConsumerSettings) -> str:
+    """Return the field in which a consumer names its class."""
+    return "handler" if consumer.integration is None else "integration"
 
 
 def in_consumer(problem: Problem, name: str, source: str) -> Problem:

@@ -57,6 +57,8 @@ def _dotted(option: str) -> str:
     return option.removesuffix("_file").replace("_", ".") + suffix
 
 
+# A name, or a class by its place.
+_CLASS = r"^[A-Za-z_][\w.]*(:[A-Za-z_]\w*)?$"
 TopicName = Annotated[str, Field(pattern=r"^[A-Za-z0-9._-]{1,249}$")]
 
 
@@ -685,11 +687,18 @@ class AlertSettings(Section):
 class ConsumerSettings(Section):
     """One consumer: a loop, a group, lanes, retry topics of its own."""
 
-    handler: str = Field(
-        pattern=r"^[A-Za-z_][\w.]*(:[A-Za-z_]\w*)?$",
+    handler: str | None = Field(
+        None,
+        pattern=_CLASS,
         description="Built in (checksums, datasets, file_written, investigations,"
         " lineage, operations, statistics, users), an entry point of the group"
         " icat_stream.handlers, or package.module:Class.",
+    )
+    integration: str | None = Field(
+        None,
+        pattern=_CLASS,
+        description="Instead of a handler, what writes to another system: an entry"
+        " point of the group icat_stream.integrations, or package.module:Class.",
     )
     topics: list[TopicName] = Field(min_length=1, description="To read.")
     lanes: int = Field(
@@ -697,8 +706,14 @@ class ConsumerSettings(Section):
     )
     enabled: bool = Field(True, description="Switch.")
     options: dict[str, Any] = Field(
-        default_factory=dict, description="For handlers that take some."
+        default_factory=dict, description="For those that take some."
     )
+
+    @model_validator(mode="after")
+    def _is_one_of_them(self) -> "ConsumerSettings":
+        if (self.handler is None) == (self.integration is None):
+            raise ValueError("expected either handler or integration")
+        return self
 
 
 class TelemetrySettings(Section):

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import Any, cast
+from typing import Any, Protocol, cast
 
 from icat_stream.catalogue import Catalogue, CatalogueSession
 from icat_stream.config import ConsumerSettings
@@ -175,6 +175,21 @@ class IngestConsumer:
     def redact(self, record: Record) -> bytes | None:
         """Return the value without what the handler names a secret."""
         return self.handler.redact(record)
+
+    @property
+    def takes_files(self) -> bool:
+        """Whether :meth:`compose` makes a record of a file that a person names."""
+        return self.handler.takes_files
+
+    def compose(self, file: str | None, message: bytes | None) -> bytes:
+        """Return the record's value that would have announced a file.
+
+        Raises
+        ------
+        Rejection
+            Nothing can be made of it.
+        """
+        return self.handler.compose(file, message)
 
     @property
     def needs_journal(self) -> bool:
@@ -407,10 +422,32 @@ def _ids(applied: Applied) -> dict[str, Any]:
     return {f"{name}_id": one.id}
 
 
+class RecordConsumer(Protocol):
+    """A consumer of whatever kind: what the stream core and the commands ask it."""
+
+    @property
+    def needs_journal(self) -> bool:
+        """See :class:`~icat_stream.stream.Journalled`."""
+        ...
+
+    @property
+    def takes_files(self) -> bool:
+        """See :class:`IngestConsumer`, as of all of them."""
+        ...
+
+    def key(self, record: Record) -> str: ...  # noqa: D102
+    def handle(self, record: Record) -> Outcome: ...  # noqa: D102
+    def redact(self, record: Record) -> bytes | None: ...  # noqa: D102
+    def compose(self, file: str | None, message: bytes | None) -> bytes: ...  # noqa: D102
+    def present(self, missing: Collection[str]) -> Collection[str]: ...  # noqa: D102
+    def probe(self, system: str) -> None: ...  # noqa: D102
+    def leave_lane(self) -> None: ...  # noqa: D102
+
+
 @dataclass(frozen=True, slots=True)
 class RunningConsumer:
     """A consumer of the configuration, ready to handle records."""
 
     name: str
     settings: ConsumerSettings
-    consumer: IngestConsumer
+    consumer: RecordConsumer

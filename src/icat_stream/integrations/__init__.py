@@ -2,7 +2,18 @@
 
 from .checksums import Checksums
 from .event_handler import EventHandler
+from .export_consumer import ExportConsumer
+from .integration import Document, Integration, IntegrationContext
 from .lineage import Lineage
 from .statistics import Statistics
 
-__all__ = ["Checksums", "EventHandler", "Lineage", "Statistics"]
+__all__ = [
+    "Checksums",
+    "Document",
+    "EventHandler",
+    "ExportConsumer",
+    "Integration",
+    "IntegrationContext",
+    "Lineage",
+    "Statistics",
+]

@@ -11,8 +11,8 @@ from icat_stream.messages import DocumentLimits, EventMessage, Undecodable, read
 from icat_stream.records import Lookups, Outcome, OutcomeKind, Plan, Record
 
 from .arrivals import Arrivals
+from .event_filter import EventFilter, nothing
 
-_DONE = ("ingested", "unchanged")
 _Options = TypeVar("_Options", bound=Section)
 
 
@@ -48,7 +48,11 @@ class EventHandler(Handler, Generic[_Options]):
     def __init__(self, context: HandlerContext) -> None:
         self.facility = context.settings.facility
         self.options = cast(_Options, read_options(self.Options, context.options))
-        self._limits = DocumentLimits(size=context.settings.messages.max_bytes)
+        self._filter = EventFilter(
+            facility=self.facility,
+            follows=self.follows,
+            limits=DocumentLimits(size=context.settings.messages.max_bytes),
+        )
         self._arrivals = Arrivals()
 
     @classmethod
@@ -74,7 +78,7 @@ class EventHandler(Handler, Generic[_Options]):
     def key(self, record: Record) -> str:
         """Return the event's lane."""
         try:
-            event = read_event(record.value, self._limits)
+            event = read_event(record.value, self._filter.limits)
         except Undecodable:
             return str(record.at)
         if self.gathers:
@@ -83,15 +87,9 @@ class EventHandler(Handler, Generic[_Options]):
 
     def decode(self, record: Record) -> EventMessage | Outcome:
         """Return the event in a record, if it is one to follow."""
-        event = read_event(record.value, self._limits)
-        for wrong, reason in (
-            (event.kind not in self.follows, f"an event of kind {event.kind[:80]!r}"),
-            (event.outcome not in _DONE, f"an event of outcome {event.outcome[:80]!r}"),
-            (event.facility != self.facility, f"of facility {event.facility[:80]!r}"),
-            (event.cause and event.cause == self.cause, "an event of its own"),
-        ):
-            if wrong:
-                return self.nothing(event, OutcomeKind.IGNORED, reason)
+        event = self._filter.read(record, self.cause)
+        if isinstance(event, Outcome):
+            return event
         if self.gathers and self._arrivals.covers(record.origin):
             return replace(event, gathered=True)
         return event
@@ -106,10 +104,4 @@ class EventHandler(Handler, Generic[_Options]):
 
     def nothing(self, event: EventMessage, kind: OutcomeKind, reason: str) -> Outcome:
         """Return an outcome for an event that changes nothing."""
-        return Outcome(
-            kind=kind,
-            reason=reason,
-            message_type=event.message_type,
-            message_format=event.message_format,
-            objects=event.objects,
-        )
+        return nothing(event, kind, reason)

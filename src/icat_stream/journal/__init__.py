@@ -1,5 +1,6 @@
 """The journal: what became of each record, and what is known between records."""
 
+from .exports import Export, Exports
 from .journal import Journal
 from .newest_claims import (
     Claim,
@@ -24,6 +25,8 @@ __all__ = [
     "Entity",
     "Entries",
     "Entry",
+    "Export",
+    "Exports",
     "Journal",
     "JournalRow",
     "NewestClaims",

@@ -19,6 +19,7 @@ from icat_stream.config import JournalSettings
 from icat_stream.records import Rejection, SystemUnavailable
 
 from .engines import READS, Engines
+from .exports import Exports
 from .migrations import is_current, upgrade
 from .month_partitions import (
     delete_jobs,
@@ -90,6 +91,8 @@ class Journal:
         # are: whatever was written before those goes to the disk with them.
         lazy = self._engines.lazy
         self.newest = NewestClaims(lambda: self._begin(lazy), self._engine.name)
+        # What is outside of the database is to be known after a crash, too.
+        self.exports = Exports(self._begin, self._engine.name)
         self._patient = self._engines.patient
         self._reading = self._patient.execution_options(**READS)
         self.entries = Entries(lambda: self._begin(self._reading))

@@ -139,3 +139,18 @@ Index(
     sqlite_where=text("content IS NOT NULL"),
     postgresql_where=text("content IS NOT NULL"),
 )
+
+# What integrations have written to other systems.
+exports = Table(
+    "exports",
+    metadata,
+    # The consumer's name.
+    Column("system", String(255), primary_key=True),
+    # A hash of the document's name, which may be too long for a key.
+    Column("key", String(64), primary_key=True),
+    Column("name", Text, nullable=False),
+    # Grows with each reading of the catalogue.
+    Column("version", BigInteger, nullable=False),
+    # Of what the system holds, where that is known.
+    Column("sha256", String(64)),
+)

@@ -54,6 +54,8 @@ class Outcome:
         Seconds spent in each step of the way.
     plan, diff
         For dry runs and the one-shot.
+    documents
+        What an integration would write elsewhere, for dry runs: key and content.
     """
 
     kind: OutcomeKind
@@ -68,3 +70,4 @@ class Outcome:
     steps: Mapping[str, float] = field(default_factory=dict)
     plan: Plan | None = None
     diff: Diff | None = None
+    documents: tuple[Mapping[str, Any], ...] = ()

@@ -311,8 +311,7 @@ def announce(settings: Settings, named: RunningConsumer, paths: Iterable[str]) -
     SystemUnavailable
         Kafka does not have them all.
     """
-    handler = named.consumer.handler
-    if not handler.takes_files:
+    if not named.consumer.takes_files:
         raise Rejection(f"consumer {named.name}: its handler takes no files")
-    compose = handler.compose
+    compose = named.consumer.compose
     return announce_again(settings, named.name, (compose(p, None) for p in paths))

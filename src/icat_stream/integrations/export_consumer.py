@@ -1,0 +1,360 @@
+"""A consumer that joins an integration, the catalogue and the journal's exports."""
+
+import hashlib
+import json
+import random
+import threading
+import time
+from collections import OrderedDict
+from collections.abc import Callable, Collection, Mapping, Sequence
+from concurrent.futures import Future
+from dataclasses import replace
+from itertools import zip_longest
+from typing import Any
+
+from icat_stream.catalogue import Catalogue
+from icat_stream.journal import Export, Exports
+from icat_stream.messages import DocumentLimits, EventMessage, Undecodable
+from icat_stream.records import (
+    Coordinates,
+    Failure,
+    LoginRefused,
+    Outcome,
+    OutcomeKind,
+    Record,
+    Rejection,
+    SystemUnavailable,
+    TransientFailure,
+)
+from icat_stream.telemetry import current_record, fault_point, step
+
+from .event_filter import EventFilter, nothing
+from .integration import Document, Integration
+
+Result = Outcome | Failure
+# More than are ever read ahead; what is forgotten is handled in its turn.
+_AHEAD = 100_000
+# How often a document is read and written again because another process is at it.
+_ROUNDS = 5
+_PATIENCE_S = 0.2
+
+
+class ExportConsumer:
+    """Brings another system to what an integration makes of events.
+
+    Events that wait for a lane are taken along in a batch; each keeps an outcome of
+    its own.  What is unchanged costs no call, and of two processes that are at one
+    document the one that read later has the last word.
+
+    Parameters
+    ----------
+    integration
+        Reads the catalogue, and writes.
+    catalogue
+        Shared by all threads; each has a session of its own.
+    exports
+        Knows what the system holds; ``None`` in a dry run where nothing is known.
+    systems
+        What may be down, by name.
+    facility
+        Whose events are followed.
+    max_bytes
+        Of an event.
+    dry_run
+        Read only; the documents are in the outcomes.
+    """
+
+    takes_files = False
+    # What the system holds is known there.
+    needs_journal = True
+
+    def __init__(
+        self,
+        *,
+        integration: Integration[Any],
+        catalogue: Catalogue,
+        exports: Exports | None,
+        systems: Mapping[str, Callable[[], None]],
+        facility: str,
+        max_bytes: int,
+        dry_run: bool = False,
+    ) -> None:
+        self.integration = integration
+        self._catalogue = catalogue
+        self._exports = exports
+        self._systems = {**systems, integration.name: self.ping}
+        self._dry_run = dry_run
+        self._filter = EventFilter(
+            facility=facility,
+            follows=integration.follows,
+            limits=DocumentLimits(size=max_bytes),
+        )
+        self._lock = threading.Lock()
+        self._ahead: OrderedDict[Coordinates, EventMessage] = OrderedDict()
+        self._taken: OrderedDict[Coordinates, Future[Outcome | None]] = OrderedDict()
+
+    def key(self, record: Record) -> str:
+        """Return the key of the event's document."""
+        try:
+            event = self._filter.read(record, self.integration.cause)
+        except Undecodable:
+            return str(record.at)
+        if isinstance(event, Outcome):
+            return str(record.at)
+        if self.integration.batch > 1:
+            with self._lock:
+                self._ahead[record.origin] = event
+                if len(self._ahead) > _AHEAD:
+                    self._ahead.popitem(last=False)
+        return self.integration.key(event)
+
+    def handle(self, record: Record) -> Outcome:
+        """Bring the system to what one event is about.
+
+        Raises
+        ------
+        Failure
+            As foreseen by the stream core.
+        """
+        token = current_record.set(record.origin)
+        try:
+            return self._handle(record)
+        finally:
+            current_record.reset(token)
+
+    def redact(self, record: Record) -> bytes | None:
+        """Return the value: our own events hold no secrets."""
+        return record.value
+
+    def compose(self, file: str | None, message: bytes | None) -> bytes:
+        """Return a message as it is.
+
+        Raises
+        ------
+        Rejection
+            There is a file, or no message.
+        """
+        if message is None or file is not None:
+            raise Rejection("an integration takes events only, no files")
+        return message
+
+    def present(self, missing: Collection[str]) -> Collection[str]:
+        """Return which of the missing things are there, in ICAT or in the system."""
+        in_icat = set(self._catalogue.session().present(missing))
+        return in_icat | set(self.integration.present(set(missing) - in_icat))
+
+    def probe(self, system: str) -> None:
+        """Raise the failure while a system is still down."""
+        if system in self._systems:
+            self._systems[system]()
+
+    def ping(self) -> None:
+        """Ask the integration's system whether it is there.
+
+        Raises
+        ------
+        SystemUnavailable
+            It is not, or refuses our credentials: only this consumer waits for that.
+        """
+        try:
+            self.integration.ping()
+        except LoginRefused as failure:
+            raise self.integration.down(failure.reason) from failure
+
+    def leave_lane(self) -> None:
+        """Log out the session of the thread that calls."""
+        self._catalogue.leave()
+
+    def _handle(self, record: Record) -> Outcome:
+        event = self._filter.read(record, self.integration.cause)
+        if isinstance(event, Outcome):
+            return event
+        with self._lock:
+            self._ahead.pop(record.origin, None)
+            earlier = self._taken.pop(record.origin, None)
+        if earlier is not None and (outcome := earlier.result()) is not None:
+            return outcome
+        # What failed beside others is tried by itself.
+        along = [] if earlier is not None else self._take_along()
+        result: Result | None = None
+        results: Sequence[Result] = ()
+        try:
+            result, *results = self._bring([event, *(each for each, _ in along)])
+        except SystemUnavailable:
+            raise
+        except Exception:
+            if not along:
+                raise
+        finally:
+            for (_, future), found in zip_longest(along, results):
+                future.set_result(found if isinstance(found, Outcome) else None)
+        if result is None:
+            (result,) = self._bring([event])
+        if isinstance(result, Failure):
+            raise result
+        return result
+
+    def _take_along(self) -> list[tuple[EventMessage, Future[Outcome | None]]]:
+        """Return events that wait, oldest first; they find their outcomes later."""
+        along: list[tuple[EventMessage, Future[Outcome | None]]] = []
+        if self.integration.batch > 1 and not self._dry_run:
+            with self._lock:
+                while self._ahead and len(along) < self.integration.batch - 1:
+                    origin, event = self._ahead.popitem(last=False)
+                    future: Future[Outcome | None] = Future()
+                    self._taken[origin] = future
+                    if len(self._taken) > _AHEAD:
+                        self._taken.popitem(last=False)
+                    along.append((event, future))
+        return along
+
+    def _bring(self, events: Sequence[EventMessage]) -> list[Result]:
+        """Bring the system to what some events are about; one result for each."""
+        keys = [self.integration.key(event) for event in events]
+        subjects: dict[str, EventMessage] = {}
+        for key, event in zip(keys, events, strict=True):
+            subjects.setdefault(key, event)
+        if self._dry_run or self._exports is None:
+            found = self._printed(subjects)
+        else:
+            found = self._written(self._exports, subjects)
+        results: list[Result] = []
+        for key, event in zip(keys, events, strict=True):
+            result = found[key]
+            if isinstance(result, Failure):
+                result.message_type = event.message_type
+                result.message_format = event.message_format
+                result.objects = {**event.objects, **result.objects}
+            elif event is subjects[key]:
+                result = replace(
+                    result,
+                    message_type=event.message_type,
+                    message_format=event.message_format,
+                    objects={**event.objects, **result.objects},
+                )
+            else:
+                reason = "what it is about was read and written with another event"
+                result = nothing(event, OutcomeKind.UNCHANGED, reason)
+            results.append(result)
+        return results
+
+    def _printed(self, subjects: Mapping[str, EventMessage]) -> dict[str, Result]:
+        steps: dict[str, float] = {}
+        with step("plan", steps):
+            results, documents = self._wanted(subjects)
+        held: Mapping[str, Export] = {}
+        if self._exports is not None:
+            held = self._exports.held(self.integration.name, list(documents))
+        for key, document in documents.items():
+            same = key in held and held[key].sha256 == _sha256(document)
+            results[key] = Outcome(
+                kind=OutcomeKind.UNCHANGED if same else OutcomeKind.INGESTED,
+                documents=({"key": key, "content": document.content},),
+                steps=steps,
+            )
+        return results
+
+    def _written(
+        self, exports: Exports, subjects: Mapping[str, EventMessage]
+    ) -> dict[str, Result]:
+        results, again = self._round(exports, subjects, frozenset())
+        for _ in range(_ROUNDS):
+            if not again:
+                break
+            # Or two processes would overtake each other in step.
+            time.sleep(random.uniform(0, _PATIENCE_S))  # noqa: S311
+            left = {key: subjects[key] for key in again}
+            more, again = self._round(exports, left, frozenset(again))
+            results |= more
+        for key in again:
+            results[key] = TransientFailure(
+                f"{self.integration.name}: {key} is written by others at the same time"
+            )
+        return results
+
+    def _round(
+        self,
+        exports: Exports,
+        subjects: Mapping[str, EventMessage],
+        forced: Collection[str],
+    ) -> tuple[dict[str, Result], set[str]]:
+        """Read and write once.
+
+        Parameters
+        ----------
+        exports
+            Knows what the system holds.
+        subjects
+            Events by key.
+        forced
+            Keys that are written whatever the system seems to hold.
+
+        Returns
+        -------
+        results
+            By key.
+        again
+            Keys of which a later version was begun meanwhile: to be read once more.
+        """
+        name = self.integration.name
+        steps: dict[str, float] = {}
+        versions = {e.key: e for e in exports.begin(name, list(subjects))}
+        fault_point("export-begun")
+        with step("plan", steps):
+            results, documents = self._wanted(subjects)
+        # What nothing is to be written of is held as it was.
+        held = {key: versions[key].sha256 for key in results}
+        sums = {key: _sha256(document) for key, document in documents.items()}
+        pending = []
+        for key, document in documents.items():
+            if versions[key].sha256 == sums[key] and key not in forced:
+                held[key] = sums[key]
+                results[key] = Outcome(kind=OutcomeKind.UNCHANGED, steps=steps)
+            else:
+                pending.append(replace(document, version=versions[key].version))
+        newest = exports.held(name, [each.key for each in pending])
+        again = {
+            each.key for each in pending if newest[each.key].version != each.version
+        }
+        pending = [each for each in pending if each.key not in again]
+        if pending:
+            with step("apply", steps):
+                answers = self._apply(pending)
+            fault_point("export-applied")
+            for document, answer in zip(pending, answers, strict=True):
+                results[document.key] = answer
+                if isinstance(answer, Outcome):
+                    held[document.key] = sums[document.key]
+                    results[document.key] = replace(answer, steps=steps)
+        done = [versions[key] for key in held]
+        overtaken = exports.finish(name, done, held)
+        return results, again | (overtaken & {each.key for each in pending})
+
+    def _wanted(
+        self, subjects: Mapping[str, EventMessage]
+    ) -> tuple[dict[str, Result], dict[str, Document]]:
+        """Return what nothing is to be written of, and the documents of the others."""
+        session = self._catalogue.session()
+        found = self.integration.wanted(list(subjects.values()), session)
+        results: dict[str, Result] = {}
+        documents: dict[str, Document] = {}
+        for key, each in zip(subjects, found, strict=True):
+            if not isinstance(each, Document):
+                results[key] = each
+            elif each.key == key:
+                documents[key] = each
+            else:
+                raise TypeError(f"a document {each.key!r} for the event of {key!r}")
+        return results, documents
+
+    def _apply(self, documents: Sequence[Document]) -> Sequence[Result]:
+        try:
+            return self.integration.apply(documents)
+        except LoginRefused as failure:
+            # Of the system's: the daemon goes on with everything else.
+            raise self.integration.down(failure.reason) from failure
+
+
+def _sha256(document: Document) -> str:
+    text = json.dumps(document.content, sort_keys=True, ensure_ascii=True)
+    return hashlib.sha256(text.encode()).hexdigest()

@@ -1,0 +1,376 @@
+"""What every integration that writes to another system keeps to.
+
+A system of its own is added to ``SYSTEMS``: how its integration is made, and how it is
+looked at, taken down and made to refuse.
+"""
+
+import json
+import sys
+import threading
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from itertools import count
+from types import ModuleType
+from typing import Any
+
+import pytest
+
+from catalogue.plans import FACILITY
+from icat_stream.app import UnknownHandler, load_integration
+from icat_stream.catalogue import Catalogue
+from icat_stream.config import (
+    ConfigError,
+    ConsumerSettings,
+    JournalSettings,
+    PolicySettings,
+    Settings,
+)
+from icat_stream.integrations import ExportConsumer, IntegrationContext
+from icat_stream.journal import Journal
+from icat_stream.records import (
+    Dataset,
+    OutcomeKind,
+    Plan,
+    Record,
+    Rejection,
+    SystemUnavailable,
+    TransientFailure,
+)
+from plugins.pages import TOKEN, PageServer, pages_module
+
+_OFFSETS = count(1)
+_NAME = "target"
+
+
+class Pages:
+    """The integration of the page, and the web server that it writes to."""
+
+    integration = "ourfacility_pages:Pages"
+
+    def __init__(self, patch: pytest.MonkeyPatch) -> None:
+        module = ModuleType("ourfacility_pages")
+        patch.setitem(sys.modules, module.__name__, module)
+        exec(pages_module(), vars(module))
+        self.server = PageServer()
+        self.options = {"url": self.server.url, "token": TOKEN}
+        self.wrong_options = {"url": self.server.url, "token": "something else"}
+        self.secret = "something else"
+        self.close = self.server.close
+
+    def names(self) -> list[str]:
+        """Return the names of the datasets whose documents are there."""
+        return sorted(one["name"] for one in self.server.documents.values())
+
+    def types(self) -> list[str]:
+        return sorted(one["type"] for one in self.server.documents.values())
+
+    @property
+    def calls(self) -> int:
+        return len(self.server.calls)
+
+    def hold(self) -> threading.Event:
+        """Have the next write wait until the event is set."""
+        self.server.held = threading.Event()
+        return self.server.held
+
+    def wait_for_call(self) -> None:
+        assert self.server.arrived.wait(30)
+
+    def take_down(self, down: bool) -> None:
+        self.server.status = 503 if down else 200
+
+    def refuse(self, name: str) -> None:
+        """Refuse the document of that dataset for what it is."""
+        self.server.refused = name
+
+
+SYSTEMS = [Pages]
+
+
+@pytest.fixture(params=SYSTEMS, ids=lambda system: system.__name__)
+def system(request, monkeypatch) -> Iterator[Any]:
+    system = request.param(monkeypatch)
+    yield system
+    system.close()
+
+
+@pytest.fixture
+def journal(tmp_path) -> Iterator[Journal]:
+    journal = Journal(JournalSettings(url=f"sqlite:///{tmp_path}/journal.db"))
+    journal.create()
+    yield journal
+    journal.close()
+
+
+@pytest.fixture
+def make(system, journal, client, settings) -> Iterator[Any]:
+    catalogue = Catalogue(settings, FACILITY, PolicySettings())
+    made = []
+
+    def make(options=None, dry_run=False, exports=journal.exports) -> ExportConsumer:
+        consumers = {_NAME: {"integration": system.integration, "topics": ["t"]}}
+        context = IntegrationContext(
+            name=_NAME,
+            settings=Settings(facility=FACILITY, consumers=consumers),
+            options=system.options if options is None else options,
+        )
+        consumer = ExportConsumer(
+            integration=load_integration(system.integration)(context),
+            catalogue=catalogue,
+            exports=exports,
+            systems={},
+            facility=FACILITY,
+            max_bytes=1_000_000,
+            dry_run=dry_run,
+        )
+        made.append(consumer)
+        return consumer
+
+    yield make
+    for consumer in made:
+        consumer.leave_lane()
+        consumer.integration.close()
+
+
+@pytest.fixture
+def ingest(lane, investigation):
+    def ingest(name: str, type: str = "raw") -> int:
+        dataset = Dataset(
+            investigation=investigation, name=name, type=type, existing="update"
+        )
+        applied = lane.apply(Plan(facility=FACILITY, datasets=(dataset,)))
+        return applied.datasets[0].id
+
+    return ingest
+
+
+@pytest.fixture
+def event(investigation, record):
+    def event(dataset: int, **changes: Any) -> Record:
+        body = {
+            "version": 1,
+            "kind": "dataset",
+            "outcome": "ingested",
+            "facility": FACILITY,
+            "investigation": {
+                "name": investigation.name,
+                "visit_id": investigation.visit_id,
+                "id": 1,
+            },
+            "dataset": {"name": "d", "id": dataset},
+            "origin": {"topic": "t", "partition": 0, "offset": 7},
+            "time": "2026-11-21T08:00:00.000+00:00",
+        }
+        return record(json.dumps(body | changes).encode(), offset=next(_OFFSETS))
+
+    return event
+
+
+def retype(client, dataset: int, name: str) -> None:
+    """Give a dataset another type."""
+    found = client.get("Dataset d INCLUDE d.type, d.investigation", dataset)
+    found.type = client.search(f"DatasetType [name = '{name}']")[0]
+    found.update()
+
+
+def test_what_is_unchanged_costs_no_call(system, make, ingest, event):
+    consumer = make()
+    record = event(ingest("a"))
+    outcome = consumer.handle(record)
+    assert outcome.kind is OutcomeKind.INGESTED
+    assert outcome.written
+    assert outcome.objects["dataset"] == "d"
+    assert system.names() == ["a"]
+    calls = system.calls
+    assert consumer.handle(record).kind is OutcomeKind.UNCHANGED
+    # Another process knows, too.
+    assert make().handle(record).kind is OutcomeKind.UNCHANGED
+    assert system.calls == calls
+
+
+def test_what_is_deleted_goes(system, make, ingest, event, client):
+    consumer = make()
+    dataset = ingest("a")
+    consumer.handle(event(dataset))
+    client.delete(client.get("Dataset", dataset))
+    assert consumer.handle(event(dataset)).kind is OutcomeKind.INGESTED
+    assert system.names() == []
+    assert consumer.handle(event(dataset)).kind is OutcomeKind.UNCHANGED
+
+
+def test_an_older_state_does_not_stay_over_a_newer_one(
+    system, make, ingest, event, client
+):
+    dataset = ingest("a", "raw")
+    old, new = make(), make()
+    go_on = system.hold()
+    with ThreadPoolExecutor(1) as pool:
+
+        def handle():
+            try:
+                return old.handle(event(dataset))
+            finally:
+                old.leave_lane()
+
+        late = pool.submit(handle)
+        try:
+            # It has read the catalogue, and is slow to write.
+            system.wait_for_call()
+            retype(client, dataset, "other")
+            assert new.handle(event(dataset)).kind is OutcomeKind.INGESTED
+            assert system.types() == ["other"]
+        finally:
+            go_on.set()
+        late.result(60)
+    assert system.types() == ["other"]
+    # What the system holds is known again.
+    assert new.handle(event(dataset)).kind is OutcomeKind.UNCHANGED
+
+
+def test_one_that_died_while_writing_is_not_believed(system, make, ingest, event):
+    dataset = ingest("a")
+    consumer = make()
+    consumer.handle(event(dataset))
+    calls = system.calls
+    # Its end is lost, but not its beginning.
+    consumer._exports.begin(_NAME, [consumer.key(event(dataset))])
+    assert consumer.handle(event(dataset)).kind is OutcomeKind.INGESTED
+    assert system.calls == calls + 1
+    assert consumer.handle(event(dataset)).kind is OutcomeKind.UNCHANGED
+
+
+def test_a_system_that_is_down_is_waited_for(system, make, ingest, event):
+    consumer = make()
+    record = event(ingest("a"))
+    system.take_down(True)
+    with pytest.raises((TransientFailure, SystemUnavailable)):
+        consumer.handle(record)
+    with pytest.raises(SystemUnavailable, match=_NAME) as caught:
+        consumer.probe(_NAME)
+    assert caught.value.system == _NAME
+    system.take_down(False)
+    consumer.probe(_NAME)
+    assert consumer.handle(record).kind is OutcomeKind.INGESTED
+    assert system.names() == ["a"]
+
+
+def test_refused_credentials_stop_it_and_give_nothing_up(system, make, ingest, event):
+    consumer = make(system.wrong_options)
+    with pytest.raises(SystemUnavailable) as caught:
+        consumer.handle(event(ingest("a")))
+    # However often its ping is answered, the record is not given up.
+    assert not caught.value.probe_tells
+    assert caught.value.system == _NAME
+    assert system.secret not in caught.value.reason
+    with pytest.raises(SystemUnavailable):
+        consumer.probe(_NAME)
+    assert system.names() == []
+
+
+def test_a_bad_object_among_good_ones(system, make, ingest, event):
+    consumer = make()
+    names = [f"d{n}" for n in range(5)]
+    records = [event(ingest(name)) for name in names]
+    system.refuse("d2")
+    for record in records:
+        consumer.key(record)
+    kinds = {}
+    for name, record in zip(names, records, strict=True):
+        try:
+            kinds[name] = consumer.handle(record).kind
+        except Rejection:
+            kinds[name] = OutcomeKind.REJECTED
+    good = {n: OutcomeKind.INGESTED for n in names if n != "d2"}
+    assert kinds == good | {"d2": OutcomeKind.REJECTED}
+    assert system.names() == sorted(good)
+
+
+def test_those_that_wait_are_read_at_once(make, ingest, event, monkeypatch):
+    consumer = make()
+    if consumer.integration.batch == 1:
+        return
+    asked = []
+    wanted = consumer.integration.wanted
+
+    def noted(events, lookups):
+        asked.append(len(events))
+        return wanted(events, lookups)
+
+    monkeypatch.setattr(consumer.integration, "wanted", noted)
+    first = ingest("a")
+    records = [event(first), *(event(ingest(f"b{n}")) for n in range(3)), event(first)]
+    for record in records:
+        consumer.key(record)
+    kinds = [consumer.handle(record).kind for record in records]
+    assert asked == [4]
+    assert kinds == [OutcomeKind.INGESTED] * 4 + [OutcomeKind.UNCHANGED]
+
+
+def test_what_fails_with_all_is_tried_alone(system, make, ingest, event, monkeypatch):
+    consumer = make()
+    if consumer.integration.batch == 1:
+        return
+    apply = consumer.integration.apply
+
+    def fails_together(documents):
+        if len(documents) > 1:
+            raise TransientFailure("too much at once")
+        return apply(documents)
+
+    monkeypatch.setattr(consumer.integration, "apply", fails_together)
+    records = [event(ingest(name)) for name in "abc"]
+    for record in records:
+        consumer.key(record)
+    kinds = {consumer.handle(record).kind for record in records}
+    assert kinds == {OutcomeKind.INGESTED}
+    assert system.names() == ["a", "b", "c"]
+
+
+def test_a_dry_run_shows_documents_and_writes_nothing(
+    system, make, ingest, event, journal
+):
+    dataset = ingest("a")
+    record = event(dataset)
+    for exports in (None, journal.exports):
+        dry = make(dry_run=True, exports=exports)
+        outcome = dry.handle(record)
+        assert outcome.kind is OutcomeKind.INGESTED
+        (document,) = outcome.documents
+        assert document["key"] == dry.key(record)
+        assert document["content"]
+        assert not journal.exports.held(_NAME, [document["key"]])
+    assert system.calls == 0
+    make().handle(record)
+    assert make(dry_run=True).handle(record).kind is OutcomeKind.UNCHANGED
+
+
+def test_other_events_are_ignored_and_wrong_ones_refused(system, make, event, record):
+    consumer = make()
+    for changes, reason in (
+        ({"facility": "Another"}, "of facility 'Another'"),
+        ({"kind": "weather"}, "an event of kind 'weather'"),
+    ):
+        outcome = consumer.handle(event(1, **changes))
+        assert (outcome.kind, outcome.reason) == (OutcomeKind.IGNORED, reason)
+    for value in (b"{", b"[]", None):
+        wrong = record(value)
+        assert consumer.key(wrong) == str(wrong.at)
+        with pytest.raises(Rejection):
+            consumer.handle(wrong)
+    assert system.calls == 0
+
+
+def test_its_options_are_checked(system, make):
+    with pytest.raises(ConfigError, match=r"options\.unheard_of"):
+        make({**system.options, "unheard_of": 1})
+
+
+def test_a_configuration_names_a_handler_or_an_integration():
+    with pytest.raises(ValueError, match="either handler or integration"):
+        ConsumerSettings(topics=["t"])
+    with pytest.raises(ValueError, match="either handler or integration"):
+        ConsumerSettings(topics=["t"], handler="a", integration="b")
+    with pytest.raises(UnknownHandler, match="no integration 'unheard_of'"):
+        load_integration("unheard_of")
+    with pytest.raises(UnknownHandler, match="no subclass"):
+        load_integration("icat_stream.handlers:Users")
