@@ -144,12 +144,12 @@ def test_names_of_any_length_and_kind(newest):
         write(newest, claim(1, 1, name=name))
 
 
-def whole(offset, time, content, *parts, partition=0):
+def whole(offset, time, fingerprint, *parts, partition=0):
     """Return the claims of a record with several parts."""
     return [
         replace(
             claim(offset, time, partition=partition, plan=plan, name=name),
-            content=content,
+            fingerprint=fingerprint,
             parts=len(parts),
             told="told" if index == 0 else None,
         )
@@ -163,9 +163,11 @@ def bring(newest, claims):
             assert newest.finish(one, one, 7) is None
 
 
-def recalled(newest, offset, time, content, partition=0):
+def recalled(newest, offset, time, fingerprint, partition=0):
     at = Coordinates("users", partition, offset)
-    (found,) = newest.recall([Repeat(at=at, time=time, topic_id="", content=content)])
+    (found,) = newest.recall(
+        [Repeat(at=at, time=time, topic_id="", fingerprint=fingerprint)]
+    )
     return found and found.told
 
 
@@ -182,8 +184,8 @@ def test_a_record_that_is_applied_is_recalled_and_is_the_newest_then(newest):
     at = Coordinates("users", 0, 2)
     one, other = newest.recall(
         [
-            Repeat(at=at, time=2000, topic_id="", content="h"),
-            Repeat(at=at, time=2000, topic_id="", content="other"),
+            Repeat(at=at, time=2000, topic_id="", fingerprint="h"),
+            Repeat(at=at, time=2000, topic_id="", fingerprint="other"),
         ]
     )
     assert other is None
@@ -225,7 +227,7 @@ def test_of_many_repeats_each_is_told(newest):
             at=Coordinates("users", 0, 10 + n),
             time=2000,
             topic_id="",
-            content=f"h{n % 4}",
+            fingerprint=f"h{n % 4}",
         )
         for n in range(2_500)
     ]

@@ -1,4 +1,4 @@
-"""The one place where failures become exit codes."""
+"""Failures that end a command before or beside its work become exit codes."""
 
 import sys
 from collections.abc import Iterator

@@ -137,7 +137,7 @@ class FieldMapHandler(Handler, Generic[OptionsT]):
         }
         return MappedMessage(mapped=mapped, objects=objects)
 
-    def content(self, record: Record) -> str | None:
+    def fingerprint(self, record: Record) -> str | None:
         """Return a hash of the record and of how it is understood."""
         found = hashlib.sha256(self._understanding)
         found.update(self._maps.digest(record.value, record.headers))

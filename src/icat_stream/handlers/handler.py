@@ -112,7 +112,7 @@ class Handler(ABC):
             One of the failures of :mod:`icat_stream.records`.
         """
 
-    def content(self, record: Record) -> str | None:
+    def fingerprint(self, record: Record) -> str | None:
         """Return a hash of all that a plan without lookups follows from.
 
         What was brought into the catalogue by a record with the same hash, and is the

@@ -147,15 +147,15 @@ class IngestConsumer:
         Failure
             The journal is down.
         """
-        contents = [self._content(record) for record in records]
+        fingerprints = [self._fingerprint(record) for record in records]
         known = iter(
             self._newest_wins.recall(
-                [(r, c) for r, c in zip(records, contents, strict=True) if c]
+                [(r, c) for r, c in zip(records, fingerprints, strict=True) if c]
             )
         )
         found: list[Outcome | None] = []
-        for record, content in zip(records, contents, strict=True):
-            recalled = next(known) if content else None
+        for record, fingerprint in zip(records, fingerprints, strict=True):
+            recalled = next(known) if fingerprint else None
             if recalled is None:
                 found.append(None)
                 continue
@@ -297,15 +297,15 @@ class IngestConsumer:
         outcome = self._outcome(plan, guarded.applied, record, steps)
         return replace(outcome, objects=_objects(plan) | _ids(guarded.applied))
 
-    def _content(self, record: Record) -> str | None:
+    def _fingerprint(self, record: Record) -> str | None:
         # What comes by a topic of ours has been decoded before.
-        return self.handler.content(record) if record.at == record.origin else None
+        return self.handler.fingerprint(record) if record.at == record.origin else None
 
     def _repeatable(
         self, message: Any, plan: Plan, record: Record
     ) -> Repeatable | None:
-        content = self._content(record)
-        if content is None:
+        fingerprint = self._fingerprint(record)
+        if fingerprint is None:
             return None
         told = {
             "reason": "; ".join(plan.notes),
@@ -313,7 +313,7 @@ class IngestConsumer:
             "message_format": getattr(message, "message_format", None),
             "objects": _objects(plan),
         }
-        return Repeatable(content, told)
+        return Repeatable(fingerprint, told)
 
     def _apply(self, plan: Plan, session: CatalogueSession) -> Applied:
         if plan.jobs:

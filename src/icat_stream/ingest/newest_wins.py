@@ -58,13 +58,13 @@ class Repeatable:
 
     Parameters
     ----------
-    content
+    fingerprint
         Hash of all that its plan follows from.
     told
         What to recall then, as JSON takes it.
     """
 
-    content: str
+    fingerprint: str
     told: Mapping[str, Any]
 
 
@@ -144,7 +144,7 @@ class NewestWins:
             claims = [
                 replace(
                     claim,
-                    content=repeatable.content,
+                    fingerprint=repeatable.fingerprint,
                     parts=len(claims),
                     told=told if claim is claims[0] else None,
                 )
@@ -205,9 +205,9 @@ class NewestWins:
                     at=record.origin,
                     time=record.origin_timestamp,
                     topic_id=self._topic_id(record),
-                    content=content,
+                    fingerprint=fingerprint,
                 )
-                for record, content in records
+                for record, fingerprint in records
             ]
         )
         return [None if each is None else _recalled(each) for each in found]

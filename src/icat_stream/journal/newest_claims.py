@@ -28,7 +28,7 @@ APPLIED = "applied"
 _UNFINISHED = 50
 _AT = ("topic", "partition", "offset", "time")
 _PLACE = (*_AT, "topic_id")
-_CONTENT = ("content", "parts", "told")
+_FINGERPRINT = ("fingerprint", "parts", "told")
 Place = tuple[str, int, int, int, str]
 # Rows in one question; databases limit its parameters.
 _AT_ONCE = 1_000
@@ -43,7 +43,7 @@ class Entity:
     facility
         Name of the facility.
     kind
-        ``user`` or ``investigation``.
+        ``user``, ``investigation``, or ``start`` or ``end`` of one.
     name
         Its natural key as people read it.
     """
@@ -74,7 +74,7 @@ class Claim:
     topic_id
         Kafka's of the topic: one made anew has the name, and begins at offset 0.
         Empty where it is not known.
-    content, parts
+    fingerprint, parts
         Hash of its record, and how many claims that makes, where the next record of
         that hash need not be decoded.
     told
@@ -87,7 +87,7 @@ class Claim:
     plan: str
     sha256: str
     topic_id: str = ""
-    content: str | None = None
+    fingerprint: str | None = None
     parts: int | None = None
     told: str | None = None
 
@@ -104,14 +104,14 @@ class Repeat:
     ----------
     at, time, topic_id
         As of a claim.
-    content
+    fingerprint
         Hash of what it says, and of how that is understood.
     """
 
     at: Coordinates
     time: int
     topic_id: str
-    content: str
+    fingerprint: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -363,7 +363,7 @@ _MOVED = (
     .where(newest.c.entity == bindparam("its_entity"))
     .values({name: bindparam(f"its_{name}") for name in _PLACE})
 )
-_AGAIN = _MOVED.values({name: bindparam(f"its_{name}") for name in _CONTENT})
+_AGAIN = _MOVED.values({name: bindparam(f"its_{name}") for name in _FINGERPRINT})
 
 
 def _again(connection: Connection, claims: Mapping[str, Claim]) -> dict[str, Decision]:
@@ -381,16 +381,16 @@ def _again(connection: Connection, claims: Mapping[str, Claim]) -> dict[str, Dec
                     Standing.UNCHANGED, claim, row.object_id
                 )
                 place = _followed(claim, held)
-                noted.append(_moved(row.entity, place) | _content(claim, "its_"))
+                noted.append(_moved(row.entity, place) | _fingerprint(claim, "its_"))
     if noted:
         connection.execute(_AGAIN, noted)
     return decisions
 
 
 _KEPT = (
-    select(newest.c.entity, newest.c.object_id, *(newest.c[n] for n in _CONTENT))
+    select(newest.c.entity, newest.c.object_id, *(newest.c[n] for n in _FINGERPRINT))
     .add_columns(*(newest.c[name] for name in _PLACE))
-    .where(newest.c.content.in_(bindparam("contents", expanding=True)))
+    .where(newest.c.fingerprint.in_(bindparam("fingerprints", expanding=True)))
     .where(newest.c.state == APPLIED)
     .order_by(newest.c.entity)
     .with_for_update()
@@ -399,16 +399,16 @@ _KEPT = (
 
 def _recall(connection: Connection, repeats: Sequence[Repeat]) -> list[Recalled | None]:
     kept: dict[str, list[Any]] = {}
-    contents = list(dict.fromkeys(each.content for each in repeats))
-    for begin in range(0, len(contents), _AT_ONCE):
-        some = contents[begin : begin + _AT_ONCE]
-        for row in connection.execute(_KEPT, {"contents": some}):
-            kept.setdefault(row.content, []).append(row)
+    fingerprints = list(dict.fromkeys(each.fingerprint for each in repeats))
+    for begin in range(0, len(fingerprints), _AT_ONCE):
+        some = fingerprints[begin : begin + _AT_ONCE]
+        for row in connection.execute(_KEPT, {"fingerprints": some}):
+            kept.setdefault(row.fingerprint, []).append(row)
     held = {row.entity: tuple(row[-5:]) for rows in kept.values() for row in rows}
     found: list[Recalled | None] = []
     moved: dict[str, Place] = {}
     for each in repeats:
-        rows = kept.get(each.content, [])
+        rows = kept.get(each.fingerprint, [])
         place = (*each.at, each.time, each.topic_id)
         told = next((row.told for row in rows if row.told is not None), None)
         if (
@@ -433,8 +433,8 @@ def _moved(entity: str, place: Place) -> dict[str, Any]:
     return {"its_entity": entity, **values}
 
 
-def _content(claim: Claim, prefix: str = "") -> dict[str, Any]:
-    return {prefix + name: getattr(claim, name) for name in _CONTENT}
+def _fingerprint(claim: Claim, prefix: str = "") -> dict[str, Any]:
+    return {prefix + name: getattr(claim, name) for name in _FINGERPRINT}
 
 
 def _claim(connection: Connection, insert: Any, claim: Claim) -> Decision:
@@ -444,7 +444,7 @@ def _claim(connection: Connection, insert: Any, claim: Claim) -> Decision:
         "sha256": claim.sha256,
         "plan": claim.plan,
         "unfinished": [],
-        **_content(claim),
+        **_fingerprint(claim),
         "claimed_at": time.time_ns() // 1_000_000,
     }
     row = _locked(connection, claim.entity)

@@ -126,7 +126,7 @@ newest = Table(
     Column("object_id", BigInteger),
     # Hash of the record that is applied, if the same one need not be decoded; how many
     # rows are of it; and in one of them what became of it.
-    Column("content", String(64)),
+    Column("fingerprint", String(64)),
     Column("parts", Integer),
     Column("told", Text),
     # Older claims that may still write, or have written after it.
@@ -134,10 +134,10 @@ newest = Table(
     Column("claimed_at", BigInteger, nullable=False),
 )
 Index(
-    "newest_content",
-    newest.c.content,
-    sqlite_where=text("content IS NOT NULL"),
-    postgresql_where=text("content IS NOT NULL"),
+    "newest_fingerprint",
+    newest.c.fingerprint,
+    sqlite_where=text("fingerprint IS NOT NULL"),
+    postgresql_where=text("fingerprint IS NOT NULL"),
 )
 
 # What integrations have written to other systems.

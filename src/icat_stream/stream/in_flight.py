@@ -28,7 +28,7 @@ class Finished(NamedTuple):
     ----------
     outcome
         For journal, counts and events.
-    way
+    destination
         Where the record goes.
     stage, wait
         For a retry: which topic.  What it waits for there, or parked.

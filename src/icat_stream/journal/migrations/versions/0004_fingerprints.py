@@ -11,13 +11,13 @@ depends_on = None
 
 def upgrade() -> None:
     """Add the columns; of what is there already it is not known."""
-    op.add_column("newest", sa.Column("content", sa.String(64)))
+    op.add_column("newest", sa.Column("fingerprint", sa.String(64)))
     op.add_column("newest", sa.Column("parts", sa.Integer))
     op.add_column("newest", sa.Column("told", sa.Text))
     op.create_index(
-        "newest_content",
+        "newest_fingerprint",
         "newest",
-        ["content"],
-        sqlite_where=sa.text("content IS NOT NULL"),
-        postgresql_where=sa.text("content IS NOT NULL"),
+        ["fingerprint"],
+        sqlite_where=sa.text("fingerprint IS NOT NULL"),
+        postgresql_where=sa.text("fingerprint IS NOT NULL"),
     )
