@@ -1,5 +1,7 @@
 """Statistics that follow the events, on real Kafka and the embedded ICAT."""
 
+import json
+
 from icat_stream.sandbox.announcer import Announcer
 
 from .dataset_messages import create_topic
@@ -40,3 +42,36 @@ def test_an_investigation_and_its_dataset_get_their_sizes(facility, run):
     (dataset,) = facility.datasets(file)
     assert (dataset.fileCount, dataset.fileSize) == (1, size)
     assert dataset.complete
+
+    # Somebody has changed it by hand, and asks for what it was.
+    client = facility.client()
+    dataset = client.get("Dataset d INCLUDE d.investigation, d.type", dataset.id)
+    investigation = dataset.investigation
+    investigation = client.get(
+        "Investigation i INCLUDE i.type, i.facility", investigation.id
+    )
+    whole = (investigation.fileCount, investigation.fileSize)
+    investigation.fileCount = 0
+    investigation.update()
+    client.logout()
+    place = f"{investigation.name}/{investigation.visitId}"
+    tool = ("icat_stream", "integrations")
+    asking = (*tool, "ask", "-c", config, "recount", "--investigation")
+    dry = run(*asking, place, "--dry-run")
+    assert json.loads(dry.out)["operation"] == "recount"
+    refused = run(*asking, "nothing/1")
+    assert (refused.code, "is not in the catalogue" in refused.err) == (3, True)
+    unknown = run(*tool, "ask", "-c", config, "mint", "--investigation", place)
+    assert (unknown.code, "there are: recount" in unknown.err) == (2, True)
+    assert run(*asking, place).code == 0
+    (follower,) = run(*tool, "list", "-c", config, "--output", "json").lines
+    assert follower["name"] == "statistics"
+    assert follower["operations"] == ["recount"]
+    assert follower["lag"] > 0
+    assert run(*command, "--consumer", "statistics", timeout=PATIENCE).code == 0
+    shown = run(*tool, "show", "-c", config, "statistics")
+    assert "ingested: 2, the last of 20" in shown.out, shown.out + shown.err
+    client = facility.client()
+    now = client.get("Investigation", investigation.id)
+    client.logout()
+    assert (now.fileCount, now.fileSize) == whole

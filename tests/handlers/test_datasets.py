@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from icat_stream.app import load_handler
 from icat_stream.config import ConfigError, Settings
 from icat_stream.handlers import HandlerContext
+from icat_stream.messages import read_event
 from icat_stream.records import (
     DatasetEntry,
     DependencyMissing,
@@ -603,6 +604,39 @@ def test_operations_are_ignored_with_the_reason(plan):
     assert outcome.kind is OutcomeKind.IGNORED
     assert outcome.reason == "reindex: the integration search is not enabled"
     assert outcome.objects == {"investigation": "P1/1", "operations": ["reindex"]}
+
+
+ENABLED = {
+    name: {"handler": name, "topics": ["t"]} for name in ("statistics", "operations")
+}
+
+
+def test_enabled_operations_are_asked_for_by_events(plan):
+    message = {"name": "P1", "operations": ["recount", "reindex", "recount"]}
+    outcome = plan(handled_by="operations", sections={"consumers": ENABLED}, **message)
+    assert outcome.kind is OutcomeKind.INGESTED
+    assert outcome.reason == "reindex: the integration search is not enabled"
+    (event,) = outcome.events
+    assert event.key == "P1/1"
+    read = read_event(event.value)
+    assert (read.kind, read.operation) == ("operation", "recount")
+    assert str(read.investigation) == "P1/1"
+
+
+def test_an_operation_needs_one_investigation(plan, catalogue):
+    asked = {"operations": ["recount"], "handled_by": "operations"}
+    asked |= {"sections": {"consumers": ENABLED}}
+    with pytest.raises(DependencyMissing) as caught:
+        plan(name="P2", visit_id="1", **asked)
+    assert caught.value.missing == ("investigation:P2/1",)
+    catalogue.visits += [
+        InvestigationEntry(key=InvestigationKey(name="P1", visit_id=visit))
+        for visit in ("2", "3")
+    ]
+    with pytest.raises(Rejection, match="several visits: '1', '2', '3'"):
+        plan(name="P1", **asked)
+    outcome = plan(name="P1", visit_id="2", **asked)
+    assert outcome.events[0].key == "P1/2"
 
 
 @pytest.mark.parametrize(

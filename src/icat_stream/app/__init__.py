@@ -7,6 +7,7 @@ from icat_stream import lazy_face
 if TYPE_CHECKING:
     from .config_check import validate
     from .daemon import run_daemon
+    from .event_followers import EventFollower, followers_of, requested
     from .handler_registry import UnknownHandler, load_handler, load_integration
     from .one_shot import only_consumer, run_one_shot
     from .pipeline import Pipeline
@@ -14,11 +15,14 @@ if TYPE_CHECKING:
 __getattr__ = lazy_face(
     __name__,
     {
+        "EventFollower": ".event_followers",
         "Pipeline": ".pipeline",
         "UnknownHandler": ".handler_registry",
+        "followers_of": ".event_followers",
         "load_handler": ".handler_registry",
         "load_integration": ".handler_registry",
         "only_consumer": ".one_shot",
+        "requested": ".event_followers",
         "run_daemon": ".daemon",
         "run_one_shot": ".one_shot",
         "validate": ".config_check",
@@ -26,11 +30,14 @@ __getattr__ = lazy_face(
 )
 
 __all__ = [
+    "EventFollower",
     "Pipeline",
     "UnknownHandler",
+    "followers_of",
     "load_handler",
     "load_integration",
     "only_consumer",
+    "requested",
     "run_daemon",
     "run_one_shot",
     "validate",

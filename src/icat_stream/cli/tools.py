@@ -10,6 +10,7 @@ from .dataservice import app as dataservice
 from .dead_letters import app as dead_letters
 from .docs import docs
 from .health import health
+from .integrations import app as integrations
 from .journal import app as journal
 from .reconcile import reconcile
 from .sandbox import app as sandbox
@@ -24,6 +25,7 @@ app.add_typer(dead_letters, name="dead-letters", help="What was rejected.")
 app.add_typer(config, name="config", help="The configuration.")
 app.add_typer(schema_tools, name="schemas", help="What a file becomes.")
 app.add_typer(journal, name="journal", help="What became of each message.")
+app.add_typer(integrations, name="integrations", help="What follows a dataset.")
 app.add_typer(transactions, name="transactions", help="Those that hang in Kafka.")
 app.command()(docs)
 app.command()(health)

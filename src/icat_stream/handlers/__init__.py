@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from .field_map_handler import FieldMapHandler
     from .file_written import FileWritten
     from .investigations import Investigations
-    from .operations import OperationsHandler
+    from .operations import OperationsHandler, visit_meant
     from .options import read_options
     from .paths import Locations, map_path
     from .users import Users
@@ -28,6 +28,7 @@ __getattr__ = lazy_face(
         "Users": ".users",
         "map_path": ".paths",
         "read_options": ".options",
+        "visit_meant": ".operations",
     },
 )
 
@@ -45,4 +46,5 @@ __all__ = [
     "Users",
     "map_path",
     "read_options",
+    "visit_meant",
 ]

@@ -9,7 +9,7 @@ from typing import Any, ClassVar, Generic, TypeVar
 from icat_stream import __version__
 from icat_stream.config import Settings
 from icat_stream.messages import Mapped
-from icat_stream.records import Outcome, OutcomeKind, Record, shortened
+from icat_stream.records import Coordinates, Outcome, OutcomeKind, Record, shortened
 
 from .handler import Handler, HandlerContext
 from .options import FieldMapOptions, read_options
@@ -31,10 +31,13 @@ class MappedMessage:
         By a field map.
     objects
         What it is about, by name, for the journal and for dead letters.
+    origin
+        Of its record.
     """
 
     mapped: Mapped
     objects: Mapping[str, Any]
+    origin: Coordinates
 
     @property
     def message(self) -> Any:
@@ -135,7 +138,7 @@ class FieldMapHandler(Handler, Generic[OptionsT]):
             for name, value in self.about(mapped.message).items()
             if value is not None
         }
-        return MappedMessage(mapped=mapped, objects=objects)
+        return MappedMessage(mapped=mapped, objects=objects, origin=record.origin)
 
     def fingerprint(self, record: Record) -> str | None:
         """Return a hash of the record and of how it is understood."""

@@ -18,12 +18,15 @@ class EventFilter:
         Whose events.
     follows
         Their kinds.
+    operations
+        Those that are done when an event asks for them.
     limits
         Of what is read.
     """
 
     facility: str
     follows: frozenset[str]
+    operations: frozenset[str]
     limits: DocumentLimits
 
     def read(self, record: Record, cause: str) -> EventMessage | Outcome:
@@ -43,7 +46,11 @@ class EventFilter:
         """
         event = read_event(record.value, self.limits)
         for wrong, reason in (
-            (event.kind not in self.follows, f"an event of kind {event.kind[:80]!r}"),
+            (self._is_other(event), f"an event of kind {event.kind[:80]!r}"),
+            (
+                event.operation and event.operation not in self.operations,
+                f"operation {event.operation[:80]!r} is none of its",
+            ),
             (event.outcome not in _DONE, f"an event of outcome {event.outcome[:80]!r}"),
             (event.facility != self.facility, f"of facility {event.facility[:80]!r}"),
             (event.cause and event.cause == cause, "an event of its own"),
@@ -51,6 +58,11 @@ class EventFilter:
             if wrong:
                 return nothing(event, OutcomeKind.IGNORED, reason)
         return event
+
+    def _is_other(self, event: EventMessage) -> bool:
+        if event.kind == "operation":
+            return not self.operations
+        return event.kind not in self.follows
 
 
 def nothing(event: EventMessage, kind: OutcomeKind, reason: str) -> Outcome:

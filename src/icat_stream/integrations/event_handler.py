@@ -39,6 +39,10 @@ class EventHandler(Handler, Generic[_Options]):
     follows: ClassVar[frozenset[str]] = frozenset({"dataset"})
     """Kinds of events that it wants; others are ignored."""
 
+    operations: ClassVar[frozenset[str]] = frozenset()
+    """What it does when it is asked to: events of kind ``operation`` have an
+    investigation and one of these."""
+
     gathers: ClassVar[bool] = False
     """Whether one look at the catalogue serves all events of a :meth:`subject` that had
     come by then: :meth:`looked` says so, and the others are ``gathered``."""
@@ -51,6 +55,7 @@ class EventHandler(Handler, Generic[_Options]):
         self._filter = EventFilter(
             facility=self.facility,
             follows=self.follows,
+            operations=self.operations,
             limits=DocumentLimits(size=context.settings.messages.max_bytes),
         )
         self._arrivals = Arrivals()

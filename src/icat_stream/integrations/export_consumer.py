@@ -87,6 +87,7 @@ class ExportConsumer:
         self._filter = EventFilter(
             facility=facility,
             follows=integration.follows,
+            operations=integration.operations,
             limits=DocumentLimits(size=max_bytes),
         )
         self._lock = threading.Lock()

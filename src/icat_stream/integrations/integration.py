@@ -88,6 +88,10 @@ class Integration(ABC, Generic[_Options]):
     follows: ClassVar[frozenset[str]] = frozenset({"dataset"})
     """Kinds of events that it wants; others are ignored."""
 
+    operations: ClassVar[frozenset[str]] = frozenset()
+    """What it does when it is asked to: events of kind ``operation`` have an
+    investigation and one of these."""
+
     batch: ClassVar[int] = 1
     """How many documents are read and written at once, where so many events wait."""
 

@@ -75,6 +75,7 @@ class Statistics(EventHandler[StatisticsOptions]):
 
     Options = StatisticsOptions
     follows = frozenset({"dataset", "investigation"})
+    operations = frozenset({"recount"})
     gathers = True
 
     def plan(self, event: EventMessage, lookups: Lookups) -> Plan | Outcome:

@@ -21,6 +21,7 @@ from .events import (
     EVENT_VERSION,
     EventMessage,
     dataset_event,
+    operation_event,
     read_event,
     snapshot_event,
 )
@@ -93,6 +94,7 @@ __all__ = [
     "decode",
     "encode",
     "load_field_map",
+    "operation_event",
     "read_document",
     "read_event",
     "schema_of",

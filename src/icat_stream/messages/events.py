@@ -9,6 +9,7 @@ from typing import Any
 from icat_stream.records import (
     AppliedDataset,
     AppliedSnapshot,
+    Coordinates,
     Event,
     InvestigationKey,
     OutcomeKind,
@@ -32,7 +33,8 @@ class EventMessage:
     Parameters
     ----------
     kind
-        ``dataset``, ``investigation`` or ``user``.
+        ``dataset``, ``investigation`` or ``user``; ``operation``: something is asked
+        for of an investigation.
     outcome
         ``ingested`` or ``unchanged``.
     facility
@@ -43,6 +45,8 @@ class EventMessage:
         Its name, and its id in ICAT, for a dataset.
     investigation_id
         The investigation's in ICAT; ``None`` in events of earlier versions of ours.
+    operation
+        What is asked for, such as ``recount``; empty for other kinds.
     cause
         The integration that brought it about; empty for an announcement.
     gathered
@@ -56,6 +60,7 @@ class EventMessage:
     dataset: str | None = None
     dataset_id: int | None = None
     investigation_id: int | None = None
+    operation: str = ""
     cause: str = ""
     gathered: bool = False
 
@@ -76,6 +81,7 @@ class EventMessage:
             "investigation": self.investigation and str(self.investigation),
             "dataset": self.dataset,
             "dataset_id": self.dataset_id,
+            "operation": self.operation[:_LONGEST] or None,
         }
         return {name: value for name, value in found.items() if value is not None}
 
@@ -122,6 +128,11 @@ def read_event(
             _text(named, "name", "dataset."),
             _number(named, "dataset."),
         )
+    operation = ""
+    if kind == "operation":
+        operation = _text(body, "operation")
+        if investigation is None:
+            raise _wrong("investigation", None, "an object")
     return EventMessage(
         kind=kind,
         outcome=_text(body, "outcome"),
@@ -130,6 +141,7 @@ def read_event(
         dataset=dataset,
         dataset_id=dataset_id,
         investigation_id=investigation_id,
+        operation=operation,
         cause=_text(body, "cause") if "cause" in body else "",
     )
 
@@ -167,7 +179,7 @@ def dataset_event(
         cause=cause,
         named={"dataset": {"name": dataset.name, "id": dataset.id}},
         facility=facility,
-        record=record,
+        origin=record.origin,
         now=now,
     )
 
@@ -203,7 +215,44 @@ def snapshot_event(
         cause=cause,
         named=named,
         facility=facility,
-        record=record,
+        origin=record.origin,
+        now=now,
+    )
+
+
+def operation_event(
+    operation: str,
+    investigation: InvestigationKey,
+    *,
+    facility: str,
+    origin: Coordinates,
+    now: datetime | None = None,
+) -> Event:
+    """Return the event that something is asked for of an investigation.
+
+    Parameters
+    ----------
+    operation
+        What.
+    investigation
+        Of which.
+    facility
+        The facility's name.
+    origin
+        The record that asks for it.
+    now
+        For tests.
+    """
+    return _event(
+        "operation",
+        str(investigation),
+        OutcomeKind.INGESTED,
+        investigation=investigation,
+        investigation_id=None,
+        cause="",
+        named={"operation": operation},
+        facility=facility,
+        origin=origin,
         now=now,
     )
 
@@ -218,7 +267,7 @@ def _event(
     cause: str,
     named: Mapping[str, Any],
     facility: str,
-    record: Record,
+    origin: Coordinates,
     now: datetime | None,
 ) -> Event:
     body = {
@@ -231,14 +280,14 @@ def _event(
         else {
             "name": investigation.name,
             "visit_id": investigation.visit_id,
-            "id": investigation_id,
+            **({"id": investigation_id} if investigation_id is not None else {}),
         },
         **named,
         **({"cause": cause} if cause else {}),
         "origin": {
-            "topic": record.origin.topic,
-            "partition": record.origin.partition,
-            "offset": record.origin.offset,
+            "topic": origin.topic,
+            "partition": origin.partition,
+            "offset": origin.offset,
         },
         "time": (now or datetime.now(UTC)).isoformat(timespec="milliseconds"),
     }
