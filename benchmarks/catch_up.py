@@ -19,7 +19,6 @@ from subprocess import PIPE, Popen
 from typing import Any
 
 from icat_stream.config import Settings
-from icat_stream.journal import Journal
 from icat_stream.records import Event, Outcome, OutcomeKind, Record
 from icat_stream.stream import Loop, relax_collector
 from measuring import Result, broker, resident, run
@@ -148,15 +147,13 @@ def instance(bootstrap: str, topic: str, group: str) -> None:
                 "consumers": {"c": {"handler": "x", "topics": [topic], "lanes": LANES}},
             }
         )
-        journal = Journal(settings.journal)
-        journal.create()
         counted = [0]
 
         def committed(_record: Record, _outcome: Outcome) -> None:
             counted[0] += 1
 
         relax_collector()
-        loop = Loop("c", Slow(), settings, journal, on_outcome=committed)
+        loop = Loop("c", Slow(), settings, on_outcome=committed)
         signal.signal(signal.SIGTERM, lambda *_: loop.stop())
         done = threading.Event()
 

@@ -54,8 +54,7 @@ def config(tmp_path):
             objects={"investigation": "B/1"},
         ),
     ]
-    journal.pending(rows)
-    journal.committed(rows)
+    journal.write(rows)
     journal.close()
     return file
 
@@ -116,8 +115,7 @@ def test_reasons_are_counted_whatever_file_they_are_about(config, tmp_path):
     ]
     for number, reason in enumerate(reasons):
         rejected = row(900 + number, outcome="rejected", text=reason)
-        journal.pending([rejected])
-        journal.committed([rejected])
+        journal.write([rejected])
     journal.close()
     found = lines("stats", "-c", config, "--outcome", "rejected", "--by", "reason")
     counted = {each["reason"]: each["rows"] for each in found}
@@ -139,8 +137,7 @@ def test_a_terminal_of_80_columns_has_a_line_for_each_row(config, tmp_path):
             "file": "run_00001234.nxs",
         },
     )
-    journal.pending([long])
-    journal.committed([long])
+    journal.write([long])
     journal.close()
     found = seen(on_a_terminal(80, BIN, "journal", "list", "-c", config))
     assert all(len(line) <= 80 for line in found)

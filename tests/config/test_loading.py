@@ -211,6 +211,8 @@ def test_client_options_by_the_environment(config, monkeypatch):
         ("icat: {url: 'http://h:4329x'}\n", "expected a port"),
         ("icat: {url: 'http://me:geheim@h'}\n", "without a user"),
         ("journal: {url: 'mysql://h/d'}\n", "expected sqlite:///FILE"),
+        ("journal: {required: false}\n", "required is no setting any more"),
+        ("outcomes: {topic: icat-stream.events}\n", "must differ"),
         ("health: {listen: 'h:99999'}\n", "expected host:port"),
         ("health: {listen: '::1:8081'}\n", "in brackets"),
         ("1: x\n", "expected a key that is text"),
@@ -221,6 +223,15 @@ def test_what_would_fail_later(config, text, words):
     found = problems(config(text))
     assert any(words in problem for problem in found), found
     assert not any("geheim" in problem for problem in found)
+
+
+@pytest.mark.parametrize("name", ["journal", "parked"])
+def test_a_consumer_is_not_called_as_a_part_of_ours(tmp_path, name):
+    file = tmp_path / "config.yaml"
+    consumer = f"consumers:\n  {name}: {{handler: users, topics: [users]}}\n"
+    file.write_text("facility: EXAMPLE\n" + consumer)
+    with pytest.raises(ConfigError, match=f"consumers.{name}: the name is one of ours"):
+        load(file, {})
 
 
 def test_list_in_the_environment_is_json(config, monkeypatch):

@@ -16,8 +16,8 @@ from faults.outside import Facility
 
 # Of a record's way; whoever dies at one of them was at work.
 STEPS = (
-    *("handled", "pending", "journalled", "begin", "produced", "offsets"),
-    *("committed", "marked"),
+    *("handled", "begin", "produced", "offsets", "committed"),
+    *("outcomes-read", "journalled", "projected"),
 )
 # With the program's own, 6 s, most of a soak is spent on waiting for who is dead.
 SESSION_MS = 2000

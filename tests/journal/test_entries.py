@@ -29,8 +29,7 @@ def row(offset, *, topic="t", partition=0, time=None, group="g", origin=None, **
 def write(journal, *rows):
     for each in rows:
         # One by one: what comes back was written later.
-        journal.pending([each])
-        journal.committed([each])
+        journal.write([each])
 
 
 def found(journal, **search):
@@ -85,12 +84,11 @@ def test_rows_are_found_by_time_and_outcome_and_the_rest(journal):
     assert found(journal, sha256="ab") == [2]
     assert found(journal, trace_id="ccc") == [3]
     assert found(journal, message_type="wrdn", key="k") == [2]
-    assert found(journal, state="pending") == []
     assert found(journal, message=Coordinates("t", 0, 2)) == [2]
 
 
 def test_a_limit_takes_the_newest(journal):
-    journal.pending([row(n) for n in range(1200)])
+    journal.write([row(n) for n in range(1200)])
     newest = journal.entries.find(Search(), limit=3, newest_first=True)
     assert [entry.at.offset for entry in newest] == [1199, 1198, 1197]
     assert found(journal) == list(range(1200))
@@ -159,8 +157,7 @@ def test_many_rows_are_read_page_by_page_each_once(journal, url):
     rows = [
         row(n, time=n // 7, topic=f"t{n % 3}", group=f"g{n % 2}") for n in range(5_000)
     ]
-    journal.pending(rows)
-    journal.committed(rows)
+    journal.write(rows)
     entries = journal.entries
     oldest = [entry.row.at for entry in entries.find(Search())]
     assert len(oldest) == 5_000
@@ -189,7 +186,7 @@ def test_many_rows_are_read_page_by_page_each_once(journal, url):
 
 
 def test_what_is_read_slowly_keeps_nobody_from_writing(journal, url):
-    journal.pending([row(n) for n in range(600)])
+    journal.write([row(n) for n in range(600)])
     entries = journal.entries.find(Search())
     first = next(entries)
     other = Journal(JournalSettings(url=url))

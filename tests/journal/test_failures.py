@@ -25,7 +25,7 @@ def opened(url, **settings):
 
 def fails(journal, reason, offset=1):
     with pytest.raises(SystemUnavailable, match=reason) as failure:
-        journal.pending([row(offset)])
+        journal.write([row(offset)])
     assert failure.value.system == "journal"
     assert "\n" not in failure.value.reason
 
@@ -52,13 +52,13 @@ def test_a_server_that_answers_no_more_is_given_up(proxied_postgres, monkeypatch
         copy(*arguments)
 
     with closing(opened(url, timeout="500ms")) as journal:
-        journal.pending([row(1)])
+        journal.write([row(1)])
         monkeypatch.setattr(postgres_copy, "copy", held)
         fails(journal, "the server has not answered for 1 s", offset=2)
         monkeypatch.setattr(postgres_copy, "copy", copy)
         fails(journal, "connection timeout expired", offset=2)
         proxy.release()
-        journal.pending([row(3)])
+        journal.write([row(3)])
         assert {1, 3} <= set(written(journal))
 
 
@@ -71,7 +71,7 @@ def test_a_table_that_is_locked_is_waited_for_so_long(empty_postgres):
             with pytest.raises(SystemUnavailable, match="lock timeout"):
                 journal.probe()
         journal.probe()
-        journal.pending([row(1)])
+        journal.write([row(1)])
         assert written(journal) == [1]
 
 
@@ -85,14 +85,14 @@ def test_a_right_that_is_taken_away_and_given_back(empty_postgres):
         "GRANT TEMPORARY ON DATABASE postgres TO stream",
     )
     with closing(opened(empty_postgres.replace("postgres:@", "stream@"))) as journal:
-        journal.pending([row(1)])
+        journal.write([row(1)])
         do(empty_postgres, "REVOKE INSERT ON outcomes FROM stream")
         fails(journal, "permission denied for table outcomes", offset=2)
         with pytest.raises(SystemUnavailable, match="permission denied"):
             journal.probe()
         do(empty_postgres, "GRANT INSERT ON outcomes TO stream")
         journal.probe()
-        journal.pending([row(2)])
+        journal.write([row(2)])
         assert written(journal) == [1, 2]
     do(empty_postgres, "DROP OWNED BY stream", "DROP ROLE stream")
 
@@ -102,9 +102,8 @@ def test_a_connection_that_is_ended_while_nothing_is_done_costs_nothing(
     empty_postgres,
 ):
     with closing(opened(empty_postgres)) as journal:
-        journal.pending([row(1)])
+        journal.write([row(1)])
         do(empty_postgres, OTHERS)
-        journal.committed([row(1)])
         assert stored(journal, "state") == [("committed",)]
 
 
@@ -122,20 +121,20 @@ def test_a_connection_that_is_ended_while_rows_are_on_their_way(
         monkeypatch.setattr(postgres_copy, "copy", ended)
         fails(journal, "connection")
         monkeypatch.undo()
-        journal.pending([row(1)])
+        journal.write([row(1)])
         assert written(journal) == [1]
 
 
 @IN_POSTGRES
 def test_a_server_that_is_stopped_and_started(empty_postgres, postgres_server):
     with closing(opened(empty_postgres)) as journal:
-        journal.pending([row(1)])
+        journal.write([row(1)])
         postgres_server.stop()
         try:
             fails(journal, "connection")
         finally:
             start_patiently(postgres_server.ensure_postgres_running)
-        journal.pending([row(2)])
+        journal.write([row(2)])
         assert written(journal) == [1, 2]
 
 
@@ -145,7 +144,7 @@ def test_a_partition_that_was_dropped_is_made_again_by_the_upkeep(empty_postgres
         do(empty_postgres, "DROP TABLE outcomes_default")
         fails(journal, "no partition of relation")
         journal.upkeep()
-        journal.pending([row(1)])
+        journal.write([row(1)])
         assert written(journal) == [1]
 
 
@@ -168,14 +167,14 @@ def test_a_server_that_only_reads(empty_postgres):
                 "ALTER DATABASE postgres RESET default_transaction_read_only",
                 OTHERS,
             )
-        journal.pending([row(1)])
+        journal.write([row(1)])
 
 
 def test_a_folder_that_is_deleted_is_noticed_and_put_back(tmp_path):
     folder = tmp_path / "journal"
     folder.mkdir()
     with closing(opened(f"sqlite:///{folder}/journal.db")) as journal:
-        journal.pending([row(1)])
+        journal.write([row(1)])
         away = folder.rename(tmp_path / "away")
         # An open file would go on taking rows that nobody ever sees.
         fails(journal, "is gone, or is not the file that was opened first", offset=2)
@@ -184,13 +183,13 @@ def test_a_folder_that_is_deleted_is_noticed_and_put_back(tmp_path):
         assert not list(folder.iterdir())
         folder.rmdir()
         away.rename(folder)
-        journal.pending([row(3)])
+        journal.write([row(3)])
         assert written(journal) == [1, 3]
 
 
 def test_a_file_in_place_of_the_journal_is_not_taken_for_it(tmp_path):
     with closing(opened(f"sqlite:///{tmp_path}/journal.db")) as journal:
-        journal.pending([row(1)])
+        journal.write([row(1)])
         for file in tmp_path.iterdir():
             file.rename(file.with_name("old-" + file.name))
         other = opened(f"sqlite:///{tmp_path}/journal.db")
@@ -201,7 +200,7 @@ def test_a_file_in_place_of_the_journal_is_not_taken_for_it(tmp_path):
 
 def test_a_file_that_only_reads(tmp_path):
     with closing(opened(f"sqlite:///{tmp_path}/journal.db")) as journal:
-        journal.pending([row(1)])
+        journal.write([row(1)])
     only = f"sqlite:///file:{tmp_path}/journal.db?mode=ro&uri=true"
     with closing(Journal(JournalSettings(url=only))) as journal:
         fails(journal, "attempt to write a readonly database")
@@ -211,7 +210,7 @@ def test_a_file_that_only_reads(tmp_path):
 
 def test_a_file_that_may_grow_no_more(tmp_path):
     with closing(opened(f"sqlite:///{tmp_path}/journal.db")) as journal:
-        journal.pending([row(1)])
+        journal.write([row(1)])
         soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
         size = (tmp_path / "journal.db-wal").stat().st_size
         resource.setrlimit(resource.RLIMIT_FSIZE, (size, hard))
@@ -219,13 +218,13 @@ def test_a_file_that_may_grow_no_more(tmp_path):
             fails(journal, "disk I/O error|disk is full", offset=2)
         finally:
             resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
-        journal.pending([row(2)])
+        journal.write([row(2)])
         assert written(journal) == [1, 2]
 
 
 def test_a_file_that_is_damaged(tmp_path):
     with closing(opened(f"sqlite:///{tmp_path}/journal.db")) as journal:
-        journal.pending([row(1)])
+        journal.write([row(1)])
     file = tmp_path / "journal.db"
     good = file.read_bytes()
     file.write_bytes(good[:4096] + b"\xff" * (len(good) - 4096))
@@ -242,5 +241,5 @@ def test_a_file_that_another_process_has_locked(tmp_path, monkeypatch):
         with closing(sqlite3.connect(tmp_path / "journal.db")) as other:
             other.execute("BEGIN IMMEDIATE")
             fails(journal, "database is locked")
-        journal.pending([row(1)])
+        journal.write([row(1)])
         assert written(journal) == [1]

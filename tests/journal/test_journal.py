@@ -15,7 +15,15 @@ from alembic.migration import MigrationContext
 from sqlalchemy import create_engine, inspect, text
 
 from icat_stream.config import ConfigError, JournalSettings
-from icat_stream.journal import Journal, JournalRow, RowKey, Search, migrations
+from icat_stream.journal import (
+    Fenced,
+    Journal,
+    JournalRow,
+    Move,
+    RowKey,
+    Search,
+    migrations,
+)
 from icat_stream.journal.tables import metadata
 from icat_stream.records import SystemUnavailable
 
@@ -43,60 +51,74 @@ def stored(journal, columns='"offset", state, text'):
         return [tuple(each) for each in connection.execute(text(sql))]
 
 
-def test_rows_are_pending_and_then_committed(journal):
-    rows = [row(1), row(2), row(1, topic="u")]
-    journal.pending(rows)
-    assert [each[1] for each in stored(journal)] == ["pending"] * 3
-    journal.committed(rows[:2])
-    assert [each[1] for each in stored(journal)] == ["committed"] * 2 + ["pending"]
+def test_a_row_that_is_there_stays_as_it_is(journal):
+    journal.write([row(1, text="first")])
+    journal.write([row(1, text="second"), row(2), row(1, topic="u")])
+    assert {each[1] for each in stored(journal)} == {"committed"}
+    assert sorted(each[2] for each in stored(journal)) == ["", "", "first"]
 
 
-def test_a_pending_row_may_change_a_committed_one_never_does(journal):
-    journal.pending([row(1, text="first")])
-    journal.pending([row(1, text="second")])
-    journal.committed([row(1, text="second")])
-    journal.pending([row(1, text="a late zombie")])
-    journal.committed([row(1, text="a late zombie")])
-    assert stored(journal) == [(1, "committed", "second")]
+def test_of_one_that_comes_twice_at_once_there_is_one_row(journal):
+    journal.write([row(1, text="aborted"), row(2), row(1, text="it")])
+    assert [each[0] for each in stored(journal)] == [1, 2]
 
 
-def test_what_was_committed_is_what_the_row_says_after_a_zombie(journal, url):
-    mine = [row(n, text="mine") for n in range(3)]
-    journal.pending(mine)
-    zombie = Journal(JournalSettings(url=url))
-    zombie.pending([row(1, text="a zombie's")])
-    journal.committed(mine)
-    zombie.close()
-    assert {each[1:] for each in stored(journal)} == {("committed", "mine")}
+WHOSE = ("g", "outcomes", "an-id")
 
 
-def test_settling_marks_only_what_is_committed(journal):
-    journal.pending([row(n) for n in range(5)])
-    journal.pending([row(0, partition=1)])
-    assert journal.settle("g", "t", 0, lambda offset: offset in (0, 1, 3)) == 3
-    assert journal.settle("g", "t", 0, lambda offset: offset in (0, 1, 3)) == 0
-    assert [each[1] for each in stored(journal)].count("pending") == 3
+def test_rows_come_with_the_places_that_they_came_from(journal):
+    journal.project(*WHOSE, [Move(1, None, 5), Move(0, None, 3)], [row(1), row(2)])
+    journal.project(*WHOSE, [Move(0, 3, 9)], [row(3)])
+    assert journal.positions("g", "outcomes") == {("an-id", 0): 9, ("an-id", 1): 5}
+    assert journal.positions("other", "outcomes") == {}
+    assert len(stored(journal)) == 3
 
 
-def test_only_the_rows_that_are_named_are_marked(journal):
-    rows = [row(n) for n in range(5)]
-    journal.pending(rows)
-    journal.committed([rows[0], rows[3]])
-    pending = [offset for offset, state, _ in stored(journal) if state == "pending"]
-    assert pending == [1, 2, 4]
+@pytest.mark.parametrize("before", [None, 2, 4])
+def test_who_comes_late_writes_nothing(journal, before):
+    journal.project(*WHOSE, [Move(0, None, 3)], [row(1)])
+    with pytest.raises(Fenced):
+        journal.project(*WHOSE, [Move(0, before, 9), Move(1, None, 7)], [row(2)])
+    assert journal.positions("g", "outcomes") == {("an-id", 0): 3}
+    assert [each[0] for each in stored(journal)] == [1]
+
+
+def test_of_many_that_write_the_same_one_has_written(journal, url):
+    others = [Journal(JournalSettings(url=url)) for _ in range(4)]
+    fenced = []
+
+    def write(journal):
+        before = None
+        for after in range(1, 41):
+            moves = [Move(n, before, after) for n in (2, 0, 1)]
+            try:
+                journal.project(*WHOSE, moves, [row(after)])
+            except Fenced:
+                fenced.append(after)
+            before = after
+
+    threads = [threading.Thread(target=write, args=(each,)) for each in others]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    for each in others:
+        each.close()
+    assert len(stored(journal)) == 40
+    assert len(fenced) == 3 * 40
+    places = journal.positions("g", "outcomes")
+    assert places == {("an-id", n): 40 for n in range(3)}
 
 
 def test_a_topic_made_anew_does_not_overwrite_the_old_one(journal):
-    journal.pending([row(1, time=1)])
-    journal.committed([row(1, time=1)])
-    journal.pending([row(1, time=2)])
-    journal.committed([row(1, time=2)])
+    journal.write([row(1, time=1)])
+    journal.write([row(1, time=2)])
     assert len(stored(journal)) == 2
     assert {each[1] for each in stored(journal)} == {"committed"}
 
 
 def test_text_that_a_database_cannot_hold_is_no_reason_to_stop(journal):
-    journal.pending([row(1, text="nul \0, half \ud800", key="\0")])
+    journal.write([row(1, text="nul \0, half \ud800", key="\0")])
     assert stored(journal, "text") == [("nul �, half ?",)]
 
 
@@ -105,8 +127,7 @@ def test_many_rows_and_many_writers_at_once(journal, url):
         other = Journal(JournalSettings(url=url))
         for start in range(0, 600, 200):
             rows = [row(n, partition=partition) for n in range(start, start + 200)]
-            other.pending(rows)
-            other.committed(rows)
+            other.write(rows)
         other.close()
 
     threads = [threading.Thread(target=write, args=(n,)) for n in range(4)]
@@ -182,15 +203,24 @@ def test_tables_from_before_their_revisions_were_kept_are_taken_over(url):
         }
         columns = ", ".join(f'"{name}"' for name in values)
         places = ", ".join(f":{name}" for name in values)
-        connection.execute(
-            text(f"INSERT INTO outcomes ({columns}) VALUES ({places})"), values
-        )
+        insert = text(f"INSERT INTO outcomes ({columns}) VALUES ({places})")
+        connection.execute(insert, values)
+        # A crash has left these; of the second Kafka has committed nothing.
+        for offset in (2, 3):
+            left = {"offset": offset, "text": "left", "state": "pending"}
+            connection.execute(insert, values | left)
     engine.dispose()
     journal = Journal(JournalSettings(url=url))
     journal.create()
     assert journal.sample_of_job("j") == "nickel"
     for search in (Search(investigation="A"), Search(dataset="d 2")):
-        assert len(list(journal.entries.find(search))) == 1
+        assert len(list(journal.entries.find(search))) == 3
+    journal.write([row(3, time=1, text="handled again")])
+    assert stored(journal) == [
+        (1, "committed", ""),
+        (2, "pending", "left"),
+        (3, "committed", "handled again"),
+    ]
     journal.close()
 
 
@@ -215,7 +245,7 @@ def test_tables_of_a_newer_program_are_left_alone(journal):
 def test_a_database_that_is_gone_is_a_system_that_is_unavailable(tmp_path):
     journal = Journal(JournalSettings(url=f"sqlite:///{tmp_path}/no/journal.db"))
     with pytest.raises(SystemUnavailable, match=r"no/journal\.db") as caught:
-        journal.pending([row(1)])
+        journal.write([row(1)])
     assert caught.value.system == "journal"
 
 
@@ -259,14 +289,13 @@ def test_an_url_that_will_not_do_is_named(url):
     ],
 )
 def test_values_that_a_database_refuses_are_no_reason_to_stop(journal, fields):
-    journal.pending([row(1, **fields), row(2)])
-    journal.committed([row(1, **fields), row(2)])
+    journal.write([row(1, **fields), row(2)])
     assert [each[1] for each in stored(journal)] == ["committed", "committed"]
 
 
 def test_names_in_a_list_stay_as_they_are_and_can_be_searched(journal):
     names = ["C:\\u0000 run", "half \ud800", "nul \0"]
-    journal.pending([row(1, objects={"dataset": names}), row(2)])
+    journal.write([row(1, objects={"dataset": names}), row(2)])
     found = list(journal.entries.find(Search(dataset="C:\\u0000 run")))
     assert [entry.at.offset for entry in found] == [1]
     assert found[0].row.objects["dataset"] == [names[0], "half ?", "nul �"]
@@ -279,7 +308,7 @@ def test_names_in_a_list_stay_as_they_are_and_can_be_searched(journal):
 def test_a_payload_is_kept_as_far_as_it_shall_be(url, limits, kept):
     journal = Journal(JournalSettings(url=url, **limits))
     journal.create()
-    journal.pending([row(1, payload=b"x" * 10, record_key=b"k")])
+    journal.write([row(1, payload=b"x" * 10, record_key=b"k")])
     ((payload,),) = stored(journal, "payload")
     assert (payload and zlib.decompress(payload)) == kept
     journal.close()
@@ -293,9 +322,9 @@ def test_old_rows_are_dropped_and_others_stay(url):
     journal = Journal(JournalSettings(url=url))
     journal.create()
     # Of a time that no clock shows now, but written just now: kept.
-    journal.pending([row(1, time=-1), row(2, time=2**62)])
+    journal.write([row(1, time=-1), row(2, time=2**62)])
     for n, age in enumerate((400, 200, 100, 10, 0)):
-        journal.pending([row(10 + n, time=now - age * DAY)])
+        journal.write([row(10 + n, time=now - age * DAY)])
     with journal._begin() as connection:
         sql = f"UPDATE outcomes SET written_at = time WHERE time > 0 AND time < {now}"
         connection.execute(text(sql))
@@ -315,14 +344,14 @@ def test_months_are_partitions_and_rows_of_the_future_come_into_theirs(postgres)
     journal = Journal(JournalSettings(url=postgres))
     journal.create()
     ahead = max(n for n in inspect(engine).get_table_names() if n < "outcomes_d")
-    journal.pending([row(1, time=time.time_ns() // 1_000_000), row(2, time=2**62)])
+    journal.write([row(1, time=time.time_ns() // 1_000_000), row(2, time=2**62)])
     with engine.begin() as connection:
         # As if the month were still to be made.
         sql = "SELECT pg_get_expr(relpartbound, oid) FROM pg_class WHERE relname = :n"
         bound = connection.scalar(text(sql), {"n": ahead})
         begin = int(re.search(r"\d{10,}", bound)[0])
         connection.execute(text(f"DROP TABLE {ahead}"))
-    journal.pending([row(3, time=begin + 1)])
+    journal.write([row(3, time=begin + 1)])
     with engine.begin() as reading:
         reading.execute(text("SELECT count(*) FROM outcomes"))
         # Writers would wait behind it for as long as somebody reads.
@@ -351,7 +380,7 @@ def test_a_month_is_made_while_somebody_writes_into_it(postgres):
         bound = connection.scalar(text(sql), {"n": ahead})
         begin = int(re.search(r"\d{10,}", bound)[0])
         connection.execute(text(f"DROP TABLE {ahead}"))
-    journal.pending([row(3, time=begin + 1)])
+    journal.write([row(3, time=begin + 1)])
     problems = []
 
     def upkeep():

@@ -23,11 +23,12 @@ from confluent_kafka.admin import (
     ResourceType,
 )
 
+from icat_stream.app.journal_writer import JournalWriter
 from icat_stream.config import Settings
 from icat_stream.journal import Journal
 from icat_stream.records import Outcome, Record
 from icat_stream.sandbox.kafka import JavaBroker
-from icat_stream.stream import Loop, RunResult
+from icat_stream.stream import Loop, RunResult, TopicIds
 from plugins.kafka import SharedBroker
 
 sys.path.insert(0, str(Path(__file__).parent))
@@ -46,10 +47,12 @@ class Stage:
         self.folder = folder
         self.source = f"{prefix}.source"
         self.events_topic = f"{prefix}.events"
+        self.outcomes_topic = f"{prefix}.outcomes"
         self.dead_topic = f"{prefix}.dead"
         self.group = f"{prefix}.c"
         self.outcomes: list[tuple[Record, Outcome]] = []
         self._journals: list[Journal] = []
+        self._writers: list[JournalWriter] = []
         self._processes: list[subprocess.Popen[bytes]] = []
         self._loops: list[tuple[Loop, threading.Thread, list[RunResult]]] = []
         self._client = {"bootstrap.servers": broker.bootstrap, "log_level": 0}
@@ -64,6 +67,7 @@ class Stage:
             },
             "journal": {"url": f"sqlite:///{self.folder}/journal.db"},
             "events": {"topic": self.events_topic},
+            "outcomes": {"topic": self.outcomes_topic},
             "dead_letters": {"topic": self.dead_topic},
             "retries": {"delays": ["200ms", "300ms"]},
             "consumers": {"c": {"handler": "x", "topics": [self.source]}},
@@ -217,7 +221,24 @@ class Stage:
         finally:
             client.close()
 
+    def writer(self, **sections: Any) -> JournalWriter:
+        """Start who writes the journal."""
+        settings = Settings(**self.settings(**sections))
+        journal = Journal(settings.journal)
+        self._journals.append(journal)
+        writer = JournalWriter(settings, journal, TopicIds(settings.kafka))
+        self._writers.append(writer)
+        writer.start()
+        return writer
+
+    def catch_up(self, **sections: Any) -> None:
+        """Have a journal written up to what is committed."""
+        writer = self.writer(**sections)
+        assert writer.catch_up(PATIENCE) == ""
+        writer.stop(PATIENCE)
+
     def rows(self, where: str = "1") -> list[sqlite3.Row]:
+        self.catch_up()
         connection = sqlite3.connect(self.folder / "journal.db")
         connection.row_factory = sqlite3.Row
         try:
@@ -242,15 +263,11 @@ class Stage:
         self, until_end: bool = True, secret: bool = False, **sections: Any
     ) -> Loop:
         settings = Settings(**self.settings(**sections))
-        journal = Journal(settings.journal)
-        self._journals.append(journal)
-        journal.create()
         kind = scripted.Secret if secret else scripted.Scripted
         return Loop(
             "c",
             kind(self.folder),
             settings,
-            journal,
             until_end=until_end,
             on_outcome=lambda *both: self.outcomes.append(both),
         )
@@ -334,6 +351,8 @@ class Stage:
             if process.poll() is None:
                 process.kill()
             process.communicate()
+        for writer in self._writers:
+            writer.stop(PATIENCE)
         for journal in self._journals:
             journal.close()
 

@@ -10,9 +10,10 @@ sys.path.insert(0, str(Path(__file__).parent))
 
 import scripted
 
+from icat_stream.app.journal_writer import JournalWriter
 from icat_stream.config import Settings
 from icat_stream.journal import Journal
-from icat_stream.stream import Loop
+from icat_stream.stream import Loop, TopicIds
 
 
 def _trace(file: Path) -> None:
@@ -38,11 +39,13 @@ def main() -> None:
         _trace(Path(options["folder"]) / "spans")
     settings = Settings(**options["settings"])
     journal = Journal(settings.journal)
-    journal.create()
+    writer = JournalWriter(settings, journal, TopicIds(settings.kafka))
     consumer = getattr(scripted, options["consumer"])(Path(options["folder"]))
-    loop = Loop("c", consumer, settings, journal, until_end=options["until_end"])
+    loop = Loop("c", consumer, settings, until_end=options["until_end"])
     signal.signal(signal.SIGTERM, lambda *_: loop.stop())
+    writer.start()
     result = loop.run()
+    writer.stop(10)
     counts = {kind.value: n for kind, n in result.counts.items()}
     print(json.dumps({"reason": result.reason, "counts": counts}), flush=True)
     sys.exit(result.exit_code)

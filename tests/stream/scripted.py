@@ -4,12 +4,14 @@ A record's value is JSON: ``{"id": …, "key": …, "do": [step, …]}``.  Each 
 handled the next step is taken, the last one again and again; how far it is, is kept
 on disk, so that it goes on in another process.  Files in a folder are the switches:
 ``down`` (the catalogue is unavailable), ``refused``, ``have-<name>`` (exists),
-``slow`` (seconds), ``snapshots`` (it makes some, so it needs the journal).
+``slow`` (seconds).
 """
 
 import json
+import random
 import threading
 import time
+from base64 import b64encode
 from collections.abc import Collection
 from pathlib import Path
 
@@ -59,10 +61,6 @@ class Scripted:
         if (self._folder / "down").exists():
             raise SystemUnavailable("connection refused", system=system)
 
-    @property
-    def needs_journal(self) -> bool:
-        return (self._folder / "snapshots").exists()
-
     def leave_lane(self) -> None:
         self._note("left", threading.current_thread().name)
 
@@ -71,7 +69,10 @@ class Scripted:
         match verb:
             case "ok":
                 size = int(argument or 0)
-                value = json.dumps({"id": name, "pad": "x" * size}).encode()
+                # Of the same size for a broker that is sent it compressed.
+                pad = random.Random(name).randbytes(size * 3 // 4)
+                body = {"id": name, "pad": b64encode(pad).decode()}
+                value = json.dumps(body).encode()
                 return Outcome(
                     kind=OutcomeKind.INGESTED,
                     events=(Event(key=str(message["key"]), value=value),),

@@ -3,15 +3,17 @@
 import json
 import logging
 import socket
+from contextlib import closing
 
 import pytest
 import scripted
 
+from icat_stream.app.journal_writer import JournalWriter
 from icat_stream.config import Settings
-from icat_stream.journal import Journal
+from icat_stream.journal import By, Journal, Search
 from icat_stream.records import OutcomeKind
 from icat_stream.sandbox.kafka import EmbeddedBroker
-from icat_stream.stream import Loop, dry_run
+from icat_stream.stream import Loop, TopicIds, dry_run
 
 kafka = pytest.mark.kafka
 
@@ -154,8 +156,7 @@ def test_without_kafka_it_waits_says_so_and_can_be_stopped(tmp_path, caplog):
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
     settings = _settings(f"127.0.0.1:{port}", tmp_path)
-    journal = Journal(settings.journal)
-    loop = Loop("c", scripted.Scripted(tmp_path), settings, journal)
+    loop = Loop("c", scripted.Scripted(tmp_path), settings)
 
     class StopWhenSaid(logging.Handler):
         def emit(self, record):
@@ -173,11 +174,9 @@ def test_without_kafka_it_waits_says_so_and_can_be_stopped(tmp_path, caplog):
 
 
 def test_the_embedded_broker_is_good_enough_for_a_demonstration(tmp_path):
-    topics = {"source": 2, "events": 1, "dead": 1, "g.c.retry.0": 1, "g.c.parked": 1}
-    with EmbeddedBroker(topics) as broker:
+    topics = dict.fromkeys(("events", "out", "dead", "g.c.retry.0", "g.c.parked"), 1)
+    with EmbeddedBroker(topics | {"source": 2}) as broker:
         settings = _settings(broker.bootstrap, tmp_path)
-        journal = Journal(settings.journal)
-        journal.create()
         from confluent_kafka import Producer
 
         producer = Producer({"bootstrap.servers": broker.bootstrap, "log_level": 0})
@@ -186,7 +185,18 @@ def test_the_embedded_broker_is_good_enough_for_a_demonstration(tmp_path):
         producer.produce("source", json.dumps(message(99, "k", "reject")).encode())
         assert producer.flush(20) == 0
         consumer = scripted.Scripted(tmp_path)
-        result = Loop("c", consumer, settings, journal, until_end=True).run()
+        result = Loop("c", consumer, settings, until_end=True).run()
+        with closing(Journal(settings.journal)) as journal:
+            for _ in range(2):
+                # It tells neither a topic's id nor what is committed: each process
+                # reads all of it again, which writes no row twice.
+                writer = JournalWriter(settings, journal, TopicIds(settings.kafka))
+                writer.start()
+                assert writer.catch_up(60) == ""
+                writer.stop(60)
+                counts = journal.entries.count(Search(), [By.OUTCOME])
+                rows = {each.common[0]: each.rows for each in counts}
+                assert rows == {"ingested": 20, "rejected": 1}
     assert result.exit_code == 0
     assert result.counts[OutcomeKind.INGESTED] == 20
     assert result.counts[OutcomeKind.REJECTED] == 1
@@ -198,6 +208,7 @@ def _settings(bootstrap, folder):
         kafka={"bootstrap_servers": bootstrap, "group_id": "g"},
         journal={"url": f"sqlite:///{folder}/journal.db"},
         events={"topic": "events"},
+        outcomes={"topic": "out"},
         dead_letters={"topic": "dead"},
         retries={"delays": ["1h"]},
         consumers={"c": {"handler": "x", "topics": ["source"]}},

@@ -10,13 +10,13 @@ pytestmark = pytest.mark.kafka
 
 FAULTS = (
     "handled:5",
-    "pending:2",
-    "journalled:2",
     "begin:3",
     "produced:2",
     "offsets:2",
     "committed:2",
-    "marked:2",
+    "outcomes-read:2",
+    "journalled:2",
+    "projected:2",
 )
 
 

@@ -55,6 +55,7 @@ class Desk:
         def note(number):
             self.sent += number
 
+        self.stage.catch_up()
         values = self.stage.settings()
         settings = Settings(**values | ({"consumers": consumers} if consumers else {}))
         with (
@@ -72,6 +73,7 @@ class Desk:
             tool.run(again(journal, Search(**search)))
 
     def way(self, offset):
+        self.stage.catch_up()
         place = Coordinates(self.stage.source, 0, offset)
         with reading(Settings(**self.stage.settings()).journal) as journal:
             return [entry.row.outcome for entry in journal.entries.way(place)]
@@ -118,6 +120,7 @@ def test_a_person_who_is_killed_begins_anew_and_nothing_is_left_out(stage, step)
     names = [f"m{n}" for n in range(600)]
     stage.send(*(message(name) for name in names))
     stage.run()
+    stage.catch_up()
     command = [sys.executable, "-c", PERSON, str(Path(__file__).parent)]
     command += [json.dumps(stage.settings()), str(stage.folder)]
 

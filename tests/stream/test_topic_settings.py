@@ -37,6 +37,20 @@ def test_they_are_made_to_fit(stage):
     assert int(table["delete.retention.ms"]) >= DAY_MS
 
 
+def test_outcomes_are_kept_for_as_long_as_is_configured(stage):
+    stage.create()
+    stage.run(outcomes={"retention": "40d"}, journal={"payload_limit": "2MiB"})
+    made = configs(stage, stage.outcomes_topic)
+    assert int(made["retention.ms"]) == 40 * DAY_MS
+    assert int(made["max.message.bytes"]) > 2 * 2**20
+    stage.configure(stage.outcomes_topic, **{"retention.ms": "60000"})
+    stage.run()
+    assert int(configs(stage, stage.outcomes_topic)["retention.ms"]) == 30 * DAY_MS
+    # More is as good.
+    stage.run(outcomes={"retention": "1d"})
+    assert int(configs(stage, stage.outcomes_topic)["retention.ms"]) == 30 * DAY_MS
+
+
 def test_what_does_not_fit_is_mended_and_a_large_record_can_wait(stage):
     stage.create(partitions=1, **{"max.message.bytes": str(LARGE)})
     retry, parked = (f"{stage.group}.{name}" for name in ("retry.0", "parked"))
@@ -58,7 +72,7 @@ def test_what_does_not_fit_is_mended_and_a_large_record_can_wait(stage):
 
 def test_where_that_is_forbidden_it_is_said(stage, caplog):
     stage.create(partitions=2)
-    for name in (stage.events_topic, stage.dead_topic):
+    for name in (stage.events_topic, stage.outcomes_topic, stage.dead_topic):
         stage.create_topic(name)
     for name in ("retry.0", "retry.1", "parked"):
         stage.create_topic(f"{stage.group}.{name}")

@@ -2,7 +2,6 @@
 
 import json
 import signal
-import sqlite3
 
 import pytest
 
@@ -212,24 +211,6 @@ def test_waits_for_files_of_one_key_do_not_add_up(stage):
     # While the first one was waited for, the time of the others ran, too.
     calls = stage.lines("calls")
     assert [calls.count(f"k {n}") for n in range(1, 5)] == [1, 1, 1, 1]
-
-
-def test_it_pauses_while_its_journal_is_locked_away_and_goes_on(stage):
-    stage.create()
-    loop = stage.start()
-    stage.send(message(1))
-    stage.wait(lambda: stage.events() == ["1"])
-    with sqlite3.connect(stage.folder / "journal.db") as connection:
-        connection.execute("ALTER TABLE outcomes RENAME TO elsewhere")
-    connection.close()
-    stage.send(message(2))
-    stage.wait(lambda: len(stage.lines("done")) == 2)
-    with sqlite3.connect(stage.folder / "journal.db") as connection:
-        connection.execute("ALTER TABLE elsewhere RENAME TO outcomes")
-    connection.close()
-    stage.wait(lambda: stage.events() == ["1", "2"])
-    stage.stop(loop)
-    assert [row["state"] for row in stage.rows()] == ["committed"] * 2
 
 
 def test_a_run_until_the_end_asks_for_all_that_is_missing(stage):

@@ -33,6 +33,7 @@ from .alerts import Alerts
 from .claim_check import daily_claim_check, forget_deleted
 from .end_patience import EndPatience
 from .health_report import HealthReport, Meter
+from .journal_writer import JournalWriter
 from .outcome_output import outcome_line, outcome_text, summary_line
 from .pipeline import Pipeline
 from .stop_flag import StopFlag
@@ -44,6 +45,8 @@ OutcomeCallback = Callable[[Record, Outcome], None]
 _MINUTE_S = 60.0
 # Beyond the deadline that a loop has for its stop: to leave the group.
 _LEAVING_S = 5.0
+# For the rows of the last outcomes.
+_LAST_ROWS_S = 2.0
 # And for all: leaving the group, and a machine that is busy.
 _HANGS_S = 15.0
 
@@ -132,6 +135,8 @@ def run_daemon(
                         settings,
                         consumers,
                         pipeline,
+                        JournalWriter(settings, pipeline.journal, ids),
+                        wait=wait,
                         patience=EndPatience(wait) if until_end else None,
                         told=OutcomeLog(lines.each(text) if printed else None),
                         stopping=stopping,
@@ -229,7 +234,9 @@ def _run(
     settings: Settings,
     consumers: Sequence[RunningConsumer],
     pipeline: Pipeline,
+    writer: JournalWriter,
     *,
+    wait: float,
     patience: EndPatience | None,
     told: "OutcomeLog",
     stopping: StopFlag,
@@ -241,7 +248,6 @@ def _run(
             named.name,
             named.consumer,
             settings,
-            pipeline.journal,
             until_end=patience is not None,
             on_outcome=meters[named.name],
         )
@@ -263,13 +269,14 @@ def _run(
         )
         for loop, named in zip(loops, consumers, strict=True)
     ]
-    monitor.attach(loops, meters)
+    monitor.attach(loops, meters, writer)
     beside = [
         journal_upkeep(pipeline.journal),
         daily_claim_check(pipeline.journal, pipeline.catalogue, settings.facility),
     ]
     for periodic in beside:
         periodic.start()
+    writer.start()
     for thread in threads:
         thread.start()
     vain: dict[str, str] = {}
@@ -287,6 +294,8 @@ def _run(
             if thread.is_alive()
         ]
         vain = dict.fromkeys(alive, "stopped before the end was reached") | vain
+    elif patience is not None:
+        results.append(_journalled(writer, wait, stopping))
     with _bounded(settings.limits.stop):
         for periodic in beside:
             periodic.stop()
@@ -305,12 +314,28 @@ def _run(
                         reason=f"it does not stop: {status.turning or 'it hangs'}",
                     )
                 )
+        # What was committed last is seen by who looks now; the rest comes later.
+        writer.catch_up(0.0 if writer.status().down else _LAST_ROWS_S)
+        writer.stop(_LAST_ROWS_S)
     return [
         result
         if result.exit_code or result.name not in vain
         else replace(result, exit_code=ExitCode.UNAVAILABLE, reason=vain[result.name])
         for result in results
     ]
+
+
+def _journalled(writer: JournalWriter, seconds: float, stopping: StopFlag) -> RunResult:
+    """Wait for the rows of what was committed: a run to the end ends with them."""
+    reason = writer.catch_up(seconds, stopping.is_set)
+    if not reason:
+        return RunResult(name="journal", exit_code=ExitCode.DONE, reason="", counts={})
+    return RunResult(
+        name="journal",
+        exit_code=ExitCode.UNAVAILABLE,
+        reason=f"it has not all outcomes: {reason} (waited {seconds:g} s, see --wait);"
+        " they are in Kafka, and the next run writes them",
+    )
 
 
 def _refresh(settings: Settings, pipeline: Pipeline) -> None:

@@ -25,6 +25,7 @@ from icat_stream.stream import (
 )
 from icat_stream.telemetry import Page, Sample, render, sample
 
+from .journal_writer import JournalWriter, WriterStatus
 from .pipeline import Pipeline
 from .system_checks import Check
 
@@ -112,6 +113,7 @@ class HealthReport:
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
         self._loops: Sequence[Loop] = ()
+        self._writer: JournalWriter | None = None
         self._meters: dict[str, Meter] = {}
         self._checks: list[Check] = []
         self._depths = Depths()
@@ -149,8 +151,13 @@ class HealthReport:
         for check in self._checks:
             check.start()
 
-    def attach(self, loops: Sequence[Loop], meters: Mapping[str, Meter]) -> None:
-        """Look at loops from now on.
+    def attach(
+        self,
+        loops: Sequence[Loop],
+        meters: Mapping[str, Meter],
+        writer: JournalWriter | None = None,
+    ) -> None:
+        """Look at loops, and who writes the journal, from now on.
 
         Parameters
         ----------
@@ -158,8 +165,11 @@ class HealthReport:
             Of this process.
         meters
             Of each, by name.
+        writer
+            Of the journal.
         """
         self._meters = dict(meters)
+        self._writer = writer
         self._loops = loops
 
     def close(self) -> None:
@@ -207,6 +217,7 @@ class HealthReport:
             "systems": {
                 check.name: _rounded(asdict(check.answer())) for check in self._checks
             },
+            "journal": asdict(self._written()),
             "dead_letters": self._depths.dead_letters,
             "disk_free": {k: round(v, 4) for k, v in self._disks.items()},
         }
@@ -226,8 +237,16 @@ class HealthReport:
                 yield sample("system_up", answer.up, system=check.name)
         for name, free in self._disks.items():
             yield sample("disk_free_ratio", free, disk=name)
+        written = self._written()
+        yield sample("journal_lag_outcomes", written.lag)
+        yield sample("journal_rows_total", written.rows)
+        yield sample("journal_lost_outcomes_total", written.lost)
+        yield sample("journal_refused_outcomes_total", written.refused)
         yield sample("dead_letters_waiting", self._depths.dead_letters)
         yield sample("healthy", self.report()["healthy"])
+
+    def _written(self) -> WriterStatus:
+        return WriterStatus() if self._writer is None else self._writer.status()
 
     def _samples(self, status: LoopStatus) -> Iterator[Sample]:
         name = status.name
@@ -365,6 +384,11 @@ class HealthReport:
         for status in statuses:
             for system, reason in status.down.items():
                 down[system] = f"{reason} ({status.name} is paused)"
+        written = self._written()
+        if written.down:
+            down.setdefault("journal", written.down)
+        if "journal" in down:
+            down["journal"] += f"; {written.lag} outcomes wait in Kafka for their rows"
         missing = [
             Problem(
                 what=f"topics {s.name}",
@@ -374,6 +398,14 @@ class HealthReport:
             for s in statuses
             if s.missing is not None
         ]
+        if written.ended:
+            missing.append(
+                Problem(
+                    what="journal ended",
+                    text=f"the journal is not written any more: {written.ended}",
+                    page="journal-gone",
+                )
+            )
         limit = self._settings.alerts.disk_free
         full = {name for name, free in self._disks.items() if free < limit}
         return missing + [

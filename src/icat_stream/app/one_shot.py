@@ -1,6 +1,5 @@
 """One file or one message by hand: the daemon's line without the topic."""
 
-import hashlib
 import os
 import sys
 import time
@@ -10,8 +9,8 @@ import stamina
 
 from icat_stream.config import ConfigError, Problem, Settings, load
 from icat_stream.ingest import RunningConsumer
-from icat_stream.journal import ONE_SHOT, JournalRow, RowKey
 from icat_stream.records import (
+    ONE_SHOT,
     Coordinates,
     ExitCode,
     Failure,
@@ -22,6 +21,8 @@ from icat_stream.records import (
     Rejection,
     SystemUnavailable,
     TransientFailure,
+    failed_outcome,
+    journal_row,
 )
 from icat_stream.stream import send_events
 from icat_stream.telemetry import configure_logging, configure_traces, quiet_span
@@ -93,11 +94,16 @@ def run_one_shot(
             trace_id = format(span.get_span_context().trace_id, "032x")
             try:
                 if not dry_run:
-                    row = _row(record, outcome, trace_id, named.consumer.redact(record))
-                    pipeline.journal.pending([row])
+                    row = journal_row(
+                        record,
+                        outcome,
+                        group=ONE_SHOT,
+                        trace_id=trace_id,
+                        payload=named.consumer.redact(record),
+                    )
+                    pipeline.journal.write([row])
                     if event and outcome.events:
                         _tell(settings, outcome)
-                    pipeline.journal.committed([row])
             finally:
                 # Last: whoever reads may have gone, and the event must go out.
                 text = outcome_line if json_output else outcome_text
@@ -200,43 +206,8 @@ def _outcome(named: RunningConsumer, record: Record, settings: Settings) -> Outc
 
 def _failed(failure: Failure) -> Outcome:
     rejected = isinstance(failure, Rejection)
-    return Outcome(
-        kind=OutcomeKind.REJECTED if rejected else OutcomeKind.DEFERRED,
-        reason=failure.reason,
-        error_class=failure.error_class,
-        message_type=failure.message_type,
-        message_format=failure.message_format,
-        objects=failure.objects,
-    )
-
-
-def _row(
-    record: Record, outcome: Outcome, trace_id: str, payload: bytes | None
-) -> JournalRow:
-    from icat_stream import __version__
-
-    at = record.at
-    value = record.value or b""
-    return JournalRow(
-        at=RowKey(ONE_SHOT, at.topic, at.partition, at.offset, record.timestamp),
-        origin_topic=at.topic,
-        origin_partition=at.partition,
-        origin_offset=at.offset,
-        origin_time=record.timestamp,
-        outcome=outcome.kind.value,
-        size=len(value),
-        sha256=hashlib.sha256(value).hexdigest(),
-        message_type=outcome.message_type,
-        message_format=outcome.message_format,
-        objects=outcome.objects,
-        error_class=outcome.error_class,
-        text=outcome.reason,
-        attempts=1,
-        steps=outcome.steps,
-        trace_id=trace_id,
-        version=__version__,
-        payload=payload,
-    )
+    kind = OutcomeKind.REJECTED if rejected else OutcomeKind.DEFERRED
+    return failed_outcome(kind, failure, failure.reason)
 
 
 def _tell(settings: Settings, outcome: Outcome) -> None:

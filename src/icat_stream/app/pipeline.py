@@ -98,7 +98,8 @@ class Pipeline:
         self.systems: dict[str, Ping] = {
             "icat": self.catalogue.ping,
             "files": self.files.ping,
-            "journal": self.journal.ping,
+            # Who only looks makes no tables; else it is of use once it has them.
+            "journal": self.journal.ping if dry_run else self.journal.probe,
         }
         if settings.ids.url is not None:
             self.systems["ids"] = self.ids.ping
@@ -122,12 +123,13 @@ class Pipeline:
     def open(
         self, stopping: StopFlag | None = None, patience: float | None = None
     ) -> bool:
-        """Reach journal and catalogue, waiting until they are there.
+        """Reach the catalogue, waiting until it is there; and the journal.
 
         Parameters
         ----------
         stopping
-            Ends the waiting.  ``None``: do not wait at all.
+            Ends the waiting, of which there is none for the journal: its writer makes
+            its tables later.  ``None``: do not wait at all.
         patience
             Seconds of waiting in all; ``None``: for ever.
 
@@ -147,11 +149,15 @@ class Pipeline:
             # The first of them is to find a process that has started; elsewhere one
             # starts if it is needed.
             self.files.start()
-        steps: list[Callable[[], None]] = [self.catalogue.open]
         if not self._dry_run:
-            steps.insert(0, self.journal.create)
+            try:
+                self.journal.create()
+            except SystemUnavailable as failure:
+                if stopping is None:
+                    raise
+                _log.warning("unavailable: journal: %s; going on without it", failure)
         end = math.inf if patience is None else time.monotonic() + patience
-        return all(_patiently(step, stopping, end) for step in steps)
+        return _patiently(self.catalogue.open, stopping, end)
 
     def close(self) -> None:
         """End reading processes and connections."""

@@ -27,13 +27,6 @@ class Outcome(StrEnum):
     REJECTED = "rejected"
 
 
-class State(StrEnum):
-    """Whether Kafka has the outcome."""
-
-    PENDING = "pending"
-    COMMITTED = "committed"
-
-
 def coordinates(text: str) -> "Coordinates":
     """Return where a record stands, from ``topic[partition]@offset``.
 
@@ -155,7 +148,6 @@ def _search(
         str | None,
         typer.Option("--text", metavar="TEXT", help="Stands somewhere in the reason."),
     ] = None,
-    state: Annotated[State | None, typer.Option("--state")] = None,
     last: Annotated[
         bool,
         typer.Option("--last", help="Only what became of each message in the end."),
@@ -182,7 +174,6 @@ def _search(
         sha256=None if sha256 is None else sha256.lower(),
         trace_id=None if trace_id is None else trace_id.lower(),
         text=text,
-        state=None if state is None else state.value,
         last=last,
     )
 

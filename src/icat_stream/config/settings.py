@@ -88,6 +88,8 @@ def _address(value: str) -> str:
 Url = Annotated[str, AfterValidator(_url)]
 Address = Annotated[str, AfterValidator(_address)]
 Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9._-]+$")]
+# Of parts of ours, beside which a consumer of that name would be taken for one.
+_RESERVED = ("journal", "parked")
 
 
 class Section(BaseModel):
@@ -412,12 +414,6 @@ class JournalSettings(Section):
     password_file: Path | None = Field(
         None, description="File with the database's password."
     )
-
-    required: bool = Field(
-        True,
-        description="false: while the journal is down, go on without it (consumers of"
-        " users and investigations wait for it all the same).",
-    )
     timeout: Duration = Field(
         60.0,
         ge=0.1,
@@ -434,6 +430,16 @@ class JournalSettings(Section):
         " PostgreSQL; null: never.",
         json_schema_extra={"sample": "730d"},
     )
+
+    @model_validator(mode="before")
+    @classmethod
+    def _without_required(cls, given: Any) -> Any:
+        if isinstance(given, dict) and "required" in given:
+            raise ValueError(
+                "required is no setting any more: nothing waits for the journal now,"
+                " and no row is lost while it is down; remove the line"
+            )
+        return given
 
     @field_validator("url")
     @classmethod
@@ -456,6 +462,19 @@ class EventSettings(Section):
     """What others read."""
 
     topic: TopicName = Field("icat-stream.events", description="Name of the topic.")
+
+
+class OutcomeSettings(Section):
+    """What became of each record: the journal is made of it."""
+
+    topic: TopicName = Field("icat-stream.outcomes", description="Name of the topic.")
+    retention: Duration = Field(
+        30 * 86400.0,
+        ge=60,
+        description="For how long it keeps them: a journal that is down for longer has"
+        " a gap, and one that is lost comes back as far as that.",
+        json_schema_extra={"sample": "30d"},
+    )
 
 
 class DeadLetterSettings(Section):
@@ -766,6 +785,7 @@ class Settings(BaseSettings):
     policies: PolicySettings = Field(default_factory=PolicySettings)
     journal: JournalSettings = Field(default_factory=JournalSettings)
     events: EventSettings = Field(default_factory=EventSettings)
+    outcomes: OutcomeSettings = Field(default_factory=OutcomeSettings)
     dead_letters: DeadLetterSettings = Field(default_factory=DeadLetterSettings)
     retries: RetrySettings = Field(default_factory=RetrySettings)
     limits: LimitSettings = Field(default_factory=LimitSettings)
@@ -806,10 +826,21 @@ class Settings(BaseSettings):
 
     @model_validator(mode="after")
     def _topics_are_distinct(self) -> "Settings":
-        ours = {self.events.topic, self.dead_letters.topic}
-        if len(ours) < 2:
-            raise ValueError("events.topic and dead_letters.topic must differ")
+        ours = {self.events.topic, self.outcomes.topic, self.dead_letters.topic}
+        if len(ours) < 3:
+            raise ValueError(
+                "events.topic, outcomes.topic and dead_letters.topic must differ"
+            )
         for name, consumer in self.consumers.items():
+            if name in _RESERVED:
+                raise ValueError(
+                    f"consumers.{name}: the name is one of ours; choose another"
+                )
+            if self.outcomes.topic in consumer.topics:
+                raise ValueError(
+                    f"consumers.{name}.topics: reading the outcomes would make"
+                    " outcomes without end"
+                )
             if self.dead_letters.topic in consumer.topics:
                 raise ValueError(
                     f"consumers.{name}.topics: reading the dead letters would feed"

@@ -118,7 +118,6 @@ class IngestConsumer:
         self._dry_run = dry_run
         self._show_plans = show_plans
         self._newest_wins = NewestWins(journal.newest, facility, topic_ids)
-        self._needs_journal = handler.makes_snapshots
         self.recalls = handler.makes_snapshots and not (dry_run or show_plans)
 
     def key(self, record: Record) -> str:
@@ -190,15 +189,6 @@ class IngestConsumer:
             Nothing can be made of it.
         """
         return self.handler.compose(file, message)
-
-    @property
-    def needs_journal(self) -> bool:
-        """Whether it makes users or investigations.
-
-        Which snapshot is the newest is in the journal's database, so they wait for it
-        in any case; then their rows are not to be missing either.
-        """
-        return self._needs_journal
 
     def present(self, missing: Collection[str]) -> Collection[str]:
         """Return which of the missing things are there by now.
@@ -279,8 +269,6 @@ class IngestConsumer:
     ) -> Outcome:
         if plan.datasets or plan.jobs or plan.keep:
             raise TypeError("a plan has users and investigations, or something else")
-        # Before the claim, and so before any outcome that follows from it.
-        self._needs_journal = True
         guarded = self._newest_wins.bring(plan, record, session.apply, repeatable)
         if not guarded.applied.snapshots:
             return Outcome(
@@ -424,11 +412,6 @@ def _ids(applied: Applied) -> dict[str, Any]:
 
 class RecordConsumer(Protocol):
     """A consumer of whatever kind: what the stream core and the commands ask it."""
-
-    @property
-    def needs_journal(self) -> bool:
-        """See :class:`~icat_stream.stream.Journalled`."""
-        ...
 
     @property
     def takes_files(self) -> bool:

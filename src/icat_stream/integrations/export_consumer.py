@@ -65,8 +65,6 @@ class ExportConsumer:
     """
 
     takes_files = False
-    # What the system holds is known there.
-    needs_journal = True
 
     def __init__(
         self,

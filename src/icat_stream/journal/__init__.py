@@ -1,7 +1,9 @@
 """The journal: what became of each record, and what is known between records."""
 
+from icat_stream.records import ONE_SHOT, JournalRow, RowKey
+
 from .exports import Export, Exports
-from .journal import Journal
+from .journal import Fenced, Journal, Move
 from .newest_claims import (
     Claim,
     Decision,
@@ -13,7 +15,6 @@ from .newest_claims import (
 )
 from .read_access import journal_exists, reading
 from .reason_kinds import reason_kind
-from .rows import ONE_SHOT, JournalRow, RowKey
 from .search import By, Count, Entries, Entry, Search
 
 __all__ = [
@@ -27,8 +28,10 @@ __all__ = [
     "Entry",
     "Export",
     "Exports",
+    "Fenced",
     "Journal",
     "JournalRow",
+    "Move",
     "NewestClaims",
     "Recalled",
     "Repeat",

@@ -3,12 +3,10 @@
 import json
 import sqlite3
 import time
-import uuid
 import zlib
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from itertools import groupby
-from typing import Any
+from typing import Any, NamedTuple
 
 import psycopg
 from sqlalchemy import Connection, Engine, select, text, update
@@ -16,7 +14,8 @@ from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.exc import SQLAlchemyError, StatementError
 
 from icat_stream.config import JournalSettings
-from icat_stream.records import Rejection, SystemUnavailable
+from icat_stream.records import JournalRow, Rejection, SystemUnavailable
+from icat_stream.telemetry import fault_point
 
 from .engines import READS, Engines
 from .exports import Exports
@@ -30,9 +29,8 @@ from .month_partitions import (
 )
 from .newest_claims import NewestClaims
 from .postgres_copy import write_copied
-from .rows import JournalRow
 from .search import Entries
-from .tables import COMMITTED, PENDING, SEVERAL, jobs, outcomes
+from .tables import COMMITTED, SEVERAL, jobs, outcomes, positions
 
 _LOCK = "SELECT pg_advisory_xact_lock(1229144404)"
 # Who writes meanwhile waits behind us, and we behind whoever reads, for as long as that
@@ -47,10 +45,30 @@ _OF_VALUES = (
     sqlite3.IntegrityError,
 )
 _NOTHING = text("INSERT INTO outcomes SELECT * FROM outcomes WHERE 1 = 0")
-# Places in one statement.
-_MARKED = 500
 _NAMES = ("investigation", "dataset", "file")
 _DATA = tuple(c.name for c in outcomes.columns if c.name not in _KEY)
+
+
+class Fenced(Exception):
+    """Somebody else has written meanwhile: look again up to where."""
+
+
+class Move(NamedTuple):
+    """How far a partition of the outcomes topic gets into the journal.
+
+    Parameters
+    ----------
+    partition
+        Its number.
+    before
+        The next offset until now; ``None``: it is not known to the journal.
+    after
+        From now on.
+    """
+
+    partition: int
+    before: int | None
+    after: int
 
 
 class Journal:
@@ -75,16 +93,15 @@ class Journal:
 
     def __init__(self, settings: JournalSettings) -> None:
         self._settings = settings
-        self._has_tables = False
         self._engines = Engines(settings)
         self._engine = self._engines.writing
-        # Another process's late write is told from ours by this.
-        self._writer = uuid.uuid4().hex
         dialect: Any = postgresql if self._engine.name == "postgresql" else sqlite
-        insert = dialect.insert(outcomes)
-        self._upsert = insert.on_conflict_do_update(
+        add = dialect.insert(outcomes)
+        # What a crash of an earlier version has left open is written anew when its
+        # record is handled again.
+        self._upsert = add.on_conflict_do_update(
             index_elements=list(_KEY),
-            set_={name: insert.excluded[name] for name in _DATA},
+            set_={name: add.excluded[name] for name in _DATA},
             where=outcomes.c.state != COMMITTED,
         )
         # Its transactions need not be on disk before the rows of the same records
@@ -96,11 +113,16 @@ class Journal:
         self._patient = self._engines.patient
         self._reading = self._patient.execution_options(**READS)
         self.entries = Entries(lambda: self._begin(self._reading))
-        insert = dialect.insert(jobs)
-        self._upsert_job = insert.on_conflict_do_update(
+        self._begin_position = (
+            dialect.insert(positions)
+            .on_conflict_do_nothing()
+            .execution_options(preserve_rowcount=True)
+        )
+        add = dialect.insert(jobs)
+        self._upsert_job = add.on_conflict_do_update(
             index_elements=["job_id"],
             set_={
-                name: insert.excluded[name]
+                name: add.excluded[name]
                 for name in ("sample", "proposal", "remembered_at")
             },
         )
@@ -118,7 +140,6 @@ class Journal:
                 # CREATE TABLE IF NOT EXISTS races with itself there.
                 connection.execute(text(_LOCK))
             upgrade(connection)
-        self._has_tables = True
         self.upkeep()
 
     def upkeep(self) -> None:
@@ -176,9 +197,9 @@ class Journal:
             return is_current(connection)
 
     def ping(self) -> None:
-        """Return if the database answers and, once its tables are made, takes rows."""
+        """Return if the database answers."""
         with self._begin() as connection:
-            connection.execute(_NOTHING if self._has_tables else text("SELECT 1"))
+            connection.execute(text("SELECT 1"))
 
     def probe(self) -> None:
         """Return if the database would take rows; its tables have to be there."""
@@ -189,76 +210,85 @@ class Journal:
         """Give the connections back."""
         self._engines.close()
 
-    def pending(self, rows: Sequence[JournalRow]) -> None:
-        """Write rows before their transaction is committed in Kafka.
-
-        Rows that are committed already stay as they are.
+    def write(self, rows: Sequence[JournalRow]) -> None:
+        """Write rows; one that is there stays as it is.
 
         Parameters
         ----------
         rows
             One a record.
         """
-        if rows:
-            values = [self._values(row, PENDING) for row in rows]
-            with self._begin() as connection:
-                self._write(connection, values)
-
-    def committed(self, rows: Sequence[JournalRow]) -> None:
-        """Mark rows after their transaction was committed in Kafka.
-
-        Parameters
-        ----------
-        rows
-            As given to :meth:`pending`, in the order of their partitions.
-        """
-        if not rows:
-            return
-        spans = [
-            (partition, list(group))
-            for partition, group in groupby(rows, key=lambda row: row.at[:3])
-        ]
         with self._begin() as connection:
-            for (group, topic, partition), span in spans:
-                marked = connection.execute(
-                    _settled(group, topic, partition)
-                    .where(outcomes.c.writer == self._writer)
-                    .where(_among([row.at.offset for row in span]))
-                )
-                if marked.rowcount != len(span):
-                    # A process that was frozen has written over ours: the commit
-                    # in Kafka was ours, so what we say holds.
-                    self._write(
-                        connection, [self._values(row, COMMITTED) for row in span]
-                    )
+            self._write(connection, rows)
 
-    def settle(
-        self, group: str, topic: str, partition: int, is_done: Callable[[int], bool]
-    ) -> int:
-        """Mark what a crash left pending although Kafka has committed it.
+    def positions(self, group_id: str, topic: str) -> dict[tuple[str, int], int]:
+        """Return up to where outcomes are in the journal.
 
         Parameters
         ----------
-        group, topic, partition
+        group_id
             Whose.
-        is_done
-            Whether the record at an offset is committed.
+        topic
+            Of outcomes.
 
         Returns
         -------
         :
-            How many rows were marked.
+            The next offset by Kafka's id of the topic and number of the partition.
         """
+        c = positions.c
+        query = select(c.topic_id, c.partition, c.next).where(
+            c.group_id == group_id, c.topic == topic
+        )
         with self._begin() as connection:
-            left = connection.execute(_pending(group, topic, partition)).scalars()
-            done = sorted(filter(is_done, set(left)))
-            marked = 0
-            for begin in range(0, len(done), _MARKED):
-                some = done[begin : begin + _MARKED]
-                marked += connection.execute(
-                    _settled(group, topic, partition).where(outcomes.c.offset.in_(some))
-                ).rowcount
-            return marked
+            return {(i, number): n for i, number, n in connection.execute(query)}
+
+    def project(
+        self,
+        group_id: str,
+        topic: str,
+        topic_id: str,
+        moves: Sequence[Move],
+        rows: Sequence[JournalRow],
+    ) -> None:
+        """Write the rows of some outcomes, and up to where they are, or nothing.
+
+        Parameters
+        ----------
+        group_id, topic
+            As for :meth:`positions`.
+        topic_id
+            Kafka's; empty where it is not known.
+        moves
+            One a partition.
+        rows
+            Of the outcomes between.
+
+        Raises
+        ------
+        Fenced
+            Somebody else has done it.
+        """
+        whose = {"group_id": group_id, "topic": topic, "topic_id": topic_id}
+        with self._begin() as connection:
+            # First, and in one order: of two that write, one waits here, and then
+            # writes nothing.
+            for number, before, after in sorted(moves):
+                place = {**whose, "partition": number}
+                if before is None:
+                    added = self._begin_position.values(**place, next=after)
+                    moved = connection.execute(added)
+                else:
+                    known = (positions.c[name] == each for name, each in place.items())
+                    moved = connection.execute(
+                        update(positions)
+                        .where(*known, positions.c.next == before)
+                        .values(next=after)
+                    )
+                if moved.rowcount != 1:
+                    raise Fenced
+            self._write(connection, rows)
+            fault_point("journalled")
 
     def remember_job(
         self, job_id: str, sample: str, proposal: str | None = None
@@ -317,14 +347,19 @@ class Journal:
                 f"the journal {where} fails: {_first_line(words)}", system="journal"
             ) from error
 
-    def _write(self, connection: Connection, values: list[dict[str, Any]]) -> None:
+    def _write(self, connection: Connection, rows: Sequence[JournalRow]) -> None:
+        if not rows:
+            return
+        # Of one that comes twice the last: the other may have been aborted, where
+        # Kafka does not tell.
+        values = [self._values(row) for row in {row.at: row for row in rows}.values()]
         if self._engine.name == "postgresql":
             # Several times as quick as a statement a row.
             write_copied(connection, values)
         else:
             connection.execute(self._upsert, values)
 
-    def _values(self, row: JournalRow, state: str) -> dict[str, Any]:
+    def _values(self, row: JournalRow) -> dict[str, Any]:
         group, topic, partition, offset, created = row.at
         return {
             "group": group,
@@ -350,9 +385,8 @@ class Journal:
             "steps": dict(row.steps),
             "trace_id": row.trace_id,
             "version": row.version,
-            "state": state,
-            "writer": self._writer,
-            "written_at": _now(),
+            "state": COMMITTED,
+            "written_at": row.written_at or _now(),
             **{name: _named(row.objects, name) for name in _NAMES},
             **self._kept(row),
         }
@@ -414,31 +448,6 @@ def _is_without_partition(error: object) -> bool:
     # Somebody has dropped the default one: no fault of the row's, and the next start
     # or hour may make the month's.
     return isinstance(error, psycopg.errors.CheckViolation)
-
-
-def _settled(group: str, topic: str, partition: int) -> Any:
-    marking = update(outcomes).values(state=COMMITTED)
-    return _of_partition(marking, group, topic, partition)
-
-
-def _pending(group: str, topic: str, partition: int) -> Any:
-    return _of_partition(select(outcomes.c.offset), group, topic, partition)
-
-
-def _of_partition(statement: Any, group: str, topic: str, partition: int) -> Any:
-    return (
-        statement.where(outcomes.c.group == group)
-        .where(outcomes.c.topic == topic)
-        .where(outcomes.c.partition == partition)
-        # As the partial index has it: a bound value would not match that.
-        .where(text(f"state = '{PENDING}'"))
-    )
-
-
-def _among(offsets: Sequence[int]) -> Any:
-    if offsets[-1] - offsets[0] == len(offsets) - 1:
-        return outcomes.c.offset.between(offsets[0], offsets[-1])
-    return outcomes.c.offset.in_(offsets)
 
 
 def _clean(value: str | None) -> str | None:

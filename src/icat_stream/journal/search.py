@@ -23,10 +23,9 @@ from sqlalchemy import (
     tuple_,
 )
 
-from icat_stream.records import Coordinates
+from icat_stream.records import Coordinates, JournalRow, RowKey
 
 from .reason_kinds import reason_kind
-from .rows import JournalRow, RowKey
 from .tables import SEVERAL, outcomes
 
 # Rows of one transaction: memory stays flat however many there are, and a database
@@ -57,8 +56,6 @@ class Search:
         As the row has them, or their beginning.
     text
         Stands somewhere in the reason.
-    state
-        ``pending`` or ``committed``.
     last
         Only the last row of each message: what became of it in the end.
     """
@@ -78,7 +75,6 @@ class Search:
     sha256: str | None = None
     trace_id: str | None = None
     text: str | None = None
-    state: str | None = None
     last: bool = False
 
 
@@ -91,14 +87,16 @@ class Entry:
     row
         What it says.
     state
-        ``pending`` or ``committed``.
-    written_at
-        When, milliseconds.
+        ``committed``; ``pending``: left open by a crash of an earlier version.
     """
 
     row: JournalRow
     state: str
-    written_at: int
+
+    @property
+    def written_at(self) -> int:
+        """When it was told, milliseconds."""
+        return self.row.written_at
 
     @property
     def at(self) -> Coordinates:
@@ -367,8 +365,6 @@ def _that(search: Search, query: Select[Any], connection: Connection) -> Select[
             found.append(outcomes.c[name].between(value, value + "g"))
     if search.text is not None:
         found.append(outcomes.c.text.contains(search.text, autoescape=True))
-    if search.state is not None:
-        found.append(outcomes.c.state == search.state)
     if search.last:
         found.append(~_has_later())
     return query.where(*found)
@@ -452,7 +448,7 @@ def _like(column: ColumnElement[Any], value: str) -> ColumnElement[bool]:
 def _entry(found: Any) -> Entry:
     values = {name: getattr(found, name) for name in _FIELDS}
     at = RowKey(*(getattr(found, name) for name in RowKey._fields))
-    return Entry(JournalRow(at=at, **values), found.state, found.written_at)
+    return Entry(JournalRow(at=at, **values), found.state)
 
 
 # What comes back within one millisecond is told apart by when it was written.
@@ -463,6 +459,4 @@ _FIELDS = tuple(
     for name in JournalRow.__dataclass_fields__
     if name in outcomes.columns and name not in _KEPT
 )
-_SHOWN = [
-    outcomes.c[name] for name in (*RowKey._fields, *_FIELDS, "state", "written_at")
-]
+_SHOWN = [outcomes.c[name] for name in (*RowKey._fields, *_FIELDS, "state")]

@@ -21,7 +21,6 @@ _NAME = String(255).with_variant(String(255, collation="C"), "postgresql")
 
 SEVERAL = "*"
 """Stands for more names than one: they are in ``objects``."""
-PENDING = "pending"
 COMMITTED = "committed"
 
 outcomes = Table(
@@ -50,9 +49,8 @@ outcomes = Table(
     Column("steps", JSON, nullable=False),
     Column("trace_id", String(32)),
     Column("version", String(64), nullable=False),
+    # Anything else was left open by a crash of an earlier version.
     Column("state", String(16), nullable=False),
-    # Which process wrote the row: another one's late write is noticed by it.
-    Column("writer", String(32), nullable=False),
     Column("written_at", BigInteger, nullable=False),
     Column("investigation", _NAME),
     Column("dataset", _NAME),
@@ -61,16 +59,6 @@ outcomes = Table(
     Column("payload", LargeBinary),
     Column("record_key", LargeBinary),
     Column("headers", JSON(none_as_null=True)),
-)
-# Few rows are pending at a time; without this, settling would read whole partitions.
-Index(
-    "outcomes_pending",
-    outcomes.c.group,
-    outcomes.c.topic,
-    outcomes.c.partition,
-    outcomes.c.offset,
-    sqlite_where=text("state = 'pending'"),
-    postgresql_where=text("state = 'pending'"),
 )
 # The way of a retried record; what was never put off is found by its primary key.
 Index(
@@ -153,4 +141,16 @@ exports = Table(
     Column("version", BigInteger, nullable=False),
     # Of what the system holds, where that is known.
     Column("sha256", String(64)),
+)
+
+# Up to where the outcomes topic is in the journal.
+positions = Table(
+    "positions",
+    metadata,
+    Column("group_id", String(255), primary_key=True),
+    Column("topic", String(249), primary_key=True),
+    # Kafka's, empty where it is not known: a topic made anew has another.
+    Column("topic_id", String(64), primary_key=True),
+    Column("partition", Integer, primary_key=True, autoincrement=False),
+    Column("next", BigInteger, nullable=False),
 )

@@ -30,6 +30,7 @@ from .files import (
     FolderFile,
 )
 from .host_paths import host_path, is_windows_path, translated
+from .journal_rows import ONE_SHOT, JournalRow, RowKey, journal_row
 from .location_key import LocationKey
 from .lookups import (
     DatafileEntry,
@@ -43,7 +44,7 @@ from .lookups import (
 )
 from .names import replacing_name, suffixed
 from .numbers import number_of, rounding
-from .outcome import Event, Outcome, OutcomeKind
+from .outcome import BUG, Event, Outcome, OutcomeKind, failed_outcome
 from .plan import (
     STUB_TITLE,
     Change,
@@ -72,6 +73,8 @@ from .times import same_time
 from .versions import is_higher
 
 __all__ = [
+    "BUG",
+    "ONE_SHOT",
     "SECRET_NAMES",
     "STUB_TITLE",
     "Applied",
@@ -104,6 +107,7 @@ __all__ = [
     "InvestigationEntry",
     "InvestigationKey",
     "Job",
+    "JournalRow",
     "KeptFile",
     "LocationKey",
     "LoginRefused",
@@ -117,6 +121,7 @@ __all__ = [
     "Plan",
     "Record",
     "Rejection",
+    "RowKey",
     "Sample",
     "Shift",
     "SystemUnavailable",
@@ -128,11 +133,13 @@ __all__ = [
     "bug_reason",
     "digest",
     "explained",
+    "failed_outcome",
     "from_text",
     "host_path",
     "is_higher",
     "is_secret_name",
     "is_windows_path",
+    "journal_row",
     "json_line",
     "number_of",
     "parameter_label",

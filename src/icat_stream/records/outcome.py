@@ -5,7 +5,11 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any
 
+from .failures import Failure
 from .plan import Diff, Plan
+
+BUG = "bug"
+"""The error class of an exception that nobody foresaw."""
 
 
 class OutcomeKind(StrEnum):
@@ -71,3 +75,28 @@ class Outcome:
     plan: Plan | None = None
     diff: Diff | None = None
     documents: tuple[Mapping[str, Any], ...] = ()
+
+
+def failed_outcome(
+    kind: OutcomeKind, error: Exception, reason: str | None = None
+) -> Outcome:
+    """Return what became of a record whose handling failed.
+
+    Parameters
+    ----------
+    kind
+        ``deferred`` or ``rejected``.
+    error
+        A :class:`~icat_stream.records.Failure`, or what nobody foresaw.
+    reason
+        Instead of the failure's own.
+    """
+    return Outcome(
+        kind=kind,
+        reason=str(error) if reason is None else reason,
+        error_class=error.error_class if isinstance(error, Failure) else BUG,
+        missing=tuple(getattr(error, "missing", ())),
+        message_type=getattr(error, "message_type", None),
+        message_format=getattr(error, "message_format", None),
+        objects=getattr(error, "objects", {}),
+    )

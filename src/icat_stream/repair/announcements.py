@@ -86,7 +86,6 @@ class Announced:
         return Search(
             since=None if since is None else int(since.timestamp() * 1000),
             investigation=name,
-            state="committed",
             last=True,
         )
 

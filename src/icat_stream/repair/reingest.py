@@ -66,7 +66,6 @@ def again(journal: Journal, search: Search) -> Search:
         # What comes in while we are at it was not seen in the preview.
         until=now if search.until is None else min(search.until, now),
         outcomes=search.outcomes or [k.value for k in OutcomeKind if k is not waiting],
-        state="committed",
         last=True,
     )
 

@@ -42,7 +42,8 @@ class Endpoints:
 
 def topics() -> dict[str, int]:
     """Return the topics of a facility with their numbers of partitions."""
-    names = [SOURCE_TOPIC, "icat-stream.events", "icat-stream.dead-letters"]
+    ours = ("events", "outcomes", "dead-letters")
+    names = [SOURCE_TOPIC, *(f"icat-stream.{name}" for name in ours)]
     names += [f"{GROUP}.file_written.retry.{n}" for n in range(3)]
     names.append(f"{GROUP}.file_written.parked")
     return dict.fromkeys(names, PARTITIONS)

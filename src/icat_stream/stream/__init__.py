@@ -1,6 +1,6 @@
 """The stream core: from Kafka records to committed outcomes, once, whatever happens.
 
->>> loop = Loop("file_written", consumer, settings, journal)    # doctest: +SKIP
+>>> loop = Loop("file_written", consumer, settings)             # doctest: +SKIP
 >>> signal.signal(signal.SIGTERM, lambda *_: loop.stop())       # doctest: +SKIP
 >>> result = loop.run()                                         # doctest: +SKIP
 
@@ -9,7 +9,7 @@ transactional producer.  Several loops may run in threads of one process; they s
 nothing here.  :func:`dry_run` only looks.
 """
 
-from .consumer import Consumer, Journalled, LaneScoped, Parking, Probing, Secretive
+from .consumer import Consumer, LaneScoped, Parking, Probing, Secretive
 from .consumer_lag import ConsumerLag, Depths
 from .dead_letters import (
     Action,
@@ -30,6 +30,7 @@ from .event_sender import announce_again, send_events
 from .gc_tuning import relax_collector
 from .hanging_transactions import Hanging, find_hanging, free_hanging
 from .loop import Loop
+from .outcome_reader import OutcomeReader, ReadOutcome, outcome_ends
 from .outputs import Output
 from .run_result import Halt, RunResult
 from .status import LaneStatus, LoopStatus, PartitionStatus
@@ -47,15 +48,16 @@ __all__ = [
     "Fenced",
     "Halt",
     "Hanging",
-    "Journalled",
     "LaneScoped",
     "LaneStatus",
     "Loop",
     "LoopStatus",
+    "OutcomeReader",
     "Output",
     "Parking",
     "PartitionStatus",
     "Probing",
+    "ReadOutcome",
     "Replay",
     "RunResult",
     "Secretive",
@@ -69,6 +71,7 @@ __all__ = [
     "find_hanging",
     "free_hanging",
     "group_of",
+    "outcome_ends",
     "prepare",
     "reader",
     "relax_collector",

@@ -76,8 +76,6 @@ class Assignment:
         Note where partitions end.
     budget
         Asked how many seconds a revocation may take.
-    opened
-        Told of each partition and what is committed.
     stopping
         Whether a stop was asked for.
     committing
@@ -98,7 +96,6 @@ class Assignment:
         homes: Homes,
         until_end: bool,
         budget: Callable[[], float],
-        opened: Callable[[Partition, Place], None],
         stopping: Callable[[], bool],
         committing: Callable[[], bool],
     ) -> None:
@@ -113,7 +110,6 @@ class Assignment:
         self._homes = homes
         self._until_end = until_end
         self._budget = budget
-        self._opened = opened
         self._stopping = stopping
         self._committing = committing
         self._paused: set[Partition] = set()
@@ -308,7 +304,6 @@ class Assignment:
         # A pause outlives rebalances inside librdkafka.
         self._client.resume([at])
         self._take_metadata()
-        self._opened(partition, place)
         _log.debug("%s: from offset %d", name, begin)
 
     def _kind(self, topic: str) -> PartitionKind:

@@ -82,19 +82,6 @@ class LaneScoped(Protocol):
 
 
 @runtime_checkable
-class Journalled(Protocol):
-    """A consumer whose records may need their journal rows."""
-
-    @property
-    def needs_journal(self) -> bool:
-        """Whether the core waits for the journal, whatever ``journal.required`` says.
-
-        Asked by the committer before it writes; may become true, never false.
-        """
-        ...
-
-
-@runtime_checkable
 class Recalling(Protocol):
     """A consumer that can tell of many records at once that they change nothing."""
 

@@ -21,6 +21,7 @@ from icat_stream.records import (
     SystemUnavailable,
     TransientFailure,
     bug_reason,
+    failed_outcome,
 )
 from icat_stream.telemetry import current_record
 
@@ -31,7 +32,6 @@ from .in_flight import PartitionKind
 from .offset_metadata import NewerVersion, decode
 from .offsets import Place
 from .outcome_counts import Counts
-from .policy import BUG
 from .probes import refusal
 from .record_slots import record_of, wall_ms
 from .run_result import Halt, RunResult
@@ -247,18 +247,10 @@ def _outcome(consumer: Consumer, record: Record) -> Outcome:
         ) from None
     except Failure as error:
         puts_off = isinstance(error, DependencyMissing | NotReady | TransientFailure)
-        return Outcome(
-            kind=OutcomeKind.DEFERRED if puts_off else OutcomeKind.REJECTED,
-            reason=error.reason,
-            error_class=error.error_class,
-            missing=tuple(getattr(error, "missing", ())),
-        )
+        kind = OutcomeKind.DEFERRED if puts_off else OutcomeKind.REJECTED
+        return failed_outcome(kind, error)
     except Exception as error:
         _log.exception("%s: a bug while handling it", record.at)
-        return Outcome(
-            kind=OutcomeKind.REJECTED,
-            reason=bug_reason(error),
-            error_class=BUG,
-        )
+        return failed_outcome(OutcomeKind.REJECTED, error, bug_reason(error))
     finally:
         current_record.reset(token)

@@ -38,6 +38,8 @@ class Finished(NamedTuple):
         Span context of its handling, if traced.
     omitted
         Send the record without its value.
+    less
+        How much is left out of its outcome, which is too large for the broker.
     """
 
     outcome: Outcome
@@ -47,6 +49,7 @@ class Finished(NamedTuple):
     attempts: int = 0
     trace: Any = None
     omitted: bool = False
+    less: int = 0
 
 
 class Ownership(Enum):

@@ -105,6 +105,8 @@ def producer(settings: KafkaSettings, transactional_id: str) -> Producer:
         "partitioner": "murmur2_random",
         # The broker refuses a batch as a whole: a large record shall be alone in one.
         "batch.size": 65_536,
+        # Outcomes repeat their names, and hold what the records say.
+        "compression.type": "zstd",
         # The broker's limit counts, not the client's.
         "message.max.bytes": 256 * 2**20,
     }

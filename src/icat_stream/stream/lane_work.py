@@ -17,6 +17,7 @@ from icat_stream.records import (
     OutcomeKind,
     Record,
     SystemUnavailable,
+    failed_outcome,
 )
 from icat_stream.telemetry import current_record, fault_point
 
@@ -25,7 +26,6 @@ from .headers import Delay
 from .in_flight import Destination, Finished, Slot
 from .ledger import Ledger
 from .policy import (
-    BUG,
     Decision,
     GiveUp,
     Park,
@@ -221,7 +221,7 @@ class LaneWork:
         _log.info("%s: %s: %s", slot.record.at, _SAID[destination], error)
         self._finish(
             slot,
-            _outcome(OutcomeKind.DEFERRED, error, str(error)),
+            failed_outcome(OutcomeKind.DEFERRED, error, str(error)),
             destination=destination,
             stage=stage,
             wait=wait,
@@ -230,7 +230,7 @@ class LaneWork:
 
     def _bury(self, slot: Slot, error: Exception, reason: str, trace: Any) -> None:
         _log.warning("%s: rejected: %s", slot.record.at, reason)
-        outcome = _outcome(OutcomeKind.REJECTED, error, reason)
+        outcome = failed_outcome(OutcomeKind.REJECTED, error, reason)
         self._finish(slot, outcome, destination=Destination.DEAD_LETTER, trace=trace)
 
     def _finish(self, slot: Slot, outcome: Outcome, **extra: Any) -> None:
@@ -268,16 +268,4 @@ def too_large(finished: Finished, what: str) -> Finished:
         ),
         destination=Destination.DEAD_LETTER,
         omitted=True,
-    )
-
-
-def _outcome(kind: OutcomeKind, error: Exception, reason: str) -> Outcome:
-    return Outcome(
-        kind=kind,
-        reason=reason,
-        error_class=error.error_class if isinstance(error, Failure) else BUG,
-        missing=tuple(getattr(error, "missing", ())),
-        message_type=getattr(error, "message_type", None),
-        message_format=getattr(error, "message_format", None),
-        objects=getattr(error, "objects", {}),
     )

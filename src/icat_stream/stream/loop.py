@@ -13,7 +13,6 @@ from confluent_kafka import Consumer as KafkaConsumer
 from confluent_kafka import KafkaError, TopicPartition
 
 from icat_stream.config import Settings
-from icat_stream.journal import Journal
 from icat_stream.records import (
     Coordinates,
     ExitCode,
@@ -27,12 +26,11 @@ from .assignment import Assignment, out_of_range
 from .bounded_call import BoundedCall, HangingError
 from .committed_offsets import CommittedOffsets
 from .committer import Committer, OnOutcome, shared_identity
-from .consumer import Consumer, Journalled, LaneScoped, Recalling, Secretive
+from .consumer import Consumer, LaneScoped, Recalling, Secretive
 from .in_flight import Partition, Slot
 from .lane_work import LaneWork
 from .lanes import Lanes
 from .ledger import Ledger
-from .offsets import Place
 from .outcome_counts import Counts
 from .outputs import Outputs
 from .parked_payloads import ParkedPayloads
@@ -84,8 +82,6 @@ class Loop:
         Handles its records.
     settings
         All of them.
-    journal
-        Its tables exist; ``None`` for none.
     until_end
         Stop at the ends that the assigned partitions, those of retry topics
         included, had when they were assigned.
@@ -99,7 +95,6 @@ class Loop:
         name: str,
         consumer: Consumer,
         settings: Settings,
-        journal: Journal | None,
         *,
         until_end: bool = False,
         on_outcome: OnOutcome | None = None,
@@ -108,7 +103,6 @@ class Loop:
         self._consumer = consumer
         self._settings = settings
         self._own = settings.consumers[name]
-        self._journal = journal
         self._until_end = until_end
         self._on_outcome = on_outcome
         self._group = topics.group_of(settings, name)
@@ -261,20 +255,21 @@ class Loop:
             settings.limits.in_flight_bytes,
         )
         tracing = Tracing(self._group)
-        secretive = self._consumer
+        secretive, kept = self._consumer, settings.journal
         outputs = Outputs(
             group=self._group,
             events=settings.events.topic,
+            outcomes=settings.outcomes.topic,
             dead_letters=settings.dead_letters.topic,
             retries=retries,
             parked=topics.parked_topic(settings, self.name),
             partitions=partitions,
             redact=secretive.redact if isinstance(secretive, Secretive) else None,
+            payload_limit=kept.payload_limit if kept.payload else None,
         )
         assistant = self._assistant = Probes(
             self.name,
             consumer=self._consumer,
-            journal=self._journal,
             ledger=ledger,
             down=lambda: self._lanes.block(),
             up=lambda: self._lanes.unblock(),
@@ -325,12 +320,9 @@ class Loop:
             ledger=ledger,
             offsets=offsets,
             outputs=outputs,
-            journal=self._journal,
-            required=self._needs_journal,
             tracing=tracing,
             counts=self._counts,
             on_outcome=self._on_outcome,
-            unavailable=assistant.unavailable,
             crashed=self._crashed,
         )
         assignment = self._assignment = Assignment(
@@ -345,7 +337,6 @@ class Loop:
             homes=places,
             until_end=self._until_end,
             budget=self._patience,
-            opened=self._opened,
             stopping=self._is_stopping,
             committing=committer.is_alive,
         )
@@ -469,23 +460,6 @@ class Loop:
         if partition.end is None or partition.reached or offset < partition.end:
             return
         self._ledger.let_go(partition)
-        self._settle(partition)
-
-    def _opened(self, partition: Partition, place: Place) -> None:
-        if partition.parked is None:
-            self._committer.settle(partition.topic, partition.number, place.has)
-        elif partition.reached:
-            self._settle(partition)
-
-    def _settle(self, partition: Partition) -> None:
-        """Mark in the journal what was let go of a table: what has no row any more."""
-        if partition.parked is None:
-            return
-        end = partition.end or 0
-        left = {slot.offset for slot in partition.parked.rows()}
-        self._committer.settle(
-            partition.topic, partition.number, lambda n: n < end and n not in left
-        )
 
     def _notice(self, message: Any, error: KafkaError) -> None:
         code = error.code()
@@ -621,12 +595,6 @@ class Loop:
         if instance is None:
             return f"transactional.id {self._transactional_id}"
         return f"kafka.instance_id {instance} (in group {self._group})"
-
-    def _needs_journal(self) -> bool:
-        consumer = self._consumer
-        return self._settings.journal.required or (
-            isinstance(consumer, Journalled) and consumer.needs_journal
-        )
 
     def _leave_lane(self) -> None:
         if isinstance(self._consumer, LaneScoped):

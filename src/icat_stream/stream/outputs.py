@@ -1,4 +1,4 @@
-"""What a finished record sends: events, a retry, a row, a dead letter."""
+"""What a finished record sends: its outcome, events, a retry, a dead letter."""
 
 import hashlib
 import logging
@@ -7,11 +7,12 @@ from collections.abc import Callable, Mapping
 from typing import NamedTuple
 
 from icat_stream import __version__
-from icat_stream.records import Record
+from icat_stream.records import Record, journal_row
 
 from . import headers as h
 from .in_flight import Destination, Finished, Slot
-from .spans import traceparent
+from .outcome_messages import outcome_message
+from .spans import trace_id, traceparent
 
 _log = logging.getLogger(__name__)
 
@@ -55,7 +56,7 @@ class Outputs:
     ----------
     group
         Consumer group.
-    events, dead_letters
+    events, outcomes, dead_letters
         Topics.
     retries
         Retry topics.
@@ -66,6 +67,8 @@ class Outputs:
     redact
         Returns the value without secrets, ``None`` where that cannot be told; absent
         where there are none.
+    payload_limit
+        Larger values are not kept with the outcome; ``None``: none is.
     """
 
     def __init__(
@@ -73,19 +76,23 @@ class Outputs:
         *,
         group: str,
         events: str,
+        outcomes: str,
         dead_letters: str,
         retries: list[str],
         parked: str,
         partitions: Mapping[str, int],
         redact: Redact | None,
+        payload_limit: int | None,
     ) -> None:
         self._group = group
         self._events = events
+        self.outcomes = outcomes
         self._dead_letters = dead_letters
         self._retries = retries
         self._parked = parked
         self._partitions = partitions
         self._redact = redact
+        self._payload_limit = payload_limit
 
     def of(self, slot: Slot) -> list[Output]:
         """Return what a finished record sends."""
@@ -96,7 +103,30 @@ class Outputs:
         if slot.row and not any(o.topic == self._parked for o in sent):
             number = slot.partition.number
             sent.append(Output(self._parked, slot.row, None, [], number))
+        sent.append(self._outcome(slot, finished))
         return sent
+
+    def _outcome(self, slot: Slot, finished: Finished) -> Output:
+        record = slot.record
+        row = journal_row(
+            record,
+            finished.outcome,
+            group=self._group,
+            key=slot.key,
+            attempts=finished.attempts,
+            trace_id=trace_id(finished.trace, record),
+            payload=self._kept(record),
+            headers=h.kept(record.headers),
+        )
+        return Output(self.outcomes, *outcome_message(row, finished.less))
+
+    def _kept(self, record: Record) -> bytes | None:
+        # A record that comes again is kept with its first reading.
+        if record.at != record.origin or self._payload_limit is None:
+            return None
+        if record.value is None or len(record.value) > self._payload_limit:
+            return None
+        return self.redacted(record)
 
     def _sent(self, slot: Slot, finished: Finished) -> list[Output]:
         match finished.destination:

@@ -19,7 +19,6 @@ from icat_stream.records import (
 
 from .headers import Delay
 
-BUG = "bug"
 BUG_ATTEMPTS = 3
 # Waits within a lane double from here and add up to at most 10 s: what takes longer
 # is not worth delaying the later records of the key.

@@ -6,7 +6,6 @@ import threading
 import time
 from collections.abc import Callable
 
-from icat_stream.journal import Journal
 from icat_stream.records import ExitCode, Failure, LoginRefused, SystemUnavailable
 
 from .consumer import Consumer, LaneScoped, Parking, Probing
@@ -33,8 +32,6 @@ class Probes:
         For the thread's name and log lines.
     consumer
         Asked if it can tell.
-    journal
-        Probed by ourselves.
     ledger
         Has the parked records.
     down, up
@@ -48,7 +45,6 @@ class Probes:
         name: str,
         *,
         consumer: Consumer,
-        journal: Journal | None,
         ledger: Ledger,
         down: Callable[[], None],
         up: Callable[[], None],
@@ -56,7 +52,6 @@ class Probes:
     ) -> None:
         self._name = name
         self._consumer = consumer
-        self._journal = journal
         self._ledger = ledger
         self._pause = down
         self._go_on = up
@@ -188,9 +183,7 @@ class Probes:
     def _probe(self, systems: list[str]) -> bool:
         for system in systems:
             try:
-                if system == "journal" and self._journal is not None:
-                    self._journal.probe()
-                elif isinstance(self._consumer, Probing):
+                if isinstance(self._consumer, Probing):
                     self._consumer.probe(system)
             except LoginRefused as error:
                 self._refused(error)

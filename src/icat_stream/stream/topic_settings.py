@@ -1,4 +1,4 @@
-"""What the topics of what waits must be set to: checked at start, and mended."""
+"""What our topics must be set to: checked at start, and mended."""
 
 import logging
 from collections.abc import Iterator, Mapping, Sequence
@@ -35,7 +35,7 @@ Configs = Mapping[str, Mapping[str, str]]
 
 
 def mend(settings: Settings, name: str, partitions: Mapping[str, int]) -> None:
-    """Set the retry topics and the table of parked records of a consumer right.
+    """Set the retry topics, the table of parked records and the outcomes topic right.
 
     What we may not do is said, and no reason not to run.
 
@@ -69,7 +69,7 @@ def mend(settings: Settings, name: str, partitions: Mapping[str, int]) -> None:
 def faults(
     settings: Settings, name: str, partitions: Mapping[str, int]
 ) -> Iterator[str]:
-    """Yield what is wrong with the topics of what waits, of those that are there.
+    """Yield what is wrong with a consumer's topics of ours, of those that are there.
 
     Parameters
     ----------
@@ -114,7 +114,9 @@ def _wrong(
     sources = settings.consumers[name].topics
     retries = topics.retry_topics(settings, name)
     parked = topics.parked_topic(settings, name)
-    wanted = [topic for topic in (*sources, *retries, parked) if topic in partitions]
+    outcomes = settings.outcomes.topic
+    ours = (*retries, parked, outcomes)
+    wanted = [topic for topic in (*sources, *ours) if topic in partitions]
     found = _described(admin, wanted)
     largest = max(
         (int(found[topic]["max.message.bytes"]) for topic in sources if topic in found),
@@ -124,6 +126,11 @@ def _wrong(
     wrong: dict[str, dict[str, str]] = {}
     for topic in found.keys() - set(sources):
         own = wrong.setdefault(topic, {})
+        if topic == outcomes:
+            for key, least in topics.outcomes_config(settings).items():
+                if 0 <= int(found[topic][key]) < int(least):
+                    own[key] = least
+            continue
         if int(found[topic]["max.message.bytes"]) < largest:
             own["max.message.bytes"] = str(largest)
         if topic == parked:

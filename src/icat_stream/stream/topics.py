@@ -24,6 +24,10 @@ _NEWS_S = 2.0
 _LATE = (KafkaError._TIMED_OUT, KafkaError.REQUEST_TIMED_OUT)  # noqa: SLF001
 # Beyond the longest wait of a parked record, its dead letter must still find it.
 _RETENTION_MARGIN_S = 7 * 86400
+# Of an outcome, beside the payload.
+_OUTCOME_BYTES = 128 * 2**10
+# The default of brokers.
+_LEAST_MESSAGE = 2**20 + 12
 
 _DAY_MS = 86_400_000
 # What is gone from a table is deleted, but not before everybody has read that it is.
@@ -184,7 +188,10 @@ def ensure(
         return None
     retries = retry_topics(settings, name)
     parked = parked_topic(settings, name)
-    ours = [settings.events.topic, settings.dead_letters.topic, *retries, parked]
+    ours = [
+        *(settings.events.topic, settings.outcomes.topic, settings.dead_letters.topic),
+        *(*retries, parked),
+    ]
     missing = [topic for topic in ours if topic not in present]
     if not missing:
         return present
@@ -285,6 +292,11 @@ def create(
     kafka = settings.kafka
     waits = settings.retries.park_for + max(settings.retries.delays)
     retention = {"retention.ms": str(int((waits + _RETENTION_MARGIN_S) * 1000))}
+    configs = {
+        **dict.fromkeys(retries, retention),
+        **dict.fromkeys(compacted, _TABLE),
+        settings.outcomes.topic: outcomes_config(settings),
+    }
     admin = kafka_clients.admin(kafka)
     futures = admin.create_topics(
         [
@@ -292,11 +304,7 @@ def create(
                 topic,
                 num_partitions=_partitions(settings, topic, present),
                 replication_factor=kafka.replication_factor,
-                config=retention
-                if topic in retries
-                else _TABLE
-                if topic in compacted
-                else {},
+                config=configs.get(topic, {}),
             )
             for topic in missing
         ],
@@ -319,6 +327,16 @@ def create(
                 f"topic {topic} is missing and cannot be created:"
                 f" {error.args[0].str()}; create it, or give us the right to",
             ) from None
+
+
+def outcomes_config(settings: Settings) -> dict[str, str]:
+    """Return how the outcomes topic has to be set at least."""
+    payload = settings.journal.payload_limit if settings.journal.payload else 0
+    largest = max(_LEAST_MESSAGE, payload + _OUTCOME_BYTES)
+    return {
+        "retention.ms": str(int(settings.outcomes.retention * 1000)),
+        "max.message.bytes": str(largest),
+    }
 
 
 def _partitions(settings: Settings, topic: str, present: Mapping[str, int]) -> int:

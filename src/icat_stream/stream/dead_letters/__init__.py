@@ -1,7 +1,7 @@
 """Dead letters: listed, replayed and discarded, each exactly once."""
 
 from .group_sender import Fenced, Sender, Undecided, prepare, retry_output
-from .letters import DeadLetter, DeadLetters, Selection, reader, spans
+from .letters import DeadLetter, DeadLetters, Selection, answering, reader, spans
 from .markers import Action, marked, said, state_topic
 from .replay import Replay, fetch
 
@@ -14,6 +14,7 @@ __all__ = [
     "Selection",
     "Sender",
     "Undecided",
+    "answering",
     "fetch",
     "marked",
     "prepare",
