@@ -49,6 +49,7 @@ def _run(python: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
         (["sandbox", "down"], "sandbox"),
         (["dataservice", "-c", "ids.yaml"], "dataservice"),
         (["dataservice", "check", "-c", "ids.yaml"], "dataservice"),
+        (["bridge", "-c", "config.yaml"], "bridge"),
     ],
 )
 def test_a_command_says_in_one_line_which_extra_it_needs(python, arguments, extra):
@@ -57,7 +58,7 @@ def test_a_command_says_in_one_line_which_extra_it_needs(python, arguments, extr
     [line] = done.stderr.splitlines()
     assert line.startswith("icat_stream ")
     assert f"needs the extra {extra} (" in line
-    assert "starlette" in line
+    assert ("stomp-py" if extra == "bridge" else "starlette") in line
     # With where it came from, so that the line works as it stands.
     assert re.search(rf"pip install 'icat-stream\[{extra}\]( @ file://.+)?'$", line)
 

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from icat_stream.app import load_handler
 from icat_stream.config import ConfigError, Settings
 from icat_stream.handlers import HandlerContext
-from icat_stream.messages import read_event
+from icat_stream.messages import Undecodable, read_event
 from icat_stream.records import (
     DatasetEntry,
     DependencyMissing,
@@ -538,6 +538,39 @@ def test_further_files_of_a_dataset(plan, catalogue, folder):
     assert only(made).partial
     with pytest.raises(DependencyMissing, match="dataset 2 is not in the catalogue"):
         plan(drop=["name", "location"], dataset_id=2)
+
+
+ADD_FILES = {"drop": ["investigation", "instrument", "name", "location", "datafiles"]}
+
+
+def test_files_that_a_dataset_does_not_have_are_looked_for(plan, catalogue, folder):
+    catalogue.held = [held(1, str(folder))]
+    (folder / "b.h5").write_bytes(b"12")
+    dataset = only(plan(**ADD_FILES, datasetId=1))
+    assert [(f.name, f.size) for f in dataset.datafiles] == [("a.h5", 4), ("b.h5", 2)]
+    assert dataset.partial
+    with pytest.raises(DependencyMissing, match="dataset 2 is not in the catalogue"):
+        plan(**ADD_FILES, datasetId=2)
+
+
+def test_they_are_not_looked_for_everywhere(plan, catalogue):
+    catalogue.held = [held(1, None)]
+    with pytest.raises(Rejection, match=r"P1/1/scan 1 has no location"):
+        plan(**ADD_FILES, datasetId=1)
+
+
+def test_a_dataset_that_states_an_id_is_one(plan):
+    with pytest.raises(Undecodable, match="name: is required"):
+        plan(drop=["name", "datafiles"], datasetId=1)
+
+
+def test_what_an_archive_says_is_kept(plan):
+    outcome = plan(
+        **ADD_FILES, datasetId=7, type="archiving", level="info", message="on tape"
+    )
+    assert outcome.kind is OutcomeKind.IGNORED
+    assert outcome.reason == "archiving (info): on tape"
+    assert outcome.objects == {"dataset_id": 7}
 
 
 @pytest.fixture

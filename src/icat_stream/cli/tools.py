@@ -5,6 +5,7 @@ from typing import Annotated
 
 import typer
 
+from .bridge import bridge
 from .command_line import CommandLine, VersionOption
 from .dataservice import app as dataservice
 from .dead_letters import app as dead_letters
@@ -27,6 +28,7 @@ app.add_typer(schema_tools, name="schemas", help="What a file becomes.")
 app.add_typer(journal, name="journal", help="What became of each message.")
 app.add_typer(integrations, name="integrations", help="What follows a dataset.")
 app.add_typer(transactions, name="transactions", help="Those that hang in Kafka.")
+app.command()(bridge)
 app.command()(docs)
 app.command()(health)
 app.command()(reconcile)

@@ -13,6 +13,7 @@ from .paths import anchored
 from .settings import (
     DISABLED_SUFFIX,
     AlertSettings,
+    BridgeSettings,
     ConsumerSettings,
     DeadLetterSettings,
     EventSettings,
@@ -54,6 +55,7 @@ __all__ = [
     "DISABLED_SUFFIX",
     "AlertSettings",
     "BadYaml",
+    "BridgeSettings",
     "ConfigError",
     "ConsumerSettings",
     "DeadLetterSettings",

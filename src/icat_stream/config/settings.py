@@ -703,6 +703,52 @@ class AlertSettings(Section):
         return self.webhook is not None or self.webhook_file is not None
 
 
+class BridgeSettings(Section):
+    """From a STOMP broker to Kafka: `icat_stream bridge` (extra `bridge`)."""
+
+    brokers: list[Annotated[str, Field(pattern=r"^\S+:\d{1,5}$")]] = Field(
+        default_factory=list,
+        description="host:port of STOMP brokers; the next one where one is not there.",
+        json_schema_extra={"sample": []},
+    )
+    topics: dict[str, Name] = Field(
+        default_factory=dict,
+        description="Which destination goes to which topic, such as"
+        " {/queue/icatIngest: datasets}.",
+    )
+    username: str | None = Field(None, description="At the broker.")
+    password: SecretStr | None = Field(None, description="Rather use password_file.")
+    password_file: Path | None = Field(
+        None, description="File with the password, read at each login."
+    )
+    tls: bool = Field(False, description="Encrypted; the brokers' names are checked.")
+    ca_file: Path | None = CA_FILE
+    heartbeat: Duration = Field(
+        10.0,
+        gt=0,
+        description="A broker that is silent for half as long again is gone.",
+    )
+    prefetch: int = Field(
+        1000, ge=1, le=100_000, description="Messages on their way at a time, at most."
+    )
+
+    @model_validator(mode="after")
+    def _one_password(self) -> "BridgeSettings":
+        if self.password is not None and self.password_file is not None:
+            raise ValueError("give password or password_file, not both")
+        return self
+
+    def secret(self) -> str | None:
+        """Return the password.
+
+        Raises
+        ------
+        OSError
+            Its file cannot be read.
+        """
+        return read_secret(self.password, self.password_file)
+
+
 class ConsumerSettings(Section):
     """One consumer: a loop, a group, lanes, retry topics of its own."""
 
@@ -822,6 +868,7 @@ class Settings(BaseSettings):
             }
         },
     )
+    bridge: BridgeSettings = Field(default_factory=BridgeSettings)
     telemetry: TelemetrySettings = Field(default_factory=TelemetrySettings)
 
     @model_validator(mode="after")

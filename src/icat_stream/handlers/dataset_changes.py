@@ -96,6 +96,11 @@ class Changes:
             The message is wrong.
         """
         entry = self._dataset(message, lookups)
+        if not message.datafiles and not (entry.location or message.location):
+            raise Rejection(
+                f"datafiles: none are listed, and dataset {entry.investigation}/"
+                f"{entry.name} has no location where they could be looked for"
+            )
         place = self._files.place(
             entry.location or message.location or "", entry.investigation, None
         )

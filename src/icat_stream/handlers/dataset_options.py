@@ -14,7 +14,14 @@ class DatasetOptions(FieldMapOptions):
     """Options of the handler ``datasets``."""
 
     maps: list[str] = Field(
-        default=["dataset", "dataset-metadata", "datafile-list", "reschedule"],
+        default=[
+            "dataset",
+            "dataset-metadata",
+            "datafile-list",
+            "reschedule",
+            "archive-status",
+            "add-files",
+        ],
         min_length=1,
         description="Field maps: names of shipped ones, or YAML files.",
     )

@@ -4,12 +4,13 @@ from collections.abc import Mapping
 from typing import Any, ClassVar
 
 from icat_stream.messages import (
+    ArchiveStatus,
     DatafileList,
     DatasetMessage,
     MetadataUpdate,
     Reschedule,
 )
-from icat_stream.records import Lookups, Outcome, Plan, Rejection
+from icat_stream.records import Lookups, Outcome, OutcomeKind, Plan, Rejection
 
 from .dataset_changes import Changes
 from .dataset_files import DatasetFiles
@@ -24,7 +25,7 @@ class Datasets(FieldMapHandler[DatasetOptions]):
     """Handler of messages about datasets.
 
     A new dataset, a parameter for datasets that are there, further files of one, new
-    dates of an investigation.
+    dates of an investigation; what an archive says is only kept in the journal.
     """
 
     Options = DatasetOptions
@@ -33,6 +34,7 @@ class Datasets(FieldMapHandler[DatasetOptions]):
         "metadata_update": MetadataUpdate,
         "datafile_list": DatafileList,
         "reschedule": Reschedule,
+        "archive_status": ArchiveStatus,
     }
     key_fields = ("investigation", "investigation_id")
     rights = DATASETS
@@ -54,6 +56,8 @@ class Datasets(FieldMapHandler[DatasetOptions]):
 
     def about(self, message: Any) -> Mapping[str, Any]:
         """Return investigation, dataset and location, as far as they are stated."""
+        if isinstance(message, ArchiveStatus):
+            return {"dataset_id": message.dataset_id}
         return {
             "investigation": message.investigation,
             "dataset": message.name if isinstance(message, DatasetMessage) else None,
@@ -72,4 +76,13 @@ class Datasets(FieldMapHandler[DatasetOptions]):
                 return self._changes.datafiles(message, lookups, notes)
             case Reschedule() as message:
                 return self._changes.dates(message, lookups, notes)
+            case ArchiveStatus() as message:
+                told = f": {message.text}" if message.text else ""
+                return Outcome(
+                    kind=OutcomeKind.IGNORED,
+                    reason="; ".join(
+                        [f"{message.activity} ({message.level}){told}", *notes]
+                    ),
+                    objects=mapped.objects,
+                )
         raise Rejection(f"a message of kind {mapped.message_type} is not for datasets")

@@ -7,6 +7,7 @@ events.  :class:`Undecodable` is the only thing that they raise of a record's va
 
 from .conversions import Conversion, Scalar, Unfit
 from .datasets import (
+    ArchiveStatus,
     DatafileList,
     DatasetMessage,
     MetadataUpdate,
@@ -59,6 +60,7 @@ __all__ = [
     "Action",
     "ActionOutcome",
     "ActionResponse",
+    "ArchiveStatus",
     "Conversion",
     "DatafileList",
     "DatasetMessage",

@@ -117,15 +117,39 @@ class DatafileList:
 
     Parameters
     ----------
+    datafiles
+        Without any, all that lie in the dataset's folder are meant.
     dataset_id
         The catalogue's; or the dataset's `location`.
     """
 
-    datafiles: tuple[StatedDatafile, ...]
+    datafiles: tuple[StatedDatafile, ...] = ()
     dataset_id: int | None = None
     investigation: str | None = None
     instrument: str | None = None
     location: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ArchiveStatus:
+    """How far a dataset's way to or from the archive is.
+
+    Parameters
+    ----------
+    dataset_id
+        The catalogue's.
+    activity
+        ``archiving`` or ``restoration``.
+    level
+        ``info``, ``warning`` or ``error``.
+    text
+        For people.
+    """
+
+    dataset_id: int
+    activity: str
+    level: str
+    text: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -46,6 +46,8 @@ class FieldMap:
         Names of the root element, or of the only member of an object around it.
     when
         Paths that are all there in such a message, and in no other.
+    only
+        Names of all the members that such a message has, where there is no `when`.
     namespaces
         Of XML elements; ``None`` for any.
     secrets
@@ -66,6 +68,7 @@ class FieldMap:
     known: Known
     roots: frozenset[str] = frozenset()
     when: tuple[Path, ...] = ()
+    only: frozenset[str] = frozenset()
     namespaces: tuple[str, ...] | None = None
     secrets: frozenset[str] = frozenset()
     event_header: str | None = None
@@ -253,6 +256,8 @@ class FieldMaps:
                 return inner
         if one.when and all(at(tree, path) is not ABSENT for path in one.when):
             return tree
+        if one.only and isinstance(tree, dict):
+            return tree if set(map(plain_name, tree)) == one.only else ABSENT
         return ABSENT
 
     def _mapped(

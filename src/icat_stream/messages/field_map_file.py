@@ -31,6 +31,7 @@ _KEYS = (
     "message",
     "root",
     "when",
+    "only",
     "namespaces",
     "secrets",
     "ignore",
@@ -171,6 +172,7 @@ class _Loading:
             known=known,
             roots=frozenset(map(plain_name, self._texts(data, "root"))),
             when=tuple(map(_path, self._texts(data, "when"))),
+            only=frozenset(map(plain_name, self._texts(data, "only"))),
             namespaces=tuple(self._texts(data, "namespaces"))
             if data.get("namespaces") is not None
             else None,
