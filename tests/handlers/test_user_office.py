@@ -124,6 +124,28 @@ def test_a_person_is_one_user_an_account(handler):
     assert plan.notes == ()
 
 
+def test_a_fingerprint_is_of_all_that_a_plan_follows_from(handler):
+    one = record(b'{"first_name": "Mia"}')
+    found = {
+        handler("users").fingerprint(one),
+        handler("users").fingerprint(record(b'{"first_name": "Ole"}')),
+        handler("investigations").fingerprint(one),
+        handler("users", affiliation=["city"]).fingerprint(one),
+        handler("users", policies={"disabled_users": "mark"}).fingerprint(one),
+    }
+    assert len(found) == 5
+    traced = one._replace(headers=(("traceparent", b"00-1"),))
+    assert handler("users").fingerprint(traced) in found
+    # What a facility's own makes of a message changes with versions of its own.
+    users = type(handler("users"))
+    own = type("Own", (users,), {"__module__": "ourfacility.handlers"})
+    settings = Settings(
+        facility="F", consumers={"c": {"handler": "users", "topics": ["t"]}}
+    )
+    context = HandlerContext(settings=settings, files=None)
+    assert own(context).fingerprint(one) is None
+
+
 def test_a_long_affiliation_is_cut_at_a_word_and_says_so(handler):
     long = {"name": "Institute of " + "very " * 80 + "long names"}
     plan = planned(handler("users"), ALBA_USER | {"affiliation": long})

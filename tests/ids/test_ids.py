@@ -1,8 +1,10 @@
 """Plans whose files the data service takes in, or has copied to the archive."""
 
 import errno
+import gc
 import json
 import os
+import socket
 import ssl
 import zlib
 from collections.abc import Callable
@@ -18,12 +20,16 @@ from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanE
 from opentelemetry.trace import StatusCode
 
 from icat_stream.catalogue import CatalogueSession
+from icat_stream.config import IdsSettings
 from icat_stream.ids import Ids
+from icat_stream.ids.upload_source import UploadSource
 from icat_stream.ingest import apply
+from icat_stream.nexus import NexusReader
 from icat_stream.records import (
     Datafile,
     DatafileFormat,
     Dataset,
+    Failure,
     InvestigationKey,
     LoginRefused,
     NotReady,
@@ -414,6 +420,53 @@ def test_another_file_than_was_looked_at_is_not_uploaded(
     with pytest.raises(error, match=r"c\.nxs"):
         apply(wanted, lane, storage_at(site.ids))
     assert held(site, plan).datafiles == []
+
+
+def test_an_upload_that_breaks_off_frees_its_process(tmp_path: Path) -> None:
+    large = tmp_path / "large.nxs"
+    large.touch()
+    os.truncate(large, 10**9)
+    large.chmod(0o444)
+    datafile = replace(planned(large), location=None)
+
+    class Access:
+        session_id = "x"
+
+        def renew_session(self) -> None: ...
+
+        def datafile_rows(self, *_: Any) -> dict[str, Any]:
+            return {}
+
+    gc.disable()
+    try:
+        # It takes connections and answers nothing.
+        with (
+            NexusReader([tmp_path], workers=1) as files,
+            socket.create_server(("127.0.0.1", 0)) as silent,
+        ):
+            url = f"http://127.0.0.1:{silent.getsockname()[1]}/ids"
+            for _ in range(6):
+                client = Ids(IdsSettings(url=url, timeout=0.3), files).client(Access())
+                assert client is not None
+                with pytest.raises(Failure):
+                    client.put(datafile, dataset_id=1, format_id=1)
+            assert next(files.content(files.look(str(large))))
+    finally:
+        gc.enable()
+
+
+def test_the_allowed_folder_may_be_a_link(tmp_path: Path) -> None:
+    real, link = tmp_path / "gpfs", tmp_path / "data"
+    real.mkdir()
+    link.symlink_to(real)
+    # Just written, as what is kept beside data is.
+    (real / "run.nxs").write_bytes(b"content")
+    with NexusReader([link]) as files:
+        source = UploadSource(planned(real / "run.nxs"), files)
+        assert b"".join(source.chunks()) == b"content"
+        (tmp_path / "other").write_bytes(b"content")
+        with pytest.raises(Rejection, match="outside the allowed folders"):
+            UploadSource(planned(tmp_path / "other"), files)
 
 
 def test_an_upload_needs_a_format_and_a_source(

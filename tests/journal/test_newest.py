@@ -3,8 +3,9 @@
 from dataclasses import replace
 
 import pytest
+from sqlalchemy import update
 
-from icat_stream.journal import Claim, Entity, Repeat, Standing
+from icat_stream.journal import Claim, Entity, Repeat, Standing, tables
 from icat_stream.records import Coordinates
 
 
@@ -217,6 +218,18 @@ def test_what_changed_since_is_not_recalled(newest, change):
     assert recalled(newest, 3, 3000, "h") is None
     bring(newest, whole(4, 4000, "h", *PARTS))
     assert recalled(newest, 5, 5000, "h") == "told"
+
+
+def test_what_an_older_version_has_written_since_is_not_recalled(newest, journal):
+    bring(newest, whole(1, 1000, "h", *PARTS))
+    # It knows nothing of fingerprints, and leaves them.
+    with journal._engine.begin() as connection:
+        connection.execute(
+            update(tables.newest)
+            .where(tables.newest.c.entity == claim(1, 1).entity.digest)
+            .values(sha256="other", plan="other", offset=2, time=2000)
+        )
+    assert recalled(newest, 3, 3000, "h") is None
 
 
 def test_of_many_repeats_each_is_told(newest):

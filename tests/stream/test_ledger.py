@@ -278,3 +278,26 @@ def test_a_transaction_is_bounded_in_bytes(ledger, partition, monkeypatch):
     handle(ledger, ledger.accept(records, now=0))
     assert ledger.collect(0).slots == records[:3]
     assert ledger.collect(0).slots == records[3:]
+
+
+def test_one_partition_does_not_keep_the_others_from_being_committed(
+    ledger, partition, monkeypatch
+):
+    monkeypatch.setattr(ledger_module, "GROUP_BYTES", 2_000)
+    other = Partition("source", 0, PartitionKind.SOURCE, Place(0))
+    ledger.open([other])
+    handle(ledger, ledger.accept([slot(other, 0)], now=0))
+    for number in range(3):
+        offsets = range(3 * number, 3 * number + 3)
+        large = [slot(partition, n, size=1_000) for n in offsets]
+        handle(ledger, ledger.accept(large, now=0))
+        batch = ledger.collect(0)
+        ledger.committed(batch.slots, batch.places)
+    assert other.tracker.place() == Place(1)
+
+
+def test_headers_take_room_too(ledger, partition):
+    one = slot(partition, 0)
+    headers = (("h", b"x" * 12_000), ("none", None))
+    ledger.accept([Slot(one.record._replace(headers=headers), "k", partition)], now=0)
+    assert ledger.space() == 0

@@ -35,7 +35,7 @@ class EndPatience:
             status.name: status
             for status in loops
             if status.ended is None
-            and (status.down or status.held_up or not status.joined)
+            and (status.down or _is_held_up(status) or not status.joined)
         }
         self._since = {name: self._since.get(name, now) for name in waiting}
         found = {}
@@ -43,7 +43,7 @@ class EndPatience:
             seconds = self._seconds
             if status.down:
                 reason = "; ".join(f"{who}: {why}" for who, why in status.down.items())
-            elif status.held_up:
+            elif _is_held_up(status):
                 reason = (
                     f"{', '.join(status.held_up)} cannot be read, as a transaction"
                     " there is not decided (see `icat_stream docs"
@@ -61,3 +61,8 @@ class EndPatience:
                     " --wait)"
                 )
         return found
+
+
+def _is_held_up(status: LoopStatus) -> bool:
+    """Whether nothing is left to do but to wait for somebody's transaction."""
+    return bool(status.held_up) and status.in_flight == 0

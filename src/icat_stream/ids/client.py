@@ -3,7 +3,9 @@
 import logging
 import re
 from collections.abc import Callable, Collection, Mapping, Sequence
+from contextlib import closing
 from datetime import datetime
+from itertools import chain
 from typing import Any, Protocol
 
 import stamina
@@ -204,17 +206,21 @@ class IdsClient:
             parameters["datafileModTime"] = _milliseconds(datafile.mod_time)
         doing, request = f"put of {datafile.name}", f"{dataset_id}\0{datafile.name}"
         self._unanswered.check(request, doing)
-        try:
-            answer = self._asked(
-                doing,
-                lambda session: self._connection.put(
+
+        def call(session: str) -> IdsAnswer:
+            with closing(source.chunks()) as content:
+                # Who has to wait for a process does so before there is a request.
+                first = next(content, b"")
+                return self._connection.put(
                     "put",
-                    source.chunks(),
+                    chain((first,), content),
                     source.size,
                     sessionId=session,
                     **parameters,
-                ),
-            )
+                )
+
+        try:
+            answer = self._asked(doing, call)
         except Unanswered as error:
             self._unanswered.add(request, error.reason)
             raise

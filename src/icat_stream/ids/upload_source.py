@@ -2,29 +2,23 @@
 
 import os
 import zlib
-from collections.abc import Collection, Iterator
+from collections.abc import Generator
+from contextlib import closing
 from datetime import UTC, datetime
-from typing import Protocol
+from typing import Any, Protocol
 
-from icat_stream.records import (
-    AskedPath,
-    Datafile,
-    FileContent,
-    FileStat,
-    Rejection,
-    TransientFailure,
-)
+from icat_stream.records import Datafile, FileStat, Rejection, TransientFailure
 
 
 class FileContents(Protocol):
     """Reads files without ever blocking its caller for good."""
 
-    def read(self, path: str, paths: Collection[AskedPath]) -> FileContent:
-        """Look at a file; see :class:`~icat_stream.records.FileReader`."""
+    def look(self, path: str) -> FileStat:
+        """Look at a regular file in the allowed folders, settled or not."""
         ...
 
-    def content(self, stat: FileStat) -> Iterator[bytes]:
-        """Yield the content of a file that was looked at."""
+    def content(self, stat: FileStat) -> Generator[bytes, None, Any]:
+        """Yield the content of a file that was looked at; to be closed."""
         ...
 
 
@@ -56,8 +50,8 @@ class UploadSource:
         self.size = self._found.size
         self.crc32 = 0
 
-    def chunks(self) -> Iterator[bytes]:
-        """Yield the content, adding it up in :attr:`crc32`.
+    def chunks(self) -> Generator[bytes, None, None]:
+        """Yield the content, adding it up in :attr:`crc32`; to be closed.
 
         Raises
         ------
@@ -65,9 +59,11 @@ class UploadSource:
             The file changed, or cannot be read.
         """
         self.crc32 = 0
-        for chunk in self._files.content(self._found):
-            self.crc32 = zlib.crc32(chunk, self.crc32)
-            yield chunk
+        # Left to the collector, what is not read to its end would keep its process.
+        with closing(self._files.content(self._found)) as content:
+            for chunk in content:
+                self.crc32 = zlib.crc32(chunk, self.crc32)
+                yield chunk
 
     def read_crc32(self) -> int:
         """Return the CRC32 of the content; failures as :meth:`chunks`."""
@@ -76,7 +72,7 @@ class UploadSource:
         return self.crc32
 
     def _look(self, path: str, datafile: Datafile) -> FileStat:
-        found = self._files.read(path, ()).stat
+        found = self._files.look(path)
         if found.path != path:
             # It is planned anew, and looked at there.
             raise TransientFailure(

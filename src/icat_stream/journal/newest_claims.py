@@ -28,7 +28,7 @@ APPLIED = "applied"
 _UNFINISHED = 50
 _AT = ("topic", "partition", "offset", "time")
 _PLACE = (*_AT, "topic_id")
-_FINGERPRINT = ("fingerprint", "parts", "told")
+_FINGERPRINT = ("fingerprint", "fingerprint_of", "parts", "told")
 Place = tuple[str, int, int, int, str]
 # Rows in one question; databases limit its parameters.
 _AT_ONCE = 1_000
@@ -183,6 +183,7 @@ class NewestClaims:
     def __init__(
         self, begin: Callable[[], AbstractContextManager[Connection]], dialect: str
     ) -> None:
+        self._begin = begin
         module: Any = postgresql if dialect == "postgresql" else sqlite
         self._insert = module.insert(newest).on_conflict_do_nothing()
         self._together: GroupCommit[_Job, Any] = GroupCommit(begin, self._work)
@@ -260,10 +261,9 @@ class NewestClaims:
             ``None`` for one that says something else, is older than what is applied,
             or of which nothing was kept.
         """
-        found: list[Recalled | None] = self._together.do(
-            lambda connection: _recall(connection, repeats)
-        )
-        return found
+        # By itself: with claims, rows would be locked in another order.
+        with self._begin() as connection:
+            return _recall(connection, repeats)
 
     def applied(
         self, facility: str, after: str = "", most: int = _AT_ONCE
@@ -350,11 +350,11 @@ def _newer(connection: Connection, wrote: Claim) -> Claim | None:
 
 
 # Nearly all of a nightly synchronisation: two short statements for all that wait.
+# Whatever is claimed after them is locked by then, in one order.
 _HELD = (
-    select(newest.c.entity, newest.c.sha256, newest.c.object_id)
+    select(newest.c.entity, newest.c.sha256, newest.c.object_id, newest.c.state)
     .add_columns(*(newest.c[name] for name in _PLACE))
     .where(newest.c.entity.in_(bindparam("entities", expanding=True)))
-    .where(newest.c.state == APPLIED)
     .order_by(newest.c.entity)
     .with_for_update()
 )
@@ -375,8 +375,12 @@ def _again(connection: Connection, claims: Mapping[str, Claim]) -> dict[str, Dec
         some = entities[begin : begin + _AT_ONCE]
         for row in connection.execute(_HELD, {"entities": some}):
             claim = claims[row.entity]
-            held = tuple(row[3:])
-            if row.sha256 == claim.sha256 and not _is_older(_place(claim), held):
+            held = tuple(row[4:])
+            if (
+                row.state == APPLIED
+                and row.sha256 == claim.sha256
+                and not _is_older(_place(claim), held)
+            ):
                 decisions[row.entity] = Decision(
                     Standing.UNCHANGED, claim, row.object_id
                 )
@@ -392,6 +396,7 @@ _KEPT = (
     .add_columns(*(newest.c[name] for name in _PLACE))
     .where(newest.c.fingerprint.in_(bindparam("fingerprints", expanding=True)))
     .where(newest.c.state == APPLIED)
+    .where(newest.c.fingerprint_of == newest.c.sha256)
     .order_by(newest.c.entity)
     .with_for_update()
 )
@@ -434,7 +439,9 @@ def _moved(entity: str, place: Place) -> dict[str, Any]:
 
 
 def _fingerprint(claim: Claim, prefix: str = "") -> dict[str, Any]:
-    return {prefix + name: getattr(claim, name) for name in _FINGERPRINT}
+    values = (claim.fingerprint, claim.sha256, claim.parts, claim.told)
+    named = zip(_FINGERPRINT, values, strict=True)
+    return {prefix + name: value for name, value in named}
 
 
 def _claim(connection: Connection, insert: Any, claim: Claim) -> Decision:

@@ -112,9 +112,11 @@ newest = Table(
     Column("plan", Text, nullable=False),
     # ICAT's, once it is applied.
     Column("object_id", BigInteger),
-    # Hash of the record that is applied, if the same one need not be decoded; how many
-    # rows are of it; and in one of them what became of it.
+    # Hash of the record that is applied, if the same one need not be decoded; hash of
+    # the plan that this was said of, as versions before it leave all this alone; how
+    # many rows are of it; and in one of them what became of it.
     Column("fingerprint", String(64)),
+    Column("fingerprint_of", String(64)),
     Column("parts", Integer),
     Column("told", Text),
     # Older claims that may still write, or have written after it.

@@ -91,6 +91,9 @@ def _serve(
                 return _read(request, rules, limits, path_map)
             case "checksum":
                 return {"checksum": _checksum(request, rules, answers)}
+            case "stat":
+                with hold(request["path"], rules, settled=False) as held:
+                    return {"stat": _plain(held)}
             case "content":
                 return _content(request, rules, answers)
             case "look":
@@ -209,24 +212,31 @@ def _found(
 
 def _content(request: dict[str, Any], rules: Rules, answers: int) -> dict[str, Any]:
     try:
-        with _looked_at(request, rules) as held:
-            block = memoryview(bytearray(_BLOCK))
+        with _looked_at(request, rules, settled=False) as held:
+            block, left = memoryview(bytearray(_BLOCK)), request["size"]
             with held.readable(rules) as path, open(path, "rb", buffering=0) as file:
-                while size := file.readinto(block):
+                while left and (size := file.readinto(block[: min(_BLOCK, left)])):
+                    left -= size
+                    if not left:
+                        # Nobody shall have all of a file that has changed.
+                        held.check_unchanged(rules)
                     # Whoever takes it may take his time; he is noticed if he goes.
                     signal.setitimer(signal.ITIMER_REAL, 0)
                     child_pipe.send(answers, child_pipe.pack_bytes(block[:size]))
                     signal.setitimer(signal.ITIMER_REAL, request["lifetime"])
-            held.check_unchanged(rules)
+            if left:
+                raise rules.not_ready(f"{held.path}: got shorter while it was read")
     finally:
         child_pipe.send(answers, child_pipe.pack_bytes(b""))
     return {}
 
 
 @contextmanager
-def _looked_at(request: dict[str, Any], rules: Rules) -> Iterator[Held]:
+def _looked_at(
+    request: dict[str, Any], rules: Rules, *, settled: bool = True
+) -> Iterator[Held]:
     """Hold a file that was looked at before, and is the same."""
-    with hold(request["path"], rules) as held:
+    with hold(request["path"], rules, settled=settled) as held:
         expected = request["size"], request["mtime_ns"]
         if (held.found.st_size, held.found.st_mtime_ns) != expected:
             raise rules.not_ready(f"{held.path}: changed since it was looked at")

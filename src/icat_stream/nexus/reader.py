@@ -1,7 +1,7 @@
 """Asks child processes for the content of announced files."""
 
 import dataclasses
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Generator, Iterator, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Literal, NamedTuple, Self, TypeVar
@@ -307,8 +307,21 @@ class NexusReader:
         )
         return str(answer["checksum"])
 
-    def content(self, stat: FileStat) -> Iterator[bytes]:
+    def look(self, path: str) -> FileStat:
+        """Look at a regular file, settled or not.
+
+        Parameters
+        ----------
+        path
+            Absolute; a real path need not lie below the names of the allowed folders.
+        """
+        answer = self._ask(path, {"do": "stat", "path": path})
+        return FileStat(**answer["stat"])
+
+    def content(self, stat: FileStat) -> Generator[bytes, None, None]:
         """Yield the content of a file that was looked at before, in pieces.
+
+        Who takes it has to close it: only then its process is free again.
 
         Parameters
         ----------
@@ -326,6 +339,11 @@ class NexusReader:
             answer = yield from self._contents.stream(
                 child_pipe.pack(request), deadline=self._deadline
             )
+        except SystemUnavailable as failure:
+            # The probe asks other processes.
+            raise SystemUnavailable(
+                failure.reason, system=SYSTEM, probe_tells=False
+            ) from failure
         except TransientFailure as failure:
             raise TransientFailure(f"{stat.path}: {failure.reason}") from failure
         if "error_class" in answer:

@@ -179,9 +179,13 @@ class Held:
 
 @contextmanager
 def hold(
-    path: str, rules: Rules, real_roots: Sequence[str] | None = None
+    path: str,
+    rules: Rules,
+    real_roots: Sequence[str] | None = None,
+    *,
+    settled: bool = True,
 ) -> Iterator[Held]:
-    """Resolve a path and hold the settled regular file it leads to.
+    """Resolve a path and hold the regular file it leads to.
 
     Parameters
     ----------
@@ -191,6 +195,8 @@ def hold(
         Where it may lead and when it is finished.
     real_roots
         Of the rules, where many files are looked at in a row.
+    settled
+        Whether it has to be finished.
     """
     try:
         descriptor = os.open(path, os.O_PATH | os.O_CLOEXEC)
@@ -200,6 +206,8 @@ def hold(
         found = os.fstat(descriptor)
         held = Held(descriptor, os.readlink(f"/proc/self/fd/{descriptor}"), found)
         _judge(path, held, rules, real_roots or rules.real_roots())
+        if settled:
+            rules.check_settled(path, found)
         yield held
     finally:
         os.close(descriptor)
@@ -217,7 +225,6 @@ def _judge(path: str, held: Held, rules: Rules, roots: Sequence[str]) -> None:
     if not stat.S_ISREG(found.st_mode):
         kind = _KINDS.get(stat.S_IFMT(found.st_mode), "something else")
         raise Rejection(f"{path}: is {kind}, expected a regular file; not opened")
-    rules.check_settled(path, found)
 
 
 def is_below(path: str, folder: str) -> bool:

@@ -145,18 +145,18 @@ class ConsumerLag:
         self, ends: Mapping[tuple[str, int], int]
     ) -> dict[tuple[str, int], tuple[float, int]]:
         now = time.monotonic()
-        before, self._decided = self._decided, {}
+        found: dict[tuple[str, int], tuple[int, float]] = {}
         for (topic, number), end in ends.items():
             _, decided = self._committed_reader().get_watermark_offsets(
                 TopicPartition(topic, number), timeout=_TIMEOUT_S
             )
             if decided >= end:
                 continue
-            offset, since = before.get((topic, number), (-1, now))
-            self._decided[topic, number] = decided, since if offset == decided else now
+            offset, since = self._decided.get((topic, number), (-1, now))
+            found[topic, number] = decided, since if offset == decided else now
+        self._decided = found
         return {
-            place: (now - since, decided)
-            for place, (decided, since) in self._decided.items()
+            place: (now - since, decided) for place, (decided, since) in found.items()
         }
 
     def _committed_reader(self) -> Any:

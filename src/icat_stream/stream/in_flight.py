@@ -166,16 +166,24 @@ class Slot:
     paused_for: AbstractSet[str] = frozenset()
     handed_out: bool = False
     waits_for: AbstractSet[str] = frozenset()
-    # Of its key and value as they were read, also where they are not in memory.
+    # As it was read, also where its payload is not in memory.
     size: int = field(init=False)
 
     def __post_init__(self) -> None:
-        self.size = len(self.record.value or b"") + len(self.record.key or b"")
+        record = self.record
+        self.size = len(record.value or b"") + len(record.key or b"")
+        for name, value in record.headers:
+            self.size += len(name) + len(value or b"")
 
     @property
     def offset(self) -> int:
         """Of the record where it was read."""
         return self.record.at.offset
+
+    @property
+    def size_in_memory(self) -> int:
+        """Bytes of it that are in memory."""
+        return 0 if self.is_elsewhere else self.size
 
     @property
     def output_size(self) -> int:

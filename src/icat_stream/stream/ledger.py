@@ -165,7 +165,7 @@ class Ledger:
             raise ValueError(f"{slot.partition} has no parked records")
         with self._lock:
             self._replaced(parked.put(slot))
-            size = len(slot.record.value or b"")
+            size = slot.size
             if not self._room.takes_payload(size + slot.partition.loaded):
                 slot.record = slot.record._replace(value=None, headers=())
                 slot.is_elsewhere = True
@@ -547,7 +547,8 @@ class Ledger:
             return None
         slots: list[Slot] = []
         size = 0
-        for partition in self._partitions.values():
+        # One with large records shall not keep the others from their turn.
+        for partition in sorted(self._partitions.values(), key=lambda p: p.moved_at):
             own, found = partition.records.take(
                 GROUP_RECORDS - len(slots), self._span, GROUP_BYTES - size
             )

@@ -34,7 +34,7 @@ class WaitingRoom:
         slot.state = SlotState.WAITING
         slot.partition.waiting += 1
         self._records += 1
-        self._bytes[slot.partition.kind] += len(slot.record.value or b"")
+        self._bytes[slot.partition.kind] += slot.size_in_memory
         heapq.heappush(self._due, (slot.wait.not_before, next(self._sequence), slot))
         slot.waits_for = frozenset(slot.wait.missing)
         for name in slot.waits_for:
@@ -45,7 +45,7 @@ class WaitingRoom:
         slot.state = SlotState.READY
         slot.partition.waiting -= 1
         self._records -= 1
-        self._bytes[slot.partition.kind] -= len(slot.record.value or b"")
+        self._bytes[slot.partition.kind] -= slot.size_in_memory
         for name in slot.waits_for:
             others = self._names[name]
             others.pop(slot, None)

@@ -12,6 +12,7 @@ depends_on = None
 def upgrade() -> None:
     """Add the columns; of what is there already it is not known."""
     op.add_column("newest", sa.Column("fingerprint", sa.String(64)))
+    op.add_column("newest", sa.Column("fingerprint_of", sa.String(64)))
     op.add_column("newest", sa.Column("parts", sa.Integer))
     op.add_column("newest", sa.Column("told", sa.Text))
     op.create_index(
