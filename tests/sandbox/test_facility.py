@@ -43,7 +43,7 @@ def wait_until_ended(pids: list[int]) -> None:
 
 def test_the_contract_files(facility: Folder) -> None:
     endpoints = json.loads(facility.endpoints.read_text())
-    assert list(endpoints) == ["kafka", "icat", "ids", "journal", "data"]
+    assert list(endpoints) == ["kafka", "icat", "ids", "journal", "data", "web"]
     assert endpoints["data"] == str(facility.data)
     settings = load(facility.config, {})
     assert settings.facility == "EXAMPLE"
@@ -146,7 +146,7 @@ def test_ctrl_c_ends_one_in_the_foreground(tmp_path: Path) -> None:
     with process.stdout:
         assert b": up after" in process.stdout.readline()
         before = children(folder)
-        assert len(before) == 3
+        assert len(before) == 4
         process.send_signal(signal.SIGINT)
         assert process.wait(30) == 0
     assert not any(map(running, before))

@@ -9,6 +9,7 @@ if TYPE_CHECKING:
     from .daemon import run_daemon
     from .event_followers import EventFollower, followers_of, requested
     from .handler_registry import UnknownHandler, load_handler, load_integration
+    from .health_report import page_about
     from .one_shot import only_consumer, run_one_shot
     from .pipeline import Pipeline
 
@@ -23,6 +24,7 @@ __getattr__ = lazy_face(
         "load_integration": ".handler_registry",
         "only_consumer": ".one_shot",
         "requested": ".event_followers",
+        "page_about": ".health_report",
         "run_daemon": ".daemon",
         "run_one_shot": ".one_shot",
         "validate": ".config_check",
@@ -37,6 +39,7 @@ __all__ = [
     "load_handler",
     "load_integration",
     "only_consumer",
+    "page_about",
     "requested",
     "run_daemon",
     "run_one_shot",

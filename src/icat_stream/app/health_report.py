@@ -47,6 +47,12 @@ _PAGES = {
 _ANY_REASON = "poison-message"
 
 
+def page_about(reason: str) -> str:
+    """Return the night page to read about the reason of a rejection."""
+    pages = (page for words, page in _PAGES.items() if words in reason)
+    return next(pages, _ANY_REASON)
+
+
 class Meter:
     """Told of each outcome of one consumer: adds them up, and tells on."""
 
@@ -472,8 +478,7 @@ class HealthReport:
         if not kinds:
             return "", _ANY_REASON
         [(kind, count)] = kinds.most_common(1)
-        pages = (page for words, page in _PAGES.items() if words in kind)
-        return f"; {count} of them: {kind[:_LONGEST]}", next(pages, _ANY_REASON)
+        return f"; {count} of them: {kind[:_LONGEST]}", page_about(kind)
 
     def _rejected_lately(self) -> int:
         total = sum(meter.outcomes["rejected"] for meter in self._meters.values())

@@ -5,10 +5,10 @@ from collections.abc import Iterable
 from dataclasses import replace
 from typing import Any
 
-from icat_stream.records import Coordinates, printable
+from icat_stream.records import Coordinates, iso, printable
 from icat_stream.stream import DeadLetter
 
-from .journal_output import WIDE, cut, iso
+from .journal_output import WIDE, cut
 from .terminal import console, print_table, printable_bytes
 
 _LONGEST = 10_000

@@ -62,7 +62,9 @@ def list_(
 ) -> None:
     """List rows: what became of which message, the newest first."""
     with _journal(config) as (_, journal):
-        from .journal_output import entry_values, print_entries, print_lines
+        from icat_stream.journal import entry_values
+
+        from .journal_output import print_entries, print_lines
 
         found = journal.entries.find(search, limit=limit + 1, newest_first=True)
         entries = list(found)
@@ -106,7 +108,9 @@ def show(
     from icat_stream.records import ExitCode
 
     with _journal(config) as (_, journal):
-        from .journal_output import entry_values, print_lines, print_way
+        from icat_stream.journal import entry_values
+
+        from .journal_output import print_lines, print_way
 
         entries = journal.entries.way(coordinates(message), group)
         if not entries:
@@ -153,7 +157,9 @@ def stats(
 def export(config: ConfigOption, *, search: "Search") -> None:
     """Write all rows that match as lines of JSON, the oldest first."""
     with _journal(config) as (_, journal):
-        from .journal_output import entry_values, print_lines
+        from icat_stream.journal import entry_values
+
+        from .journal_output import print_lines
 
         print_lines(entry_values(entry) for entry in journal.entries.find(search))
 

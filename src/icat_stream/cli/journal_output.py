@@ -2,7 +2,6 @@
 
 import sys
 from collections.abc import Collection, Iterable, Sequence
-from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from rich.console import Console
@@ -10,7 +9,7 @@ from rich.table import Table
 from rich.text import Text
 
 from icat_stream.journal import By, Count, Entry
-from icat_stream.records import json_line, printable, shortened
+from icat_stream.records import iso, json_line, printable, shortened
 
 _STYLES = {
     "ingested": "green",
@@ -23,40 +22,6 @@ _SEARCHED = ("investigation", "dataset", "file", "user")
 # On a terminal that is narrower, a table of all columns is a column of letters.
 WIDE = 110
 _MESSAGE_WIDTH = 26
-_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
-
-
-def entry_values(entry: Entry) -> dict[str, Any]:
-    """Return a row as JSON has it."""
-    row = entry.row
-    return {
-        "group": row.at.group,
-        "topic": row.at.topic,
-        "partition": row.at.partition,
-        "offset": row.at.offset,
-        "time": iso(row.at.time),
-        "origin": {
-            "topic": row.origin_topic,
-            "partition": row.origin_partition,
-            "offset": row.origin_offset,
-            "time": iso(row.origin_time),
-        },
-        "outcome": row.outcome,
-        "reason": row.text,
-        "error_class": row.error_class,
-        "objects": dict(row.objects),
-        "key": row.key,
-        "message_type": row.message_type,
-        "message_format": row.message_format,
-        "size": row.size,
-        "sha256": row.sha256,
-        "attempts": row.attempts,
-        "steps": {name: round(value, 6) for name, value in row.steps.items()},
-        "trace_id": row.trace_id,
-        "version": row.version,
-        "state": entry.state,
-        "written_at": iso(entry.written_at),
-    }
 
 
 def print_lines(values: Iterable[dict[str, Any]]) -> None:
@@ -176,16 +141,6 @@ def common(by: Sequence[By], count: Count) -> dict[str, Any]:
         else value
         for each, value in zip(by, count.common, strict=True)
     }
-
-
-def iso(milliseconds: int, *, seconds: bool = False) -> str:
-    """Return a time as people and programs read it; absurd ones as numbers."""
-    try:
-        time = _EPOCH + timedelta(milliseconds=milliseconds)
-    except OverflowError:
-        return f"{milliseconds} ms"
-    timespec = "seconds" if seconds else "milliseconds"
-    return time.isoformat(timespec=timespec).replace("+00:00", "Z")
 
 
 def cut(text: str, width: int) -> str:

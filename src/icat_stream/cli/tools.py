@@ -17,6 +17,7 @@ from .reconcile import reconcile
 from .sandbox import app as sandbox
 from .schemas import app as schema_tools
 from .transactions import app as transactions
+from .web import web
 
 app = CommandLine(no_args_is_help=True)
 config = CommandLine(no_args_is_help=True)
@@ -32,6 +33,7 @@ app.command()(bridge)
 app.command()(docs)
 app.command()(health)
 app.command()(reconcile)
+app.command()(web)
 
 
 @app.callback()

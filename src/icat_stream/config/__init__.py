@@ -34,6 +34,7 @@ from .settings import (
     Section,
     Settings,
     TelemetrySettings,
+    WebSettings,
 )
 from .value_types import Duration, Size, read_secret, template_fields
 from .yaml_lines import BadYaml, Lines, line_of, read_yaml
@@ -81,6 +82,7 @@ __all__ = [
     "Settings",
     "Size",
     "TelemetrySettings",
+    "WebSettings",
     "anchored",
     "documentation",
     "line_of",

@@ -749,6 +749,51 @@ class BridgeSettings(Section):
         return read_secret(self.password, self.password_file)
 
 
+class TlsSettings(Section):
+    """A certificate to be known by."""
+
+    certificate: Path = Field(description="File with it and its chain (PEM).")
+    key: Path = Field(description="File with its private key (PEM).")
+
+
+class WebSettings(Section):
+    """The dashboard: `icat_stream web`."""
+
+    listen: Address = Field(
+        "127.0.0.1:8082",
+        description="host:port. Elsewhere than on loopback it needs tls, or"
+        " trusted_proxies.",
+    )
+    public_url: Url | None = Field(
+        None,
+        description="Where people reach it, such as https://data.example.org; null: at"
+        " listen. A path in it is taken off by the proxy in front.",
+    )
+    tls: TlsSettings | None = Field(
+        None, description="null: plain HTTP, or what a proxy makes of it."
+    )
+    trusted_proxies: list[str] = Field(
+        default_factory=list,
+        description="IP addresses of proxies whose X-Forwarded-For is believed.",
+    )
+    operators: str = Field(
+        "operators",
+        min_length=1,
+        max_length=255,
+        description="The grouping in ICAT whose members operate icat-stream; others see"
+        " what ICAT lets them see.",
+    )
+    read_only: bool = Field(
+        False, description="true: nobody replays or discards anything here."
+    )
+    idle: Duration = Field(
+        7200.0, ge=60, description="Who does nothing for so long is logged out."
+    )
+    longest: Duration = Field(
+        12 * 3600.0, ge=60, description="Everybody is logged out after so long."
+    )
+
+
 class ConsumerSettings(Section):
     """One consumer: a loop, a group, lanes, retry topics of its own."""
 
@@ -869,6 +914,7 @@ class Settings(BaseSettings):
         },
     )
     bridge: BridgeSettings = Field(default_factory=BridgeSettings)
+    web: WebSettings = Field(default_factory=WebSettings)
     telemetry: TelemetrySettings = Field(default_factory=TelemetrySettings)
 
     @model_validator(mode="after")

@@ -43,9 +43,21 @@ class IcatCalls:
 
     def login(self, plugin: str, username: str, password: str) -> str:
         """Return the id of a new session."""
+        return self.enter(plugin, {"username": username, "password": password})
+
+    def enter(self, plugin: str, credentials: Mapping[str, str]) -> str:
+        """Return the id of a new session.
+
+        Parameters
+        ----------
+        plugin
+            Mnemonic of an authenticator.
+        credentials
+            What it asks for, as :meth:`properties` tells.
+        """
         login = {
             "plugin": plugin,
-            "credentials": [{"username": username}, {"password": password}],
+            "credentials": [{name: value} for name, value in credentials.items()],
         }
         body = urlencode({"json": json.dumps(login)}).encode()
         answer = self._connection.request(
@@ -59,6 +71,14 @@ class IcatCalls:
     def logout(self, session_id: str) -> None:
         """End a session."""
         answer = self._connection.request("DELETE", f"/icat/session/{session_id}")
+        if answer.status >= 300:
+            _json(answer)
+
+    def refresh(self, session_id: str) -> None:
+        """Let a session last its whole time again."""
+        answer = self._connection.request(
+            "PUT", f"/icat/session/{session_id}", repeatable=True
+        )
         if answer.status >= 300:
             _json(answer)
 

@@ -2,6 +2,7 @@
 
 import threading
 from collections import deque
+from pathlib import Path
 from urllib.parse import urlsplit
 
 from .connection import Answer, Connection, trusting
@@ -14,15 +15,15 @@ class ConnectionPool:
 
     Parameters
     ----------
-    url, timeout
-        As for :class:`Connection`; the system's authorities are trusted.
+    url, timeout, trusted
+        As for :class:`Connection`.
     """
 
-    def __init__(self, url: str, timeout: float) -> None:
+    def __init__(self, url: str, timeout: float, trusted: Path | None = None) -> None:
         self._url = url
         self._timeout = timeout
         # Of all connections: to read the authorities takes longer than a call.
-        self._tls = trusting(None) if urlsplit(url).scheme == "https" else None
+        self._tls = trusting(trusted) if urlsplit(url).scheme == "https" else None
         self._idle: deque[Connection] = deque()
         self._lock = threading.Lock()
 

@@ -2,6 +2,8 @@
 
 from icat_stream.records import ONE_SHOT, JournalRow, RowKey
 
+from .audit_trail import Act, AuditTrail
+from .entry_json import entry_values
 from .exports import Export, Exports
 from .journal import Fenced, Journal, Move
 from .newest_claims import (
@@ -15,10 +17,12 @@ from .newest_claims import (
 )
 from .read_access import journal_exists, reading
 from .reason_kinds import reason_kind
-from .search import By, Count, Entries, Entry, Search
+from .search import By, Count, Entries, Entry, EntryPlace, Interval, Search
 
 __all__ = [
     "ONE_SHOT",
+    "Act",
+    "AuditTrail",
     "By",
     "Claim",
     "Count",
@@ -26,9 +30,11 @@ __all__ = [
     "Entity",
     "Entries",
     "Entry",
+    "EntryPlace",
     "Export",
     "Exports",
     "Fenced",
+    "Interval",
     "Journal",
     "JournalRow",
     "Move",
@@ -38,6 +44,7 @@ __all__ = [
     "RowKey",
     "Search",
     "Standing",
+    "entry_values",
     "journal_exists",
     "reading",
     "reason_kind",

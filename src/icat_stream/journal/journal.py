@@ -17,6 +17,7 @@ from icat_stream.config import JournalSettings
 from icat_stream.records import JournalRow, Rejection, SystemUnavailable
 from icat_stream.telemetry import fault_point
 
+from .audit_trail import AuditTrail
 from .engines import READS, Engines
 from .exports import Exports
 from .migrations import is_current, upgrade
@@ -113,6 +114,7 @@ class Journal:
         self._patient = self._engines.patient
         self._reading = self._patient.execution_options(**READS)
         self.entries = Entries(lambda: self._begin(self._reading))
+        self.audit = AuditTrail(self._begin, lambda: self._begin(self._reading))
         self._begin_position = (
             dialect.insert(positions)
             .on_conflict_do_nothing()

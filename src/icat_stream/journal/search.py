@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Any
+from typing import Any, NamedTuple
 
 from sqlalchemy import (
     ColumnElement,
@@ -23,7 +23,7 @@ from sqlalchemy import (
     tuple_,
 )
 
-from icat_stream.records import Coordinates, JournalRow, RowKey
+from icat_stream.records import Coordinates, JournalRow, OutcomeKind, RowKey
 
 from .reason_kinds import reason_kind
 from .tables import SEVERAL, outcomes
@@ -78,6 +78,20 @@ class Search:
     last: bool = False
 
 
+class EntryPlace(NamedTuple):
+    """Where a row stands in the order of all.
+
+    What comes back within one millisecond is told apart by when it was written.
+    """
+
+    time: int
+    written_at: int
+    topic: str
+    partition: int
+    offset: int
+    group: str
+
+
 @dataclass(frozen=True, slots=True)
 class Entry:
     """A row as it stands in the journal.
@@ -102,6 +116,14 @@ class Entry:
     def at(self) -> Coordinates:
         """Where the record stands."""
         return Coordinates(self.row.at.topic, self.row.at.partition, self.row.at.offset)
+
+    @property
+    def place(self) -> EntryPlace:
+        """Where the row stands in the order of all."""
+        at = self.row.at
+        return EntryPlace(
+            at.time, self.written_at, at.topic, at.partition, at.offset, at.group
+        )
 
     @property
     def origin(self) -> Coordinates:
@@ -153,6 +175,25 @@ class Count:
     last: int
 
 
+@dataclass(frozen=True, slots=True)
+class Interval:
+    """How many records of one outcome came in some time.
+
+    Parameters
+    ----------
+    begin
+        Of the time, milliseconds.
+    outcome
+        Of all of them.
+    rows
+        How many.
+    """
+
+    begin: int
+    outcome: str
+    rows: int
+
+
 class Entries:
     """The rows that are there; reading them keeps nobody from writing.
 
@@ -169,7 +210,12 @@ class Entries:
         self._read = read
 
     def find(
-        self, search: Search, *, limit: int | None = None, newest_first: bool = False
+        self,
+        search: Search,
+        *,
+        limit: int | None = None,
+        newest_first: bool = False,
+        after: EntryPlace | None = None,
     ) -> Iterator[Entry]:
         """Find rows, in the order of their records' times, a short transaction a page.
 
@@ -181,6 +227,8 @@ class Entries:
             At most so many.
         newest_first
             Turn the order around.
+        after
+            Begin with what follows this place.
 
         Returns
         -------
@@ -188,11 +236,12 @@ class Entries:
             One after the other.  A row that is written meanwhile is among them if
             its place in the order is yet to come.
         """
-        key = tuple_(*(outcomes.c[name] for name in _ORDER))
-        order: list[ColumnElement[Any]] = [outcomes.c[name] for name in _ORDER]
+        columns = [outcomes.c[name] for name in EntryPlace._fields]
+        key = tuple_(*columns)
+        order: list[ColumnElement[Any]] = [*columns]
         if newest_first:
             order = [column.desc() for column in order]
-        last: Any = None
+        last: Any = after
         left = limit
         while left is None or left > 0:
             size = _PAGE if left is None else min(left, _PAGE)
@@ -201,7 +250,7 @@ class Entries:
                 query = query.order_by(*order)
                 if last is not None:
                     # The time alone as well: it leaves out whole months.
-                    end = tuple_(*(getattr(last, name) for name in _ORDER))
+                    end = tuple_(*(getattr(last, name) for name in EntryPlace._fields))
                     time = outcomes.c.time
                     query = query.where(
                         *(key < end, time <= last.time)
@@ -266,6 +315,31 @@ class Entries:
                 for name, value in found.headers or ()
             ),
         )
+
+    def intervals(self, since: int, width: int) -> list[Interval]:
+        """Count what came since some time, an outcome and an interval at a time.
+
+        Parameters
+        ----------
+        since
+            Of the records' times, milliseconds.
+        width
+            Of an interval, milliseconds.
+        """
+        c = outcomes.c
+        # The place in the index is all that is read: of each outcome, its times.
+        query = (
+            select(
+                literal_column(f"outcomes.time / {int(width)}"),
+                c.outcome,
+                func.count(),
+            )
+            .where(c.outcome.in_([kind.value for kind in OutcomeKind]), c.time >= since)
+            .group_by(literal_column("1"), c.outcome)
+        )
+        with self._read() as connection:
+            found = connection.execute(query).all()
+        return [Interval(each[0] * width, each[1], each[2]) for each in found]
 
     def count(self, search: Search, by: Sequence[By] = ()) -> list[Count]:
         """Count rows, the most frequent first.
@@ -451,8 +525,6 @@ def _entry(found: Any) -> Entry:
     return Entry(JournalRow(at=at, **values), found.state)
 
 
-# What comes back within one millisecond is told apart by when it was written.
-_ORDER = ("time", "written_at", "topic", "partition", "offset", "group")
 _KEPT = ("payload", "record_key", "headers")
 _FIELDS = tuple(
     name

@@ -18,7 +18,6 @@ metadata = MetaData()
 
 # Compared byte by byte, so that names with one beginning are one range.
 _NAME = String(255).with_variant(String(255, collation="C"), "postgresql")
-
 SEVERAL = "*"
 """Stands for more names than one: they are in ``objects``."""
 COMMITTED = "committed"

@@ -69,7 +69,7 @@ from .plan_json import as_text, digest, from_text
 from .record import Coordinates, Record
 from .secret_names import SECRET_NAMES, is_secret_name
 from .text import json_line, printable, shortened, without_session_ids
-from .times import same_time
+from .times import iso, same_time
 from .versions import is_higher
 
 __all__ = [
@@ -139,6 +139,7 @@ __all__ = [
     "is_higher",
     "is_secret_name",
     "is_windows_path",
+    "iso",
     "journal_row",
     "json_line",
     "number_of",

@@ -1,8 +1,20 @@
 """When two times are the same one."""
 
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from functools import cache, lru_cache
 from zoneinfo import ZoneInfo, available_timezones
+
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+
+
+def iso(milliseconds: int, *, seconds: bool = False) -> str:
+    """Return a time as people and programs read it; absurd ones as numbers."""
+    try:
+        time = _EPOCH + timedelta(milliseconds=milliseconds)
+    except OverflowError:
+        return f"{milliseconds} ms"
+    timespec = "seconds" if seconds else "milliseconds"
+    return time.isoformat(timespec=timespec).replace("+00:00", "Z")
 
 
 def same_time(planned: datetime, found: datetime) -> bool:

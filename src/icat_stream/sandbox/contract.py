@@ -38,6 +38,7 @@ class Endpoints:
     kafka: str
     icat: str
     ids: str
+    web: str = ""
 
 
 def topics() -> dict[str, int]:
@@ -96,9 +97,13 @@ def write_data_service(folder: Folder, icat: str, *, two_level: bool = False) ->
     folder.write(folder.run / "ids.yaml", _yaml(settings))
 
 
-def write_contract(folder: Folder, endpoints: Endpoints) -> None:
-    """Write config.yaml, env and icat.cfg, and endpoints.json last."""
+def write_config(folder: Folder, endpoints: Endpoints) -> None:
+    """Write config.yaml, with which the dashboard is started, too."""
     folder.write(folder.config, _config(folder, endpoints))
+
+
+def write_contract(folder: Folder, endpoints: Endpoints) -> None:
+    """Write env and icat.cfg, and endpoints.json last."""
     folder.write(folder.env, _env(folder, endpoints))
     folder.write(folder.icat_cfg, _icat_cfg(folder, endpoints), 0o600)
     facts = {
@@ -107,6 +112,7 @@ def write_contract(folder: Folder, endpoints: Endpoints) -> None:
         "ids": endpoints.ids,
         "journal": _journal(folder),
         "data": str(folder.data),
+        "web": endpoints.web,
     }
     folder.write(folder.endpoints, json.dumps(facts) + "\n")
 
@@ -132,6 +138,8 @@ def _config(folder: Folder, endpoints: Endpoints) -> str:
         "schemas": "schemas",
         "journal": {"url": "sqlite:///journal.db"},
         "health": {"listen": f"127.0.0.1:{_free_port()}"},
+        # The facility's own has the port that endpoints.json names.
+        "web": {"listen": "127.0.0.1:0"},
         "consumers": {
             "file_written": {"handler": "file_written", "topics": [SOURCE_TOPIC]}
         },

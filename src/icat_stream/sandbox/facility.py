@@ -12,6 +12,7 @@ import time
 from collections.abc import Callable, Container
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
@@ -93,8 +94,9 @@ class Facility:
             endpoints = self._start(stack)
             contract.write_contract(self.folder, endpoints)
             tell(
-                f"Kafka {endpoints.kafka}, ICAT {endpoints.icat}, IDS {endpoints.ids}:"
-                f" up after {time.monotonic() - begin:.1f} s in {self.folder.path}"
+                f"Kafka {endpoints.kafka}, ICAT {endpoints.icat}, IDS {endpoints.ids},"
+                f" dashboard {endpoints.web}: up after {time.monotonic() - begin:.1f} s"
+                f" in {self.folder.path}"
             )
             while not stopping:
                 self._watch()
@@ -133,7 +135,11 @@ class Facility:
             command = ["-m", "icat_stream.dataservice", "--config", config]
             ids = self._child(stack, "ids", command)
             self._load(icat_url, parameter_types)
-            return Endpoints(kafka.result(), icat_url, ids.ready()["url"])
+            endpoints = Endpoints(kafka.result(), icat_url, ids.ready()["url"])
+        contract.write_config(folder, endpoints)
+        command = ["-m", "icat_stream.web", "--config", str(folder.config)]
+        web = self._child(stack, "web", command)
+        return replace(endpoints, web=web.ready()["url"])
 
     def _icat_command(self) -> list[str]:
         folder = self.folder

@@ -133,6 +133,9 @@ _PUBLIC = (
 _MEMBER = "InvestigationUser <-> User[name=:user]"
 _OF_MEMBERS = (
     f"Investigation <-> {_MEMBER}",
+    f"InvestigationInstrument <-> Investigation <-> {_MEMBER}",
+    "SELECT p FROM InvestigationUser p JOIN p.investigation i JOIN i.investigationUsers"
+    " m WHERE m.user.name = :user",
     f"Sample <-> Investigation <-> {_MEMBER}",
     f"Dataset <-> Investigation <-> {_MEMBER}",
     f"DatasetParameter <-> Dataset <-> Investigation <-> {_MEMBER}",
@@ -248,10 +251,13 @@ def _users(client: Any) -> dict[str, Any]:
 
 
 def _rules(client: Any) -> None:
-    office = client.new("Grouping", name="useroffice")
-    office.create()
     member = client.search("User [name='simple/useroffice']")[0]
-    client.create(client.new("UserGroup", grouping=office, user=member))
+    office = client.new("Grouping", name="useroffice")
+    # Of the dashboard.
+    operators = client.new("Grouping", name="operators")
+    for group in (office, operators):
+        group.create()
+        client.create(client.new("UserGroup", grouping=group, user=member))
     client.createMany(
         [
             *(

@@ -1,0 +1,102 @@
+"""What failed and what waits, by reason."""
+
+import re
+from typing import Any
+
+from markdown_it import MarkdownIt
+from markupsafe import Markup
+
+from icat_stream.config import documentation
+from icat_stream.journal import By, Search
+
+from .journal_pages import consumer_of
+from .page import Asked, NotThere, Page
+
+_HOUR_MS = 3_600_000
+_PAGE = re.compile(r"[a-z0-9-]{1,60}")
+
+
+def problems(asked: Asked) -> Page:
+    """Return all reasons for which records failed, or wait."""
+    read = asked.part("kafka", lambda: asked.site.problems.read())
+    waiting = asked.part("journal", lambda: _waiting(asked))
+    failed = None
+    if read is not None:
+        failed = [group.values() for group in read.groups.values()]
+    values = {
+        "failed": failed,
+        "count": sum(each["count"] for each in failed or ()),
+        "waiting": waiting,
+    }
+    return Page(
+        template="problems.html", title="Problems", values=values, table="failed"
+    )
+
+
+def problem(asked: Asked) -> Page:
+    """Return one reason: since when, how often, and some examples."""
+    fingerprint = asked.path("fingerprint")
+    group = asked.site.problems.read().groups.get(fingerprint)
+    if group is None:
+        raise NotThere(
+            "No dead letter waits with this reason any more: all that had it were"
+            " replayed or discarded."
+        )
+    width = _HOUR_MS
+    while (group.last - group.first) // width >= 96:
+        width *= 2
+    since = group.first // width * width
+    values = {
+        **group.values(),
+        "hours": [
+            {"begin": begin, "outcome": "rejected", "rows": rows}
+            for begin, rows in sorted(group.hours.items())
+        ],
+        "since": since,
+        "width": width,
+        "bars_count": max(24, (group.last - since) // width + 1),
+        "examples": group.examples,
+    }
+    return Page(template="problem.html", title=group.reason, values=values)
+
+
+def night_page(asked: Asked) -> Page:
+    """Return what to do about an alert."""
+    name = asked.path("page")
+    file = documentation() / "night" / f"{name}.md"
+    if not _PAGE.fullmatch(name) or not file.is_file():
+        raise NotThere(f"There is no night page “{name[:60]}”.")
+    text = file.read_text("utf-8")
+    heading, _, rest = text.partition("\n")
+    values = {"page": name, "html": _html(asked, rest), "markdown": text}
+    title = heading.removeprefix("#").strip()
+    return Page(template="night_page.html", title=title, values=values)
+
+
+def _html(asked: Asked, text: str) -> Markup:
+    """Return a page of our own documentation, whose links stay in the dashboard."""
+    reader = MarkdownIt("commonmark", {"html": False})
+    tokens = reader.parse(text)
+    for token in tokens:
+        for child in token.children or ():
+            if child.type != "link_open":
+                continue
+            found = re.fullmatch(r"([a-z0-9-]+)\.md", str(child.attrs.get("href")))
+            page = found[1] if found else "index"
+            child.attrs["href"] = f"{asked.site.path}/help/{page}"
+    return Markup(reader.renderer.render(tokens, reader.options, {}))  # noqa: S704
+
+
+def _waiting(asked: Asked) -> list[dict[str, Any]]:
+    search = Search(outcomes=["deferred"], last=True)
+    counts = asked.site.journal.entries.count(search, [By.GROUP, By.REASON])
+    return [
+        {
+            "consumer": consumer_of(asked, str(count.common[0])),
+            "reason": count.common[1],
+            "count": count.rows,
+            "first": count.first,
+            "last": count.last,
+        }
+        for count in counts[:100]
+    ]

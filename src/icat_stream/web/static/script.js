@@ -1,0 +1,56 @@
+// Times in the viewer's zone, parts that refresh themselves, light or dark: all else works
+// without a script.
+"use strict";
+
+const exact = new Intl.DateTimeFormat(undefined, {
+  year: "numeric", month: "short", day: "numeric",
+  hour: "2-digit", minute: "2-digit", second: "2-digit", timeZoneName: "shortOffset",
+});
+
+function localise(part) {
+  for (const time of part.querySelectorAll("time[datetime]")) {
+    const at = new Date(time.dateTime);
+    if (Number.isNaN(at.getTime())) continue;
+    time.title = `${exact.format(at)} (${time.dateTime})`;
+    if (!time.classList.contains("age")) time.textContent = exact.format(at);
+  }
+}
+
+async function refresh(part) {
+  // Nothing moves under a finger, and an opened table stays open.
+  if (document.hidden || part.matches(":focus-within, :hover") || part.querySelector("details[open]")) return;
+  try {
+    const answer = await fetch(location.href, { headers: { "Accept": "text/html", "X-Refresh": "1" } });
+    if (answer.status === 401) return location.reload();
+    if (!answer.ok) return;
+    const page = new DOMParser().parseFromString(await answer.text(), "text/html");
+    const fresh = page.querySelector("[data-refresh]");
+    if (fresh) {
+      localise(fresh);
+      part.replaceChildren(...fresh.childNodes);
+    }
+  } catch {
+    // The next time may go better.
+  }
+}
+
+function theme() {
+  const kept = localStorage.getItem("theme");
+  if (kept) document.documentElement.dataset.theme = kept;
+  const button = document.querySelector("[data-theme-switch]");
+  if (!button) return;
+  button.hidden = false;
+  button.addEventListener("click", () => {
+    const now = document.documentElement.dataset.theme
+      ?? (matchMedia("(prefers-color-scheme: dark)").matches ? "dark" : "light");
+    const next = now === "dark" ? "light" : "dark";
+    document.documentElement.dataset.theme = next;
+    localStorage.setItem("theme", next);
+  });
+}
+
+theme();
+localise(document);
+for (const part of document.querySelectorAll("[data-refresh]")) {
+  setInterval(refresh, Number(part.dataset.refresh) * 1000, part);
+}

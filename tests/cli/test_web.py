@@ -1,0 +1,448 @@
+"""``icat_stream web`` as operators and scientists meet it, and as attackers do."""
+
+import re
+import subprocess
+from collections.abc import Iterator
+from dataclasses import dataclass
+from html import unescape
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+import pytest
+import requests
+
+from icat_stream.sandbox.announcer import Announcer
+from plugins.commands import BIN
+
+from .conftest import Facility, eventually
+from .dataset_messages import create_topic
+
+GROUP = "dashboard"
+MARKUP = "<script>alert(1)</script>"
+SPOILT = "is no"
+PAGE = {"Accept": "text/html"}
+
+
+@dataclass
+class Site:
+    url: str
+    facility: Facility
+    config: Path
+
+    def password(self, user: str) -> str:
+        return (self.facility.folder.secrets / user).read_text().strip()
+
+    def enter(self, authenticator: str, user: str) -> "Visitor":
+        visitor = Visitor(self.url)
+        answer = visitor.post(
+            "/login",
+            authenticator=authenticator,
+            username=user,
+            password=self.password(user),
+        )
+        assert answer.status_code == 200, answer.text
+        return visitor
+
+    def ingest(self) -> None:
+        command = [BIN / "icat_ingestor", "-c", self.config, "--until-end"]
+        done = subprocess.run(command, capture_output=True, text=True, timeout=240)
+        assert done.returncode == 0, done.stderr
+
+
+class Visitor:
+    """A person with a browser."""
+
+    def __init__(self, url: str) -> None:
+        self.url = url
+        self.http = requests.Session()
+
+    def get(self, path: str, **headers: str) -> requests.Response:
+        return self.http.get(self.url + path, headers=PAGE | headers, timeout=60)
+
+    def json(self, path: str) -> Any:
+        return self.get(path, Accept="application/json").json()
+
+    def post(self, path: str, **form: str) -> requests.Response:
+        return self.http.post(self.url + path, data=form, headers=PAGE, timeout=60)
+
+    def csrf(self) -> str:
+        found = re.search('name="csrf" value="([^"]+)"', self.get("/audit").text)
+        assert found
+        return found[1]
+
+
+@pytest.fixture(scope="module")
+def site(facility, tmp_path_factory) -> Iterator[Site]:
+    """A dashboard over what one consumer of its own made of some messages."""
+    name = GROUP
+    config = facility.variant(
+        name,
+        kafka={"group_id": name},
+        journal={"url": f"sqlite:///{name}.db"},
+        dead_letters={"topic": f"{name}-letters"},
+        outcomes={"topic": f"{name}-outcomes"},
+        consumers={"scans": {"handler": "file_written", "topics": [f"{name}-scans"]}},
+    )
+    create_topic(facility.endpoints["kafka"], f"{name}-scans")
+    announcer = Announcer(facility.endpoints["kafka"], f"{name}-scans")
+    announcer.announce(facility.write())
+    for _ in range(2):
+        announcer.announce(facility.write("999999"))
+    spoilt = [facility.write(), facility.write()]
+    for file in spoilt:
+        file.path.write_bytes(b"no HDF5")
+        announcer.announce(file)
+    hostile = facility.write()
+    hostile.path.rename(hostile.path.with_name('a"><script>.nxs'))
+    announcer.send(f'{{"{MARKUP}": "{MARKUP}"}}'.encode(), [(MARKUP, MARKUP.encode())])
+    announcer.flush()
+    log = tmp_path_factory.mktemp("web") / "log"
+    command = [BIN / "icat_stream", "web", "-c", config, "--listen", "127.0.0.1:0"]
+    with log.open("w") as err:
+        process = subprocess.Popen(command, stderr=err)
+    try:
+        at = eventually(lambda: re.search(r"dashboard is at (\S+)", log.read_text()))
+        made = Site(at[1], facility, config)
+        made.ingest()
+        yield made
+    finally:
+        process.terminate()
+        assert process.wait(60) == 0
+    assert "Traceback" not in log.read_text()
+
+
+@pytest.fixture(scope="module")
+def operator(site: Site) -> Visitor:
+    return site.enter("simple", "useroffice")
+
+
+@pytest.fixture(scope="module")
+def scientist(site: Site) -> Visitor:
+    return site.enter("db", "acord")
+
+
+def test_the_facility_has_a_dashboard(facility):
+    answer = requests.get(f"{facility.endpoints['web']}/", headers=PAGE, timeout=60)
+    assert answer.url.endswith("/login")
+    assert "Log in" in answer.text
+
+
+def test_an_operator_sees_what_became_of_everything(operator):
+    assert "failed in 24 hours" in operator.get("/").text
+    found = operator.json("/messages")["messages"]
+    outcomes = {each["outcome"] for each in found}
+    assert {"ingested", "deferred", "rejected"} <= outcomes
+    [ingested] = [each for each in found if each["outcome"] == "ingested"]
+    by_name = operator.json(f"/messages?q={ingested['dataset']}")["messages"]
+    assert [each["offset"] for each in by_name] == [ingested["offset"]]
+    where = "/messages/{topic}/{partition}/{offset}".format(**ingested)
+    way = operator.json(where)
+    assert way["outcome"] == "ingested"
+    assert way["payload"]["format"] == "wrdn"
+    assert way["consumers"][0]["consumer"] == "scans"
+    shown = operator.get(where).text
+    assert ingested["investigation"] in shown
+    assert str(way["objects"]["dataset_id"]) in shown
+    lines = operator.get("/messages", Accept="text/csv").text.splitlines()
+    assert len(lines) == len(found) + 1
+
+
+def test_all_that_failed_for_one_reason_is_replayed_once(site, operator):
+    [group] = [
+        each
+        for each in operator.json("/problems")["failed"]
+        if SPOILT in each["reason"]
+    ]
+    assert group["count"] == 2
+    at = f"/problems/{group['fingerprint']}"
+    assert "What to do about it" in operator.get(at).text
+    assert "Replay 2 records?" in operator.get(f"{at}/replay").text
+    # Nothing without a reason, nothing without having been asked for on a page.
+    csrf = operator.csrf()
+    assert operator.post(f"{at}/replay", csrf=csrf, reason=" ").status_code == 400
+    assert operator.post(f"{at}/replay", reason="repaired").status_code == 403
+    assert operator.json("/audit")["acts"] == []
+
+    done = operator.post(f"{at}/replay", csrf=csrf, reason="the files are repaired")
+    assert "2 records done" in done.text
+    [act] = operator.json("/audit")["acts"]
+    assert act["user"] == "simple/useroffice"
+    assert act["reason"] == "the files are repaired"
+    assert act["result"] == "2 records done"
+    assert operator.get(at).status_code == 404
+    # They are still spoilt: they come back, and are discarded.
+    site.ingest()
+    at = eventually(lambda: _group(operator, SPOILT))
+    done = operator.post(f"{at}/discard", csrf=csrf, reason="nobody needs them")
+    assert "2 records done" in done.text
+    assert _group(operator, SPOILT) is None
+
+
+def _group(operator: Visitor, words: str) -> str | None:
+    for each in operator.json("/problems")["failed"]:
+        if words in each["reason"]:
+            return f"/problems/{each['fingerprint']}"
+    return None
+
+
+def test_a_message_is_handled_again(site, operator):
+    [one] = operator.json("/messages?outcome=ingested")["messages"]
+    where = "/messages/{topic}/{partition}/{offset}".format(**one)
+    assert "Replay 1 record?" in operator.get(f"{where}/again").text
+    done = operator.post(f"{where}/again", csrf=operator.csrf(), reason="to be sure")
+    assert "1 records done" in done.text
+    site.ingest()
+    [consumer] = operator.json(where)["consumers"]
+    assert [row["outcome"] for row in consumer["rows"]] == ["ingested", "unchanged"]
+
+
+def test_what_waits_is_named_with_what_it_waits_for(operator):
+    [waiting] = operator.json("/problems")["waiting"]
+    assert waiting["count"] == 2
+    assert "999999" not in waiting["reason"]
+    assert waiting["consumer"] == "scans"
+
+
+def test_a_scientist_finds_a_dataset_and_gets_its_file(site, operator, scientist):
+    [one] = operator.json("/messages?outcome=ingested")["messages"]
+    first = scientist.get("/")
+    assert urlsplit(first.url).path == "/investigations"
+    found = scientist.json("/search?q=" + one["dataset"])["found"]
+    [dataset] = found["datasets"]
+    page = scientist.get(f"/datasets/{dataset['id']}").text
+    assert one["dataset"] in page
+    values = scientist.json(f"/datasets/{dataset['id']}")
+    names = {each["name"] for each in values["parameters"]}
+    assert names
+    [file] = values["datafiles"]
+    at = f"/datafiles/{file['id']}/download"
+    assert at in page
+    content = scientist.get(at).content
+    assert content == _on_disk(site, one["file"])
+    assert scientist.get(f"/datasets/{dataset['id']}/download").content[:2] == b"PK"
+    investigation = scientist.json(f"/investigations/{values['investigation']['id']}")
+    assert one["dataset"] in {each["name"] for each in investigation["datasets"]}
+    roles = {each["role"] for each in investigation["people"]}
+    assert roles == {"Investigator", "Participant"}
+
+
+def _on_disk(site: Site, name: str) -> bytes:
+    [path] = (site.facility.path / "data").rglob(name)
+    return path.read_bytes()
+
+
+def test_nobody_sees_what_is_somebody_elses(site, operator, scientist):
+    other = site.enter("db", "rbeck")
+    mine = scientist.json("/investigations")["investigations"]
+    theirs = other.json("/investigations")["investigations"]
+    assert mine
+    assert theirs
+    assert not {i["id"] for i in mine} & {i["id"] for i in theirs}
+    [one] = operator.json("/messages?outcome=ingested")["messages"]
+    [dataset] = scientist.json("/search?q=" + one["dataset"])["found"]["datasets"]
+    [file] = scientist.json(f"/datasets/{dataset['id']}")["datafiles"]
+    for path in (
+        f"/investigations/{mine[0]['id']}",
+        f"/datasets/{dataset['id']}",
+        f"/datasets/{dataset['id']}/files",
+        f"/datasets/{dataset['id']}/download",
+        f"/datafiles/{file['id']}/download",
+    ):
+        assert scientist.get(path).status_code == 200
+        refused, missing = other.get(path), other.get(re.sub(r"\d+", "987654", path))
+        assert refused.status_code == missing.status_code == 404
+    assert other.json("/search?q=" + one["dataset"])["count"] == 0
+
+
+def test_operators_pages_are_for_operators(scientist):
+    for path in (
+        "/messages",
+        f"/messages/{GROUP}-scans/0/0",
+        f"/messages/{GROUP}-scans/0/0/payload",
+        f"/messages/{GROUP}-scans/0/0/again",
+        "/problems",
+        "/problems/0123456789ab",
+        "/problems/0123456789ab/replay",
+        "/audit",
+        "/help/icat-down",
+    ):
+        assert scientist.get(path).status_code == 403
+        assert scientist.get(path, Accept="application/json").status_code == 403
+
+
+def test_without_a_login_nothing_is_told(site):
+    stranger = Visitor(site.url)
+    for path in ("/", "/messages", "/datasets/1", "/datasets/1/download", "/nothing"):
+        assert urlsplit(stranger.get(path).url).path == "/login"
+        assert stranger.get(path, Accept="application/json").status_code == 401
+
+
+def test_the_login_goes_on_where_one_was_and_nowhere_else(site):
+    visitor = Visitor(site.url)
+    form = {
+        "authenticator": "db",
+        "username": "acord",
+        "password": site.password("acord"),
+    }
+    sent = visitor.get("/search?q=a b&x=%26")
+    [goal] = re.findall('name="next" value="([^"]*)"', sent.text)[:1]
+    answer = visitor.post("/login", next=unescape(goal), **form)
+    assert answer.url.startswith(f"{site.url}/search?q=a+b")
+    for evil in ("//evil.example", "https://evil.example", "/\\evil.example"):
+        answer = visitor.post("/login", next=evil, **form)
+        assert urlsplit(answer.url).netloc == urlsplit(site.url).netloc
+
+
+def test_a_cookie_that_was_there_before_is_worth_nothing(site):
+    visitor = Visitor(site.url)
+    visitor.http.cookies.set("icat-stream", "chosen-by-an-attacker")
+    visitor.post(
+        "/login",
+        authenticator="db",
+        username="acord",
+        password=site.password("acord"),
+    )
+    keys = {c.value for c in visitor.http.cookies if c.name == "icat-stream"}
+    assert max(keys, key=len) != "chosen-by-an-attacker"
+    attacker = Visitor(site.url)
+    attacker.http.cookies.set("icat-stream", "chosen-by-an-attacker")
+    assert urlsplit(attacker.get("/investigations").url).path == "/login"
+
+
+def test_the_cookie_is_for_the_server_alone(site):
+    answer = requests.post(
+        f"{site.url}/login",
+        data={
+            "authenticator": "db",
+            "username": "acord",
+            "password": site.password("acord"),
+        },
+        allow_redirects=False,
+        timeout=60,
+    )
+    cookie = answer.headers["Set-Cookie"]
+    assert "HttpOnly" in cookie
+    assert "SameSite=lax" in cookie
+    assert "Path=/" in cookie
+
+
+def test_who_logs_out_is_out_everywhere(site):
+    visitor = site.enter("db", "jdoe")
+    other_tab = Visitor(site.url)
+    other_tab.http.cookies.update(visitor.http.cookies)
+    page = other_tab.get("/investigations")
+    [csrf] = set(re.findall('name="csrf" value="([^"]+)"', page.text))
+    # Nobody else can log one out.
+    visitor.post("/logout", csrf="x")
+    other_tab.post("/logout", csrf=csrf)
+    assert urlsplit(visitor.get("/investigations").url).path == "/login"
+
+
+def test_forms_of_other_sites_are_refused(site, operator):
+    csrf = operator.csrf()
+    for headers in (
+        {"Origin": "https://evil.example"},
+        {"Origin": "null"},
+        {"Sec-Fetch-Site": "cross-site"},
+        {"Sec-Fetch-Site": "same-site"},
+    ):
+        for path in ("/logout", "/login", "/problems/0123456789ab/replay"):
+            answer = operator.http.post(
+                site.url + path,
+                data={"csrf": csrf, "reason": "x"},
+                headers=headers,
+                timeout=60,
+            )
+            assert answer.status_code == 403
+    assert operator.get("/audit").status_code == 200
+
+
+def test_it_answers_to_its_own_names_only(site):
+    answer = requests.get(site.url, headers={"Host": "evil.example"}, timeout=60)
+    assert answer.status_code == 421
+
+
+def test_a_password_cannot_be_guessed(site):
+    visitor = Visitor(site.url)
+    codes = [
+        visitor.post(
+            "/login", authenticator="db", username="nbour", password=f"guess {n}"
+        ).status_code
+        for n in range(8)
+    ]
+    assert codes[:5] == [403] * 5
+    assert set(codes[5:]) <= {403, 429}
+    assert 429 in codes
+    # And nobody else is kept out by it.
+    assert site.enter("db", "ahau").get("/investigations").status_code == 200
+
+
+def test_what_messages_hold_never_becomes_markup(operator):
+    messages = operator.json("/messages")["messages"]
+    problems = operator.json("/problems")["failed"]
+    paths = [
+        "/",
+        "/messages",
+        "/problems",
+        *("/messages/{topic}/{partition}/{offset}".format(**m) for m in messages),
+        *(f"/problems/{each['fingerprint']}" for each in problems),
+    ]
+    texts = [operator.get(path) for path in paths]
+    assert any("&lt;script&gt;" in answer.text for answer in texts)
+    for answer in texts:
+        assert answer.status_code == 200
+        assert MARKUP not in answer.text
+        policy = answer.headers["Content-Security-Policy"]
+        assert "default-src 'none'" in policy
+        assert "unsafe" not in policy
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        "/messages?q=%27%22%25_%5C*%3B--",
+        "/messages?q=%00%E2%80%AE%1B%5B31m",
+        "/messages?after=1~2~x~3~4~y",
+        "/messages?after=" + "9" * 40 + "~2~x~3~4~y",
+        "/messages?since=99999999999999&until=0",
+        "/search?q=%27%20OR%201%3D1%20--",
+        "/search?q=%25%25%25",
+        "/search?q=%F0%9F%98%80%E2%80%AE",
+        "/search?q=" + "a" * 20_000,
+    ],
+)
+def test_any_text_can_be_looked_for(operator, path):
+    assert operator.get(path).status_code == 200
+
+
+@pytest.mark.parametrize(
+    ("path", "code"),
+    [
+        ("/messages?q=" + "a" * 2_000, 400),
+        ("/messages?outcome=nonsense", 400),
+        ("/messages?since=yesterday-ish", 400),
+        ("/messages?reason=x", 400),
+        ("/messages/none/0/0", 404),
+        ("/messages/none/99999999999999999999/0", 404),
+        ("/messages/none/4294967296/0", 404),
+        ("/messages/none/-1/0", 404),
+        ("/datasets/99999999999999999999", 404),
+        ("/datasets/0", 404),
+        ("/datasets/abc", 404),
+        ("/problems/nothing", 404),
+        ("/problems/nothing/sell", 404),
+        ("/help/..%2f..%2fREADME", 404),
+        ("/help/nothing", 404),
+        ("/static/..%2f..%2fserver.py", 404),
+        ("/static/../server.py", 404),
+        ("//evil.example/", 404),
+    ],
+)
+def test_what_is_not_there_is_said(operator, path, code):
+    assert operator.get(path).status_code == code
+
+
+def test_a_form_of_megabytes_is_refused(operator):
+    answer = operator.post("/problems/x/replay", reason="a" * 200_000)
+    assert answer.status_code == 413

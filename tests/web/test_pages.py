@@ -1,0 +1,68 @@
+"""What is shown of values that others wrote."""
+
+import csv
+import io
+
+from icat_stream.web.charts import bars, strip
+from icat_stream.web.lineage_graph import graph
+from icat_stream.web.page import as_csv, as_json
+
+HOSTILE = "<script>alert(1)</script>\"'&\u202e\x1b[31m"
+
+
+def test_a_spreadsheet_takes_no_cell_for_a_formula():
+    rows = [{"file": '=HYPERLINK("http://evil.example")', "size": -5, "name": "+1"}]
+    content = as_csv(rows).body.decode()
+    [names, cells] = csv.reader(io.StringIO(content))
+    assert names == ["file", "size", "name"]
+    assert cells == ['\'=HYPERLINK("http://evil.example")', "-5", "'+1"]
+
+
+def test_a_lone_surrogate_is_no_reason_to_show_nothing():
+    assert as_json({"name": "a\udc80b"}).status_code == 200
+    assert as_csv([{"name": "a\udc80b"}]).status_code == 200
+
+
+def test_charts_take_no_name_for_markup():
+    drawn = [
+        bars(
+            [{"begin": 0, "outcome": "rejected", "rows": 3}],
+            since=0,
+            width=1000,
+            count=4,
+            label=HOSTILE,
+            link=lambda begin, end, outcome: f"/x?{HOSTILE}",
+        ),
+        strip(
+            [{"at": 5, "outcome": "ingested", "name": HOSTILE, "dataset": 7}],
+            begin=0,
+            end=10,
+            label=HOSTILE,
+            link=lambda number: HOSTILE,
+        ),
+        graph(
+            HOSTILE,
+            [{"id": 1, "name": HOSTILE}],
+            [{"id": 2, "name": HOSTILE}],
+            lambda number: HOSTILE,
+        ),
+    ]
+    for each in drawn:
+        assert "<script" not in each
+        assert "&lt;script" in each
+
+
+def test_one_failure_among_thousands_is_seen():
+    drawn = bars(
+        [
+            {"begin": 0, "outcome": "ingested", "rows": 100_000},
+            {"begin": 0, "outcome": "rejected", "rows": 1},
+        ],
+        since=0,
+        width=1000,
+        count=96,
+        label="",
+        link=lambda *_: "",
+    )
+    assert 'class="rejected"' in drawn
+    assert 'height="3.0"' in drawn
