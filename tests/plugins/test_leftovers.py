@@ -31,7 +31,8 @@ def test_not_even_orphans(tmp_path: Path, workers: int, number: int) -> None:
     (tmp_path / "test_endless.py").write_text(ENDLESS)
     command = ["-p", "plugins.leftovers", "-p", "no:cacheprovider", "-n", str(workers)]
     with subprocess.Popen(
-        [sys.executable, "-m", "pytest", *command],
+        # A shell that runs the tests in the background lets nobody hear of Ctrl-C.
+        ["env", "--default-signal=INT", sys.executable, "-m", "pytest", *command],
         cwd=tmp_path,
         env={**os.environ, "PYTHONPATH": str(Path(__file__).parents[1])},
         stdout=subprocess.DEVNULL,

@@ -49,7 +49,7 @@ def send(
         url, body, {"Content-Type": content}, method=method
     )
     try:
-        with urllib.request.urlopen(request, timeout=20) as answer:
+        with urllib.request.urlopen(request, timeout=180) as answer:
             return Answer(answer.status, answer.read())
     except urllib.error.HTTPError as error:
         with error:

@@ -68,7 +68,7 @@ class Pipeline:
         self._settings = settings
         self._dry_run = dry_run
         self._show_plans = show_plans
-        self._reads_files = False
+        self._reads_files = self._has_tables = False
         self._closing = ExitStack()
         location_key = _location_key(settings)
         files = settings.files
@@ -99,7 +99,7 @@ class Pipeline:
             "icat": self.catalogue.ping,
             "files": self.files.ping,
             # Who only looks makes no tables; else it is of use once it has them.
-            "journal": self.journal.ping if dry_run else self.journal.probe,
+            "journal": self._probe_journal,
         }
         if settings.ids.url is not None:
             self.systems["ids"] = self.ids.ping
@@ -152,6 +152,7 @@ class Pipeline:
         if not self._dry_run:
             try:
                 self.journal.create()
+                self._has_tables = True
             except SystemUnavailable as failure:
                 if stopping is None:
                     raise
@@ -173,6 +174,10 @@ class Pipeline:
         trace: TracebackType | None,
     ) -> None:
         self.close()
+
+    def _probe_journal(self) -> None:
+        # Until its tables are made it is enough that it answers.
+        (self.journal.probe if self._has_tables else self.journal.ping)()
 
     def _sample_of_job(self, job_id: str) -> str | None:
         if not self._dry_run:
