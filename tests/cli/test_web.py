@@ -213,8 +213,17 @@ def test_a_scientist_finds_a_dataset_and_gets_its_file(site, operator, scientist
     page = scientist.get(f"/datasets/{dataset['id']}").text
     assert one["dataset"] in page
     values = scientist.json(f"/datasets/{dataset['id']}")
-    names = {each["name"] for each in values["parameters"]}
-    assert names
+    client = site.facility.client()
+    held = client.search(
+        "SELECT t.name, p.numericValue FROM DatasetParameter p JOIN p.type t"
+        f" WHERE p.dataset.id = {dataset['id']} AND p.numericValue IS NOT NULL"
+    )
+    client.logout()
+    shown = {each["name"]: each["value"] for each in values["parameters"]}
+    assert held
+    # All of their digits.
+    assert {name: shown[name] for name, _ in held} == dict(held)
+    assert all(f">{shown[name]}<" in page for name, _ in held)
     [file] = values["datafiles"]
     at = f"/datafiles/{file['id']}/download"
     assert at in page

@@ -107,8 +107,8 @@ def _parameter(one: dict[str, Any]) -> dict[str, Any]:
         value = one.get("stringValue")
     if value is None:
         value = one.get("dateTimeValue")
-    if isinstance(value, float):
-        value = f"{value:g}" if abs(value) < 1e15 else repr(value)
+    if isinstance(value, float) and value.is_integer() and abs(value) < 2**53:
+        value = int(value)
     units = one["type"].get("units") or ""
     return {
         "name": one["type"]["name"],
