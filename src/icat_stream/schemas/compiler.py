@@ -11,7 +11,7 @@ from icat_stream.records import AskedPath, FieldPath, ValueType
 
 from .arithmetic import Term
 from .models import ParameterModel, SchemaModel, VariableModel
-from .operator_base import Function, Operator, Unfit
+from .operator import Function, Operator, Unfit
 from .operators import DIFFERENCES, GATHERING
 from .schema import DatasetRule, MetadataSchema, Number, ParameterRule
 from .selectors import condition, selector_paths

@@ -16,7 +16,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BeforeValidator, Discriminator, Field, Tag
 
-from .operator_base import Function, Operator, Unfit, each, finite
+from .operator import Function, Operator, Unfit, each, finite
 from .paired_lists import TimeMean, Where
 from .patterns import Pattern, UnfitPattern
 from .values import (

@@ -8,7 +8,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BeforeValidator, Field
 
 from .arithmetic import in_unit
-from .operator_base import Function, Operator, Unfit, finite
+from .operator import Function, Operator, Unfit, finite
 from .values import Kind, Mismatch, Scalar, Value, shorten, text
 
 Text = Annotated[str, Field(min_length=1)]
