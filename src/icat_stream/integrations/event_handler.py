@@ -40,8 +40,8 @@ class EventHandler(Handler, Generic[_Options]):
     """Kinds of events that it wants; others are ignored."""
 
     operations: ClassVar[frozenset[str]] = frozenset()
-    """What it does when it is asked to: events of kind ``operation`` have an
-    investigation and one of these."""
+    """Operations that it carries out, by name; an event of kind ``operation`` asks
+    for one of them on an investigation."""
 
     gathers: ClassVar[bool] = False
     """Whether one look at the catalogue serves all events of a :meth:`subject` that had

@@ -89,8 +89,8 @@ class Integration(ABC, Generic[_Options]):
     """Kinds of events that it wants; others are ignored."""
 
     operations: ClassVar[frozenset[str]] = frozenset()
-    """What it does when it is asked to: events of kind ``operation`` have an
-    investigation and one of these."""
+    """Operations that it carries out, by name; an event of kind ``operation`` asks
+    for one of them on an investigation."""
 
     batch: ClassVar[int] = 1
     """How many documents are read and written at once, where so many events wait."""

@@ -9,6 +9,7 @@ from typing import Any
 from sqlalchemy import Connection, select, update
 from sqlalchemy.dialects import postgresql, sqlite
 
+from .storable_text import storable
 from .tables import exports
 
 # Rows in one question; databases limit its parameters.
@@ -80,7 +81,7 @@ class Exports:
                 if row is None:
                     values = {"system": system, "key": digest, "version": 0}
                     connection.execute(
-                        self._insert.values(values | {"name": _storable(key)})
+                        self._insert.values(values | {"name": storable(key)})
                     )
                     row = _locked(connection, system, digest)
                 version = row.version + 1
@@ -149,8 +150,3 @@ def _of(system: str, digest: str) -> Any:
 
 def _digest(key: str) -> str:
     return hashlib.sha256(key.encode(errors="replace")).hexdigest()
-
-
-def _storable(text: str) -> str:
-    # PostgreSQL stores no NUL, and no driver encodes half a surrogate pair.
-    return text.replace("\0", "\ufffd").encode(errors="replace").decode()

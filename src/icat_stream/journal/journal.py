@@ -31,6 +31,7 @@ from .month_partitions import (
 from .newest_claims import NewestClaims
 from .postgres_copy import write_copied
 from .search import Entries
+from .storable_text import storable
 from .tables import COMMITTED, SEVERAL, jobs, outcomes, positions
 
 _LOCK = "SELECT pg_advisory_xact_lock(1229144404)"
@@ -308,8 +309,8 @@ class Journal:
         """
         values = {
             "job_id": job_id,
-            "sample": _clean(sample),
-            "proposal": _clean(proposal),
+            "sample": storable(sample),
+            "proposal": storable(proposal),
             "remembered_at": _now(),
         }
         with self._begin() as connection:
@@ -374,7 +375,7 @@ class Journal:
             "origin_partition": max(-1, min(row.origin_partition, 2**31 - 1)),
             "origin_offset": max(-1, min(row.origin_offset, 2**63 - 1)),
             "origin_time": max(-1, min(row.origin_time, 2**63 - 1)),
-            "key": _clean(row.key),
+            "key": storable(row.key),
             "message_type": _short(row.message_type, 64),
             "message_format": _short(row.message_format, 32),
             "sha256": row.sha256,
@@ -382,7 +383,7 @@ class Journal:
             "objects": _as_json(row.objects),
             "outcome": row.outcome,
             "error_class": _short(row.error_class, 32),
-            "text": _clean(row.text),
+            "text": storable(row.text),
             "attempts": min(row.attempts, 2**31 - 1),
             "steps": dict(row.steps),
             "trace_id": row.trace_id,
@@ -401,7 +402,7 @@ class Journal:
             "payload": zlib.compress(row.payload, 1),
             "record_key": row.record_key,
             "headers": [
-                [_clean(name), None if value is None else value.decode("latin-1")]
+                [storable(name), None if value is None else value.decode("latin-1")]
                 for name, value in row.headers
             ]
             or None,
@@ -418,7 +419,7 @@ def _named(objects: Mapping[str, Any], name: str) -> str | None:
 
 
 def _short(value: str | None, limit: int) -> str | None:
-    value = _clean(value)
+    value = storable(value)
     return None if value is None else value[:limit]
 
 
@@ -434,11 +435,11 @@ def _as_json(value: Mapping[str, Any]) -> Any:
 def _cleaned(value: Any) -> Any:
     match value:
         case str():
-            return _clean(value)
+            return storable(value)
         case list():
             return [_cleaned(each) for each in value]
         case dict():
-            return {_clean(name): _cleaned(each) for name, each in value.items()}
+            return {storable(name): _cleaned(each) for name, each in value.items()}
     return value
 
 
@@ -450,13 +451,6 @@ def _is_without_partition(error: object) -> bool:
     # Somebody has dropped the default one: no fault of the row's, and the next start
     # or hour may make the month's.
     return isinstance(error, psycopg.errors.CheckViolation)
-
-
-def _clean(value: str | None) -> str | None:
-    # PostgreSQL stores no NUL, and no driver encodes half a surrogate pair.
-    if value is None:
-        return None
-    return value.replace("\0", "\ufffd").encode(errors="replace").decode()
 
 
 def _now() -> int:

@@ -20,6 +20,7 @@ from sqlalchemy.dialects import postgresql, sqlite
 from icat_stream.records import Coordinates
 
 from .group_commit import GroupCommit
+from .storable_text import storable
 from .tables import newest
 
 CLAIMED = "claimed"
@@ -282,7 +283,7 @@ class NewestClaims:
         query = (
             select(newest.c.kind, newest.c.name, newest.c.object_id)
             .where(newest.c.entity > after, newest.c.state == APPLIED)
-            .where(newest.c.facility == _storable(facility))
+            .where(newest.c.facility == storable(facility))
             .where(newest.c.object_id.is_not(None))
             .order_by(newest.c.entity)
             .limit(most)
@@ -459,9 +460,9 @@ def _claim(connection: Connection, insert: Any, claim: Claim) -> Decision:
         entity = claim.entity
         key = {
             "entity": entity.digest,
-            "facility": _storable(entity.facility),
+            "facility": storable(entity.facility),
             "kind": entity.kind,
-            "name": _storable(entity.name),
+            "name": storable(entity.name),
         }
         if connection.execute(insert.values(key | values)).rowcount == 1:
             return Decision(Standing.WRITE, claim)
@@ -521,8 +522,3 @@ def _followed(claim: Claim, held: Place) -> Place:
 
 def _at(claim: Claim) -> tuple[str, int, int, int]:
     return (claim.at.topic, claim.at.partition, claim.at.offset, claim.time)
-
-
-def _storable(text: str) -> str:
-    # PostgreSQL stores no NUL, and no driver encodes half a surrogate pair.
-    return text.replace("\0", "\ufffd").encode(errors="replace").decode()

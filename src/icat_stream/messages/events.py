@@ -228,7 +228,7 @@ def operation_event(
     origin: Coordinates,
     now: datetime | None = None,
 ) -> Event:
-    """Return the event that something is asked for of an investigation.
+    """Return the event that asks for an operation on an investigation.
 
     Parameters
     ----------

@@ -187,7 +187,7 @@ _AVERAGES = ("mean", "median", "standard_deviation")
 GATHERING = ("sum", *_AVERAGES, "min", "max", "time_mean")
 """Operators on a list that are of the items that say something."""
 DIFFERENCES = ("sum", "standard_deviation")
-"""Operators whose result is no temperature, whatever they are of."""
+"""Operators that make no temperature of temperatures."""
 
 
 class Fold(Operator):

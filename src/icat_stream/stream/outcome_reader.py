@@ -55,7 +55,7 @@ class OutcomeReader:
         self._groups = f"{settings.kafka.group_id}."
         self._client = _client(settings, committed_only=True)
         self.places: dict[int, int] = {}
-        """Up to where each partition was read; what is no record included."""
+        """The next offset to read of each partition; transaction markers are passed."""
 
     def close(self) -> None:
         """Let go of Kafka."""

@@ -13,13 +13,13 @@ from icat_stream.repair import Reingest, again
 from icat_stream.stream import Action, Consumer, Halt, Replay, Selection
 
 from .journal_pages import coordinates, row_values
-from .page import Asked, Elsewhere, NotThere, Page, Unfit
+from .page import Elsewhere, NotThere, Page, PageRequest, Unfit
 
 _ACTIONS = {"replay": Action.REPLAYED, "discard": Action.DISCARDED}
 _LISTED = 200
 
 
-def of_problem(asked: Asked) -> Page | Elsewhere:
+def of_problem(asked: PageRequest) -> Page | Elsewhere:
     """Replay or discard all dead letters with one reason."""
     name, fingerprint = asked.path("action"), asked.path("fingerprint")
     action = _ACTIONS.get(name)
@@ -45,7 +45,7 @@ def of_problem(asked: Asked) -> Page | Elsewhere:
     return _act(asked, name, f"problem {fingerprint}: {group.reason}", group.count, run)
 
 
-def of_message(asked: Asked) -> Page | Elsewhere:
+def of_message(asked: PageRequest) -> Page | Elsewhere:
     """Have one message handled again."""
     at = coordinates(asked)
     way = asked.site.journal.entries.way(at)
@@ -72,7 +72,7 @@ def of_message(asked: Asked) -> Page | Elsewhere:
     return _act(asked, "replay", f"message {last.origin}", 1, run)
 
 
-def audit(asked: Asked) -> Page:
+def audit(asked: PageRequest) -> Page:
     """Return who did what, and why."""
     acts = asked.site.journal.audit.newest(_LISTED)
     values = {"acts": [asdict(act) for act in acts]}
@@ -80,7 +80,11 @@ def audit(asked: Asked) -> Page:
 
 
 def _preview(
-    asked: Asked, action: str, subject: str, count: int, examples: list[dict[str, Any]]
+    asked: PageRequest,
+    action: str,
+    subject: str,
+    count: int,
+    examples: list[dict[str, Any]],
 ) -> Page:
     values = {
         "action": action,
@@ -93,7 +97,7 @@ def _preview(
 
 
 def _act(
-    asked: Asked,
+    asked: PageRequest,
     action: str,
     subject: str,
     count: int,
@@ -144,7 +148,7 @@ def _act(
 class _Acting:
     """Has records handled again, or marks them as done."""
 
-    def __init__(self, asked: Asked) -> None:
+    def __init__(self, asked: PageRequest) -> None:
         self._asked = asked
         self.done = 0
         self.problems: list[dict[str, str]] = []

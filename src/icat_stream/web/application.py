@@ -27,14 +27,14 @@ from . import (
 )
 from .accounts import SessionOver
 from .guard import Guard
-from .page import Asked, Elsewhere, NotThere, Page, Unfit, as_csv, as_json, wanted
+from .page import Elsewhere, NotThere, Page, PageRequest, Unfit, as_csv, as_json, wanted
 from .page_html import STATIC, Templates
 from .sign_ins import SignIn
 from .site import Site
 
 _log = logging.getLogger(__name__)
 
-View = Callable[[Asked], Page | Elsewhere | Response]
+View = Callable[[PageRequest], Page | Elsewhere | Response]
 _MOST_FORM_BYTES = 65_536
 _MESSAGE = "/messages/{topic}/{partition}/{offset}"
 
@@ -93,13 +93,13 @@ def application(site: Site) -> Starlette:
     return Starlette(routes=routes, middleware=[Middleware(Guard, site=site)])
 
 
-def _first(asked: Asked) -> Page | Elsewhere:
+def _first(asked: PageRequest) -> Page | Elsewhere:
     if asked.sign_in.operator:
         return journal_pages.overview(asked)
     return Elsewhere("/investigations")
 
 
-def _nothing(asked: Asked) -> Page:
+def _nothing(asked: PageRequest) -> Page:
     raise NotThere("There is no such page.")
 
 
@@ -133,7 +133,7 @@ class _Answers:
         sign_in = site.sign_ins.find(cookie, active=not refreshing)
         if sign_in is None:
             return self._to_login(request, form)
-        asked = Asked(site, request, sign_in, form)
+        asked = PageRequest(site, request, sign_in, form)
         changes = request.method == "POST"
         try:
             if changes and not sign_in.owns(form.get("csrf", "")):
@@ -178,7 +178,9 @@ class _Answers:
                 request, sign_in, 500, "This is a bug: the log of the dashboard has it."
             )
 
-    def _shown(self, asked: Asked, found: Page | Elsewhere | Response) -> Response:
+    def _shown(
+        self, asked: PageRequest, found: Page | Elsewhere | Response
+    ) -> Response:
         if isinstance(found, Response):
             return found
         if isinstance(found, Elsewhere):

@@ -6,7 +6,7 @@ from typing import Any
 from icat_stream.icat import IcatFault, select
 
 from .investigation_pages import dataset_values
-from .page import Asked, NotThere, Page
+from .page import NotThere, Page, PageRequest
 
 _FILES = 100
 _IDS = 500
@@ -15,7 +15,7 @@ _INPUTS = ("input_datasetIds",)
 _OUTPUTS = ("output_datasetIds",)
 
 
-def dataset(asked: Asked) -> Page:
+def dataset(asked: PageRequest) -> Page:
     """Return its parameters, the first of its files, its lineage."""
     number = asked.number("id")
     accounts, person = asked.site.accounts, asked.sign_in
@@ -65,7 +65,7 @@ def dataset(asked: Asked) -> Page:
     )
 
 
-def files(asked: Asked) -> Page:
+def files(asked: PageRequest) -> Page:
     """Return more of its files."""
     number = asked.number("id")
     begin = asked.query("from", 9)
@@ -83,7 +83,7 @@ def files(asked: Asked) -> Page:
     return Page(template="files.html", title="Files", values=values, table="datafiles")
 
 
-def _files(asked: Asked, number: int, first: int) -> list[dict[str, Any]]:
+def _files(asked: PageRequest, number: int, first: int) -> list[dict[str, Any]]:
     query = select(
         "Datafile",
         f"o.dataset.id = {number}",
@@ -119,7 +119,10 @@ def _parameter(one: dict[str, Any]) -> dict[str, Any]:
 
 
 def _linked(
-    asked: Asked, parameters: Iterable[dict[str, Any]], names: tuple[str, ...], own: int
+    asked: PageRequest,
+    parameters: Iterable[dict[str, Any]],
+    names: tuple[str, ...],
+    own: int,
 ) -> list[dict[str, Any]]:
     """Return the datasets that a parameter names, as far as the person may see them."""
     numbers: set[int] = set()

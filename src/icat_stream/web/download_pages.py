@@ -10,25 +10,25 @@ from starlette.responses import Response, StreamingResponse
 from icat_stream.icat import select
 from icat_stream.records import SystemUnavailable, without_session_ids
 
-from .page import Asked, NotThere, Unfit
+from .page import NotThere, PageRequest, Unfit
 
 _CHUNK = 262_144
 
 
-def dataset(asked: Asked) -> Response:
+def dataset(asked: PageRequest) -> Response:
     """Return all files of a dataset, as a ZIP."""
     number = asked.number("id")
     name = _name(asked, "Dataset", number)
     return _data(asked, "datasetIds", number, f"{name}.zip")
 
 
-def datafile(asked: Asked) -> Response:
+def datafile(asked: PageRequest) -> Response:
     """Return one file, as it is."""
     number = asked.number("id")
     return _data(asked, "datafileIds", number, _name(asked, "Datafile", number))
 
 
-def _name(asked: Asked, entity: str, number: int) -> str:
+def _name(asked: PageRequest, entity: str, number: int) -> str:
     query = select(entity, f"o.id = {number}", what="o.name")
     found = asked.site.accounts.search(asked.sign_in, query)
     if not found:
@@ -36,7 +36,7 @@ def _name(asked: Asked, entity: str, number: int) -> str:
     return str(found[0])
 
 
-def _data(asked: Asked, kind: str, number: int, name: str) -> Response:
+def _data(asked: PageRequest, kind: str, number: int, name: str) -> Response:
     ids = asked.site.settings.ids
     if ids.url is None:
         raise Unfit("There is no data service: ids.url is not configured.")

@@ -49,7 +49,7 @@ class Guard:
         if scope["type"] != "http":
             return
 
-        async def told(message: Message) -> None:
+        async def send_guarded(message: Message) -> None:
             if message["type"] == "http.response.start":
                 headers = MutableHeaders(scope=message)
                 for name, value in self._always.items():
@@ -60,9 +60,9 @@ class Guard:
         refusal = self._refusal(scope["method"], Headers(scope=scope))
         if refusal is not None:
             status, text = refusal
-            await PlainTextResponse(f"{text}\n", status)(scope, receive, told)
+            await PlainTextResponse(f"{text}\n", status)(scope, receive, send_guarded)
             return
-        await self._app(scope, receive, told)
+        await self._app(scope, receive, send_guarded)
 
     def _refusal(
         self, method: str, headers: Mapping[str, str]

@@ -7,7 +7,7 @@ from icat_stream.icat import select
 from icat_stream.journal import Search
 from icat_stream.records import printable, without_session_ids
 
-from .page import Asked, NotThere, Page
+from .page import NotThere, Page, PageRequest
 from .site import now_ms
 
 _LISTED = 200
@@ -15,7 +15,7 @@ _WAITING = 100
 _DAY_MS = 86_400_000
 
 
-def investigations(asked: Asked) -> Page:
+def investigations(asked: PageRequest) -> Page:
     """Return the investigations that ICAT lets a person see, the newest first."""
     query = select(
         "Investigation",
@@ -32,7 +32,7 @@ def investigations(asked: Asked) -> Page:
     )
 
 
-def investigation(asked: Asked) -> Page:
+def investigation(asked: PageRequest) -> Page:
     """Return one investigation: its datasets, and what waits or failed."""
     number = asked.number("id")
     accounts, person = asked.site.accounts, asked.sign_in
@@ -139,7 +139,7 @@ def _values(one: dict[str, Any]) -> dict[str, Any]:
     }
 
 
-def _not_in(asked: Asked, one: dict[str, Any]) -> list[dict[str, Any]]:
+def _not_in(asked: PageRequest, one: dict[str, Any]) -> list[dict[str, Any]]:
     """Return what was announced of an investigation and is not in the catalogue."""
     name = f"{one['name']}/{one['visitId']}".replace("*", "")
     search = Search(investigation=name, outcomes=["deferred", "rejected"], last=True)

@@ -13,7 +13,7 @@ from icat_stream.messages import Undecodable, decode, schema_of
 from icat_stream.records import Coordinates, OutcomeKind
 from icat_stream.stream import group_of
 
-from .page import Asked, Elsewhere, NotThere, Page, Unfit
+from .page import Elsewhere, NotThere, Page, PageRequest, Unfit
 from .site import now_ms
 from .subjects import subject
 
@@ -26,7 +26,7 @@ _PLACE = re.compile(r"([A-Za-z0-9._-]{1,249})(?:\[(\d{1,9})\]@|:(\d{1,9}):)(\d{1
 _SHA256 = re.compile(r"[0-9a-f]{8,64}")
 
 
-def overview(asked: Asked) -> Page:
+def overview(asked: PageRequest) -> Page:
     """Return what is wrong, and how much comes in."""
     now = now_ms()
     since = (now // QUARTER_MS - _DAY_QUARTERS + 1) * QUARTER_MS
@@ -60,7 +60,7 @@ def overview(asked: Asked) -> Page:
     return Page(template="overview.html", title="Overview", values=values)
 
 
-def messages(asked: Asked) -> Page | Elsewhere:
+def messages(asked: PageRequest) -> Page | Elsewhere:
     """Return messages by whatever one knows of them."""
     text = asked.query("q")
     if place := _PLACE.fullmatch(text):
@@ -109,7 +109,7 @@ def messages(asked: Asked) -> Page | Elsewhere:
     )
 
 
-def message(asked: Asked) -> Page:
+def message(asked: PageRequest) -> Page:
     """Return the whole way of one message."""
     at = coordinates(asked)
     journal = asked.site.journal
@@ -155,7 +155,7 @@ def message(asked: Asked) -> Page:
     return Page(template="message.html", title=title, values=values)
 
 
-def payload(asked: Asked) -> Response:
+def payload(asked: PageRequest) -> Response:
     """Return the value of a message as it was published, without its secrets."""
     at = coordinates(asked)
     journal = asked.site.journal
@@ -171,7 +171,7 @@ def payload(asked: Asked) -> Response:
     )
 
 
-def coordinates(asked: Asked) -> Coordinates:
+def coordinates(asked: PageRequest) -> Coordinates:
     """Return the record that an address names."""
     topic = asked.path("topic")
     partition, offset = asked.number("partition"), asked.number("offset")
@@ -180,14 +180,14 @@ def coordinates(asked: Asked) -> Coordinates:
     return Coordinates(topic, partition, offset)
 
 
-def consumer_of(asked: Asked, group: str) -> str:
+def consumer_of(asked: PageRequest, group: str) -> str:
     """Return the name of the consumer that a group is of, else the group's."""
     settings = asked.site.settings
     names = {group_of(settings, name): name for name in settings.consumers}
     return names.get(group, group)
 
 
-def row_values(asked: Asked, entry: Entry) -> dict[str, Any]:
+def row_values(asked: PageRequest, entry: Entry) -> dict[str, Any]:
     """Return a row as lists show it."""
     row, objects = entry.row, entry.row.objects
     return {
@@ -207,7 +207,7 @@ def row_values(asked: Asked, entry: Entry) -> dict[str, Any]:
     }
 
 
-def _newest(asked: Asked, search: Search) -> list[dict[str, Any]]:
+def _newest(asked: PageRequest, search: Search) -> list[dict[str, Any]]:
     found = asked.site.journal.entries.find(search, limit=5, newest_first=True)
     return [row_values(asked, entry) for entry in found]
 
@@ -223,7 +223,7 @@ def _meanings(search: Search, text: str) -> list[Search]:
     return found
 
 
-def _time(asked: Asked, name: str) -> int | None:
+def _time(asked: PageRequest, name: str) -> int | None:
     text = asked.query(name)
     if not text:
         return None
@@ -239,7 +239,7 @@ def _time(asked: Asked, name: str) -> int | None:
     return int(found.timestamp() * 1000)
 
 
-def _after(asked: Asked) -> EntryPlace | None:
+def _after(asked: PageRequest) -> EntryPlace | None:
     parts = asked.query("after", 1000).split("~")
     try:
         time, written, topic, partition, offset, group = parts

@@ -20,7 +20,7 @@ _T = TypeVar("_T")
 
 
 class NotThere(Exception):
-    """There is no such page, or not for this person; the text says what is missing."""
+    """The page is not there, or this person may not see it; the text names it."""
 
 
 class Unfit(Exception):
@@ -60,8 +60,8 @@ class Elsewhere:
 
 
 @dataclass(slots=True)
-class Asked:
-    """A question for a page.
+class PageRequest:
+    """A request for a page, and who makes it.
 
     Parameters
     ----------

@@ -10,13 +10,13 @@ from icat_stream.config import documentation
 from icat_stream.journal import By, Search
 
 from .journal_pages import consumer_of
-from .page import Asked, NotThere, Page
+from .page import NotThere, Page, PageRequest
 
 _HOUR_MS = 3_600_000
 _PAGE = re.compile(r"[a-z0-9-]{1,60}")
 
 
-def problems(asked: Asked) -> Page:
+def problems(asked: PageRequest) -> Page:
     """Return all reasons for which records failed, or wait."""
     read = asked.part("kafka", lambda: asked.site.problems.read())
     waiting = asked.part("journal", lambda: _waiting(asked))
@@ -33,7 +33,7 @@ def problems(asked: Asked) -> Page:
     )
 
 
-def problem(asked: Asked) -> Page:
+def problem(asked: PageRequest) -> Page:
     """Return one reason: since when, how often, and some examples."""
     fingerprint = asked.path("fingerprint")
     group = asked.site.problems.read().groups.get(fingerprint)
@@ -60,7 +60,7 @@ def problem(asked: Asked) -> Page:
     return Page(template="problem.html", title=group.reason, values=values)
 
 
-def night_page(asked: Asked) -> Page:
+def night_page(asked: PageRequest) -> Page:
     """Return what to do about an alert."""
     name = asked.path("page")
     file = documentation() / "night" / f"{name}.md"
@@ -73,7 +73,7 @@ def night_page(asked: Asked) -> Page:
     return Page(template="night_page.html", title=title, values=values)
 
 
-def _html(asked: Asked, text: str) -> Markup:
+def _html(asked: PageRequest, text: str) -> Markup:
     """Return a page of our own documentation, whose links stay in the dashboard."""
     reader = MarkdownIt("commonmark", {"html": False})
     tokens = reader.parse(text)
@@ -87,7 +87,7 @@ def _html(asked: Asked, text: str) -> Markup:
     return Markup(reader.renderer.render(tokens, reader.options, {}))  # noqa: S704
 
 
-def _waiting(asked: Asked) -> list[dict[str, Any]]:
+def _waiting(asked: PageRequest) -> list[dict[str, Any]]:
     search = Search(outcomes=["deferred"], last=True)
     counts = asked.site.journal.entries.count(search, [By.GROUP, By.REASON])
     return [

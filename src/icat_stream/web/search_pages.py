@@ -4,12 +4,12 @@ from typing import Any
 
 from icat_stream.icat import quote, searchable, select
 
-from .page import Asked, Elsewhere, Page
+from .page import Elsewhere, Page, PageRequest
 
 _LISTED = 20
 
 
-def search(asked: Asked) -> Page | Elsewhere:
+def search(asked: PageRequest) -> Page | Elsewhere:
     """Find all that a person may see whose name begins with a text."""
     text = asked.query("q", 100_000)
     found: dict[str, list[dict[str, Any]]] = {
@@ -36,7 +36,9 @@ def search(asked: Asked) -> Page | Elsewhere:
     return Page(template="search.html", title="Search", values=values)
 
 
-def _named(asked: Asked, entity: str, field: str, begin: str) -> list[dict[str, Any]]:
+def _named(
+    asked: PageRequest, entity: str, field: str, begin: str
+) -> list[dict[str, Any]]:
     include = {
         "Dataset": " INCLUDE o.investigation",
         "Sample": " INCLUDE o.investigation",
