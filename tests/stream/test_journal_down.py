@@ -170,7 +170,8 @@ def test_an_outcome_too_large_for_its_topic_goes_without_its_payload(stage):
     for name in ("retry.0", "retry.1", "parked"):
         stage.create_topic(f"{stage.group}.{name}")
     assert stage.run(**kept).exit_code == 0
-    assert stage.events() == ["1", "large", "3"]
+    # Three keys, three lanes: they may end in any order.
+    assert sorted(stage.events()) == ["1", "3", "large"]
     assert stage.dead_letters() == []
     rows = {json.loads(row["objects"])["dataset"]: row for row in stage.rows()}
     assert {name: bool(row["payload"]) for name, row in rows.items()} == {
@@ -179,4 +180,4 @@ def test_an_outcome_too_large_for_its_topic_goes_without_its_payload(stage):
         "3": True,
     }
     said = [json.loads(m.value()) for m in stage.read(stage.outcomes_topic)]
-    assert [each["omitted"] for each in said] == [[], ["payload"], []]
+    assert sorted(each["omitted"] for each in said) == [[], [], ["payload"]]
