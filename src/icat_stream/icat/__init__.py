@@ -4,7 +4,12 @@ from .calls import IcatCalls
 from .connection import Answer, Connection
 from .connection_pool import ConnectionPool
 from .faults import FacilityMissing, IcatFault, ResultUnknown, fingerprint, passing
-from .gateway import gateway_refusal, is_gateway_refusal
+from .gateway import (
+    gateway_refusal,
+    has_given_up,
+    is_gateway_refusal,
+    is_not_there,
+)
 from .query import in_lists, literal, quote, searchable, select, shorten
 from .schema import Schema, discover
 from .session import Session, entities, related
@@ -28,8 +33,10 @@ __all__ = [
     "escape",
     "fingerprint",
     "gateway_refusal",
+    "has_given_up",
     "in_lists",
     "is_gateway_refusal",
+    "is_not_there",
     "literal",
     "passing",
     "quote",

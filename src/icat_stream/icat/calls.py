@@ -8,8 +8,13 @@ from urllib.parse import urlencode
 from . import soap
 from .connection import Answer, Connection
 from .connection_pool import ConnectionPool
-from .faults import GATEWAY_STATUSES, SYSTEM, IcatFault, ResultUnknown, unavailable
-from .gateway import gateway_refusal, is_gateway_refusal
+from .faults import SYSTEM, IcatFault, ResultUnknown, unavailable
+from .gateway import (
+    gateway_refusal,
+    has_given_up,
+    is_gateway_refusal,
+    is_not_there,
+)
 from .unanswered_writes import UnansweredWrites
 
 _FORM = "application/x-www-form-urlencoded"
@@ -219,7 +224,7 @@ def _json(answer: Answer) -> Any:
     try:
         body = json.loads(answer.body)
     except ValueError as error:
-        if answer.status in GATEWAY_STATUSES:
+        if is_not_there(answer.status) or has_given_up(answer.status):
             raise unavailable(
                 f"ICAT is not there: HTTP {answer.status} instead of an answer"
             ) from error

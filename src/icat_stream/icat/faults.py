@@ -11,12 +11,6 @@ from icat_stream.records import (
 )
 
 SYSTEM = "icat"
-GATEWAY_STATUSES = {404, 502, 503, 504}
-"""HTTP of a proxy, or of an application server whose ICAT is not (yet) deployed.
-
-To a question they mean that ICAT is down.  After a write was sent, 502 and 504 tell
-nothing: it may have been carried out (:class:`ResultUnknown`).
-"""
 
 _PASSING = re.compile(
     r"deadlock|lock wait|time-?d?\s?out|connection|communications link|try restarting",

@@ -4,12 +4,28 @@ from collections.abc import Mapping
 
 from icat_stream.records import Failure, LoginRefused, Rejection
 
+# Also an application server whose ICAT or data service is not (yet) deployed.
+_NOT_THERE = {404, 503}
+_GAVE_UP = {502, 504}
 _TOO_LARGE: Mapping[int, str] = {
     413: "a body",
     414: "an address",
     431: "header fields",
 }
 _NOT_ADMITTED = {401, 403, 407}
+
+
+def is_not_there(status: int) -> bool:
+    """Whether a status without the server's own body says there is no server."""
+    return status in _NOT_THERE
+
+
+def has_given_up(status: int) -> bool:
+    """Whether a proxy sent the request on and waited in vain.
+
+    A question can be asked again; a write may have been carried out.
+    """
+    return status in _GAVE_UP
 
 
 def gateway_refusal(status: int, doing: str, *, name: str, system: str) -> Failure:

@@ -7,8 +7,13 @@ from xml.parsers.expat import ExpatError
 import xmltodict
 
 from .connection import Answer
-from .faults import GATEWAY_STATUSES, SYSTEM, IcatFault, ResultUnknown, unavailable
-from .gateway import gateway_refusal, is_gateway_refusal
+from .faults import SYSTEM, IcatFault, ResultUnknown, unavailable
+from .gateway import (
+    gateway_refusal,
+    has_given_up,
+    is_gateway_refusal,
+    is_not_there,
+)
 from .xml_text import escape
 
 PATH = "/ICATService/ICAT"
@@ -84,11 +89,10 @@ def values(answer: Answer, operation: str) -> list[Any]:
     ResultUnknown
         The answer is none of ICAT's.
     """
-    if answer.status in GATEWAY_STATUSES:
-        text = f"HTTP {answer.status} instead of an answer to {operation}"
-        if answer.status in (404, 503):
-            raise unavailable(f"ICAT is not there: {text}")
-        # Who gave up waiting does not know what became of it.
+    text = f"HTTP {answer.status} instead of an answer to {operation}"
+    if is_not_there(answer.status):
+        raise unavailable(f"ICAT is not there: {text}")
+    if has_given_up(answer.status):
         raise ResultUnknown(text, pending=True)
     body = _body(answer, operation)
     fault = body.get("Fault")

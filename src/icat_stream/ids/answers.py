@@ -4,7 +4,12 @@ import json
 from dataclasses import dataclass
 from typing import Any
 
-from icat_stream.icat import gateway_refusal, is_gateway_refusal
+from icat_stream.icat import (
+    gateway_refusal,
+    has_given_up,
+    is_gateway_refusal,
+    is_not_there,
+)
 from icat_stream.records import (
     Failure,
     Rejection,
@@ -15,10 +20,6 @@ from icat_stream.records import (
 
 SYSTEM = "ids"
 _NO_SESSION = ("unable to find user by sessionid", "has expired")
-# A proxy, or an application server whose IDS is not (yet) deployed.
-_DOWN = {404, 502, 503, 504}
-# Of those, what a proxy says that sent the request on and waited in vain.
-_GAVE_UP = {502, 504}
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,9 +116,10 @@ def failure_of(
                 return gateway_refusal(
                     answer.status, doing, name="the data service", system=SYSTEM
                 )
-            if writes and answer.status in _GAVE_UP:
+            gave_up = has_given_up(answer.status)
+            if writes and gave_up:
                 return Unanswered(f"{doing}: {text}")
-            if answer.status in _DOWN:
+            if gave_up or is_not_there(answer.status):
                 return unavailable(f"the data service is not there: {text}")
             return TransientFailure(f"{doing}: {text}")
         case _:
