@@ -273,7 +273,8 @@ class HealthReport:
             "records_lost_total": status.lost,
             "transactions_total": status.transactions,
             "transaction_seconds_total": status.transaction_seconds,
-            "paused": bool(status.down or status.missing),
+            "paused": bool(status.down),
+            "topics_missing": status.missing is not None,
         }
         for metric, value in values.items():
             yield sample(metric, value, consumer=name)
@@ -341,6 +342,8 @@ class HealthReport:
                 if status.turning:
                     text += f": {status.turning}"
                 found.append(_stuck(f"loop {name}", text))
+            elif not status.joined and status.missing is None:
+                found.append(_no_member(name))
             if status.unopened > _UNOPENED_S:
                 found.append(_unopened(status))
             for lane in status.lanes:
@@ -512,6 +515,15 @@ def _unopened(status: LoopStatus) -> Problem:
         text=f"{status.name}: some partitions cannot be read for"
         f" {status.unopened:.0f} s: a transaction on their offsets is not decided",
         page="hanging-transaction",
+    )
+
+
+def _no_member(name: str) -> Problem:
+    return Problem(
+        what=f"membership {name}",
+        text=f"{name}: Kafka has given it no share of the partitions (any more):"
+        " it is no member of its group",
+        page="stuck-daemon",
     )
 
 

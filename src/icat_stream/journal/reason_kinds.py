@@ -4,13 +4,19 @@ import re
 from functools import partial
 
 # A quoted text may hold a path, a path numbers: in this order.  An instrument is no one
-# record's, and no person.
+# record's, and no person; formats and statuses have numbers that are not the record's.
 _OWN = (
     (re.compile(r"(\binstrument '[^']*')|b?'(?:[^'\\]|\\.)*'"), "'…'"),
     (re.compile(r'()b?"(?:[^"\\]|\\.)*"'), '"…"'),
     (re.compile(r"()(?<![\w.])/[^\s:,;()]+"), "/…"),
     (re.compile(r"()[\w.-]+\.(?:nxs|h5|hdf5?|nx5)\b"), "…"),
-    (re.compile(r"()[\w.-]*\d[\w.-]*"), "…"),
+    (
+        re.compile(
+            r"(\b(?:HDF5|h5py|UTF-8|cp1252|SHA-?256|ISO 8601|HTTP \d{3})\b)"
+            r"|[\w.-]*\d[\w.-]*"
+        ),
+        "…",
+    ),
 )
 
 

@@ -62,6 +62,10 @@ METRICS = {
         "counter",
         "Seconds from the begin of transactions until they were committed.",
     ),
+    "topics_missing": (
+        "gauge",
+        "1 while a topic is missing and the consumer waits for it.",
+    ),
     "paused": ("gauge", "1 while a system is down and the consumer waits for it."),
     "journal_lag_outcomes": ("gauge", "Outcomes that are not in the journal yet."),
     "journal_rows_total": ("counter", "Rows that this process wrote to the journal."),
