@@ -3,12 +3,19 @@
 import threading
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
+from itertools import chain
 from typing import Generic, TypeVar, cast
 
 from sqlalchemy import Connection
 
+from icat_stream.records import SystemUnavailable
+
 JobT = TypeVar("JobT")
 ResultT = TypeVar("ResultT")
+
+
+class Contended(SystemUnavailable):
+    """The database is there; another transaction held a row for too long."""
 
 
 class _Waiting(Generic[JobT, ResultT]):
@@ -17,6 +24,11 @@ class _Waiting(Generic[JobT, ResultT]):
         self.is_done = False
         self.result: ResultT | None = None
         self.error: Exception | None = None
+
+    def end(
+        self, result: ResultT | None = None, *, error: Exception | None = None
+    ) -> None:
+        self.result, self.error, self.is_done = result, error, True
 
 
 class GroupCommit(Generic[JobT, ResultT]):
@@ -28,7 +40,8 @@ class GroupCommit(Generic[JobT, ResultT]):
         Begins a transaction.
     work
         Does jobs in a transaction and returns their results in order.  May be called
-        a second time with a job where another thread's job failed beside it.
+        a second time with a job where another thread's job failed beside it; not where
+        the database is down, which costs all that wait one time-out.
     """
 
     def __init__(
@@ -63,18 +76,28 @@ class GroupCommit(Generic[JobT, ResultT]):
         return cast(ResultT, mine.result)
 
     def _do(self, waiting: list[_Waiting[JobT, ResultT]]) -> None:
-        try:
-            with self._begin() as connection:
-                results = self._work(connection, [each.job for each in waiting])
-        except Exception as error:
-            if len(waiting) > 1:
-                # It may be the fault of one of them only.
-                for each in waiting:
-                    self._do([each])
-                return
-            waiting[0].error = error
-        else:
-            for each, result in zip(waiting, results, strict=True):
-                each.result = result
-        for each in waiting:
-            each.is_done = True
+        left = [waiting]
+        while left:
+            some = left.pop(0)
+            try:
+                with self._begin() as connection:
+                    results = self._work(connection, [each.job for each in some])
+            except Exception as error:
+                if _is_of_all(error):
+                    # Whoever waited for this waits no second time.
+                    with self._lock:
+                        late, self._waiting = self._waiting, []
+                    for each in [*some, *chain(*left), *late]:
+                        each.end(error=error)
+                    return
+                if len(some) > 1:
+                    left = [[each] for each in some]
+                else:
+                    some[0].end(error=error)
+            else:
+                for each, result in zip(some, results, strict=True):
+                    each.end(result)
+
+
+def _is_of_all(error: Exception) -> bool:
+    return isinstance(error, SystemUnavailable) and not isinstance(error, Contended)

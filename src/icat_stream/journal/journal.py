@@ -20,6 +20,7 @@ from icat_stream.telemetry import fault_point
 from .audit_trail import AuditTrail
 from .engines import READS, Engines
 from .exports import Exports
+from .group_commit import Contended
 from .migrations import is_current, upgrade
 from .month_partitions import (
     delete_jobs,
@@ -45,6 +46,12 @@ _OF_VALUES = (
     psycopg.IntegrityError,
     sqlite3.DataError,
     sqlite3.IntegrityError,
+)
+# Somebody else holds what was wanted.
+_OF_ROWS = (
+    psycopg.errors.LockNotAvailable,
+    psycopg.errors.DeadlockDetected,
+    psycopg.errors.SerializationFailure,
 )
 _NOTHING = text("INSERT INTO outcomes SELECT * FROM outcomes WHERE 1 = 0")
 _NAMES = ("investigation", "dataset", "file")
@@ -346,7 +353,8 @@ class Journal:
             # Its options may hold a password as well, which nobody hides there.
             url = self._engine.url.set(query={})
             where = url.render_as_string(hide_password=True)
-            raise SystemUnavailable(
+            kind = Contended if isinstance(words, _OF_ROWS) else SystemUnavailable
+            raise kind(
                 f"the journal {where} fails: {_first_line(words)}", system="journal"
             ) from error
 
