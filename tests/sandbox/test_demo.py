@@ -9,6 +9,7 @@ import subprocess
 from pathlib import Path
 
 import pytest
+import requests
 
 from icat_stream.sandbox.kafka.jars import default_folder
 
@@ -40,26 +41,48 @@ def test_the_demo_in_a_pipe_on_a_real_broker(tmp_path: Path) -> None:
     assert "\x1b" not in done.stdout
     _check(done.stdout, tmp_path, width=80)
     assert "parameters" not in done.stdout
+    # Nobody could end what stays.
+    assert "dashboard" not in done.stdout
 
 
 def test_the_demo_on_a_terminal_without_java(tmp_path: Path) -> None:
+    """It stays until Enter, with a dashboard that one can log in to."""
     ours, theirs = pty.openpty()
     shown = b""
     with subprocess.Popen(
         [TOOL, "sandbox", "demo"],
-        stdin=subprocess.DEVNULL,
+        stdin=theirs,
         stdout=theirs,
         stderr=theirs,
         cwd=tmp_path,
-        env=_environ(120),
+        env={k: v for k, v in _environ(120).items() if k != "CI"},
     ) as running:
         os.close(theirs)
+        while b"Ctrl-C" not in shown and (chunk := _read(ours)):
+            shown += chunk
+        said = re.search(
+            r"dashboard is at (\S+): log in by (\S+) as (\S+) with the password (\S+)",
+            _plain(shown),
+        )
+        assert said, shown.decode()
+        address, *login = said.groups()
+        names = ("authenticator", "username", "password")
+        page = requests.post(
+            f"{address}/login",
+            dict(zip(names, login, strict=True)),
+            headers={"Accept": "text/html"},
+            timeout=60,
+        )
+        os.write(ours, b"\n")
         # Linux says EIO once nobody has the other side any more.
         while chunk := _read(ours):
             shown += chunk
         assert running.wait(180) == 0, shown.decode()
     os.close(ours)
-    text = re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", shown.decode()).replace("\r", "\n")
+    assert "1 failed in 24 hours" in page.text
+    with pytest.raises(requests.ConnectionError):
+        requests.get(address, timeout=60)
+    text = _plain(shown)
     assert "\x1b[32m" in shown.decode()
     # It says how far it is.
     assert re.search(r"icat_ingestor --until-end: \d+ of 23", text)
@@ -86,6 +109,11 @@ def _check(text: str, folder: Path, *, width: int) -> None:
     prefix = "  " if found else f"  {Path(TOOL).parent}/"
     assert f"{prefix}icat_ingestor -c facility/config.yaml" in rest
     assert list((folder / ".build" / "demo").iterdir()) == []
+
+
+def _plain(shown: bytes) -> str:
+    text = re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", shown.decode())
+    return text.replace("\r", "\n")
 
 
 def _environ(width: int) -> dict[str, str]:

@@ -140,7 +140,8 @@ def demo(
 ) -> None:
     """Show the whole way from announcement to catalogue.
 
-    It runs on a facility of its own, which ends with it.
+    It runs on a facility of its own, which ends with it: on a terminal at Enter or
+    Ctrl-C, with a dashboard to look at until then.
     """
     with _failures():
         from icat_stream.sandbox import show

@@ -4,6 +4,7 @@ import itertools
 import json
 import os
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
@@ -35,6 +36,9 @@ EXPECTED = {
     "rejected": 1,
 }
 _TIMEOUT = 180.0
+_STOP = 30.0
+# Who may see everything on the dashboard.
+_OPERATOR = "useroffice"
 _ROWS = 5
 _SHOWN = 1
 
@@ -68,6 +72,8 @@ def show(*, kafka: str = "embedded", keep: bool = False) -> int:
         _print_catalogue(console, _datasets(folder, endpoints))
         _print_rest(console, records, folder)
         _fetch_one(console, folder, endpoints)
+        if _is_watched(console):
+            _stay(console, folder, endpoints["web"])
     finally:
         down(folder.path)
     if counts != EXPECTED:
@@ -96,6 +102,53 @@ def _step(console: Console, what: str) -> Iterator[Callable[[str], None]]:
         yield lambda text: None
         done = "  "
     console.print(f"{done}{time.monotonic() - begin:.1f} s", soft_wrap=True)
+
+
+def _is_watched(console: Console) -> bool:
+    """Whether somebody sits before it who can end it."""
+    return console.is_terminal and sys.stdin.isatty() and "CI" not in os.environ
+
+
+def _stay(console: Console, folder: Folder, dashboard: str) -> None:
+    """Leave the facility up, with a daemon, until Enter or Ctrl-C."""
+    password = (folder.secrets / _OPERATOR).read_text("utf-8").strip()
+    console.print(
+        f"\nThe dashboard is at [bold]{dashboard}[/]: log in by simple as"
+        f" [bold]{_OPERATOR}[/] with the password [bold]{password}[/]",
+        soft_wrap=True,
+    )
+    command = [str(Path(sys.executable).with_name("icat_ingestor"))]
+    command += ["-c", str(folder.config)]
+    with (folder.log / "daemon.log").open("wb") as log:
+        daemon = subprocess.Popen(  # noqa: S603
+            command,
+            stdin=subprocess.DEVNULL,
+            stdout=log,
+            stderr=subprocess.STDOUT,
+            env=_environ(),
+            # Ctrl-C is for this process, which ends it in order.
+            start_new_session=True,
+        )
+    before = signal.signal(signal.SIGTERM, signal.default_int_handler)
+    try:
+        console.print("Enter or Ctrl-C ends it all.")
+        sys.stdin.readline()
+    except KeyboardInterrupt:
+        console.print()
+    finally:
+        signal.signal(signal.SIGTERM, before)
+        with _step(console, "ending it"):
+            daemon.terminate()
+            try:
+                daemon.wait(_STOP)
+            except subprocess.TimeoutExpired:
+                daemon.kill()
+                daemon.wait()
+
+
+def _environ() -> dict[str, str]:
+    """Return what is set here, but for what would lead to another facility."""
+    return {k: v for k, v in os.environ.items() if not k.startswith("ICAT_")}
 
 
 def _next_steps() -> str:
@@ -140,8 +193,6 @@ def ingest(
     log = folder.log / "ingestor.log"
     command = [str(Path(sys.executable).with_name("icat_ingestor"))]
     command += ["-c", str(folder.config), "--until-end", "--output", "json"]
-    # What is set for another facility must not lead it astray.
-    environ = {k: v for k, v in os.environ.items() if not k.startswith("ICAT_")}
     lines: list[dict[str, Any]] = []
     with (
         log.open("wb") as errors,
@@ -150,7 +201,7 @@ def ingest(
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=errors,
-            env=environ,
+            env=_environ(),
             encoding="utf-8",
         ) as running,
     ):
