@@ -71,21 +71,17 @@ class OperationsHandler(FieldMapHandler[OperationsOptions]):
         Raises
         ------
         Rejection
-            An operation is unknown, or it cannot be told which visit is meant.
+            It cannot be told which visit is meant.
         DependencyMissing
             The investigation is not there yet.
         """
         known = self._options.operations
         operations = list(dict.fromkeys(asked.message.operations))
-        unknown = [o for o in operations if o not in known]
-        if unknown:
-            raise Rejection(
-                f"operations: {unknown[0][:100]!r} is unknown, expected of"
-                f" {', '.join(known)}"
-            )
-        done = [o for o in operations if known[o] in self._enabled]
+        done = [o for o in operations if known.get(o) in self._enabled]
         reasons = [
             f"{operation}: the integration {known[operation]} is not enabled"
+            if operation in known
+            else f"{operation[:100]!r} is unknown: there are {', '.join(known)}"
             for operation in operations
             if operation not in done
         ]
