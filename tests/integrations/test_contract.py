@@ -112,6 +112,7 @@ def make(system, journal, client, settings) -> Iterator[Any]:
         context = IntegrationContext(
             name=_NAME,
             settings=Settings(facility=FACILITY, consumers=consumers),
+            stated=journal.stated(FACILITY),
             options=system.options if options is None else options,
         )
         consumer = ExportConsumer(

@@ -1,5 +1,6 @@
 """Newer wins: who may write a snapshot, and who has to write a newer one again."""
 
+import json
 from dataclasses import replace
 
 import pytest
@@ -15,7 +16,7 @@ def newest(journal):
 
 
 def claim(offset, time, *, partition=0, plan=None, name="jdoe", topic_id=""):
-    plan = plan or f"plan {partition}/{offset}"
+    plan = json.dumps({"name": plan or f"plan {partition}/{offset}"})
     return Claim(
         entity=Entity(facility="F", kind="user", name=name),
         at=Coordinates("users", partition, offset),
@@ -114,7 +115,7 @@ def test_who_is_overtaken_writes_the_newer_one_again(newest):
     assert newest.finish(old, found, 7) == newer
     assert newest.finish(old, newer, 7) is None
     assert standing(newest, old) is Standing.SUPERSEDED
-    assert standing(newest, claim(4, 4000, plan=newer.plan)) is Standing.UNCHANGED
+    assert standing(newest, claim(4, 4000, plan="plan 0/3")) is Standing.UNCHANGED
 
 
 def test_who_crashed_after_writing_repairs(newest):

@@ -20,7 +20,7 @@ from icat_stream.ingest import (
     RecordConsumer,
     RunningConsumer,
 )
-from icat_stream.journal import Journal, journal_exists
+from icat_stream.journal import Journal, Stated, journal_exists
 from icat_stream.nexus import Limits, NexusReader
 from icat_stream.records import (
     LocationKey,
@@ -234,19 +234,26 @@ class Pipeline:
     ) -> "ExportConsumer":
         from icat_stream.integrations import ExportConsumer, IntegrationContext
 
+        facility = self._settings.facility
+        # A dry run makes no journal.
+        knows = not self._dry_run or journal_exists(self._settings.journal)
         integration = load_integration(settings.integration or "")(
             IntegrationContext(
-                name=name, settings=self._settings, options=settings.options
+                name=name,
+                settings=self._settings,
+                stated=self.journal.stated(facility)
+                if knows
+                else Stated(None, facility),
+                options=settings.options,
             )
         )
         self._closing.callback(integration.close)
-        knows = not self._dry_run or journal_exists(self._settings.journal)
         made = ExportConsumer(
             integration=integration,
             catalogue=self.catalogue,
             exports=self.journal.exports if knows else None,
             systems=self.systems,
-            facility=self._settings.facility,
+            facility=facility,
             max_bytes=self._settings.messages.max_bytes,
             dry_run=self._dry_run,
         )

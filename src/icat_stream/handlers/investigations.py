@@ -162,6 +162,7 @@ class Investigations(FieldMapHandler[InvestigationOptions]):
             ),
             shifts=_stated("shifts", _shifts(message.shifts), empty),
             cycles=_stated("cycles", dict.fromkeys(message.cycles), empty),
+            proposal_id=message.proposal_id,
             cleared=tuple(sorted(cleared | ({"release"} if never else set()))),
         )
 

@@ -6,8 +6,15 @@ from typing import Any, ClassVar, Literal
 from pydantic import Field
 
 from icat_stream.config import DISABLED_SUFFIX
-from icat_stream.messages import PersonMessage
-from icat_stream.records import Lookups, Outcome, Plan, Rejection, User
+from icat_stream.messages import PersonMessage, StatedAffiliation
+from icat_stream.records import (
+    Lookups,
+    Outcome,
+    Plan,
+    Rejection,
+    StatedPerson,
+    User,
+)
 
 from .field_map_handler import FieldMapHandler, MappedMessage
 from .handler import HandlerContext
@@ -136,5 +143,19 @@ class Users(FieldMapHandler[UserOptions]):
             groups=(group,) if group and message.staff else (),
             left_groups=(group,) if group and message.staff is False else (),
             cleared=tuple(n for n in cleared if values[n] is None),
+            stated=_for_others(message),
             **values,
         )
+
+
+def _for_others(message: PersonMessage) -> StatedPerson:
+    where = message.affiliation or StatedAffiliation()
+    return StatedPerson(
+        id=message.id,
+        staff=message.staff,
+        enabled=message.enabled,
+        employer_id=where.id,
+        employer=where.name,
+        town=where.city,
+        country_code=where.country_code,
+    )

@@ -222,7 +222,7 @@ class NewestWins:
         """
         self._newest.missing(
             [
-                Entity(facility=self._facility, kind=kind, name=_key(key))
+                Entity(facility=self._facility, kind=kind, name=Entity.name_of(key))
                 for key in keys
                 for kind in ("investigation", "start", "end")
             ]
@@ -406,12 +406,7 @@ def _parts(snapshot: Snapshot) -> list[tuple[str, Snapshot]]:
 def _identity(snapshot: Snapshot) -> str:
     if isinstance(snapshot, User):
         return snapshot.account or snapshot.name
-    return _key(snapshot.investigation)
-
-
-def _key(key: InvestigationKey) -> str:
-    # Where the name has slashes, several investigations would be written the same.
-    return json.dumps([key.name, key.visit_id]) if "/" in key.name else str(key)
+    return Entity.name_of(snapshot.investigation)
 
 
 def _told(passed: Mapping[Claim, Claim]) -> dict[str, str]:

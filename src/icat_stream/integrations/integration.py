@@ -8,6 +8,7 @@ from typing import Any, ClassVar, Generic, TypeVar, cast
 
 from icat_stream.config import Section, Settings
 from icat_stream.handlers import read_options
+from icat_stream.journal import Stated
 from icat_stream.messages import EventMessage
 from icat_stream.records import (
     Failure,
@@ -32,12 +33,16 @@ class IntegrationContext:
         The consumer's.
     settings
         The whole configuration.
+    stated
+        What user offices state that ICAT has no field for, and whom they state to be
+        in a team.
     options
         ``options`` of the consumer.
     """
 
     name: str
     settings: Settings
+    stated: Stated
     options: Mapping[str, Any] = field(default_factory=dict)
 
 
@@ -104,6 +109,7 @@ class Integration(ABC, Generic[_Options]):
     def __init__(self, context: IntegrationContext) -> None:
         self.name = context.name
         self.facility = context.settings.facility
+        self.stated = context.stated
         self.options = cast(_Options, read_options(self.Options, context.options))
 
     @classmethod

@@ -18,6 +18,7 @@ from .newest_claims import (
 from .read_access import journal_exists, reading
 from .reason_kinds import reason_kind
 from .search import By, Count, Entries, Entry, EntryPlace, Interval, Search
+from .stated import Stated
 
 __all__ = [
     "ONE_SHOT",
@@ -44,6 +45,7 @@ __all__ = [
     "RowKey",
     "Search",
     "Standing",
+    "Stated",
     "entry_values",
     "journal_exists",
     "reading",

@@ -32,6 +32,7 @@ from .month_partitions import (
 from .newest_claims import NewestClaims
 from .postgres_copy import write_copied
 from .search import Entries
+from .stated import Stated
 from .storable_text import storable
 from .tables import COMMITTED, SEVERAL, jobs, outcomes, positions
 
@@ -205,6 +206,10 @@ class Journal:
         """
         with self._begin(self._reading) as connection:
             return is_current(connection)
+
+    def stated(self, facility: str) -> Stated:
+        """Return what user offices state of the users and investigations of one."""
+        return Stated(self._begin, facility)
 
     def ping(self) -> None:
         """Return if the database answers."""

@@ -7,6 +7,7 @@ one again, because its own writes may have come last.
 """
 
 import hashlib
+import json
 import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
@@ -17,7 +18,7 @@ from typing import Any
 from sqlalchemy import Connection, bindparam, select, update
 from sqlalchemy.dialects import postgresql, sqlite
 
-from icat_stream.records import Coordinates
+from icat_stream.records import Coordinates, InvestigationKey
 
 from .group_commit import GroupCommit
 from .storable_text import storable
@@ -58,6 +59,14 @@ class Entity:
         """The key of its row."""
         text = "\0".join((self.facility, self.kind, self.name))
         return hashlib.sha256(text.encode(errors="replace")).hexdigest()
+
+    @staticmethod
+    def name_of(key: InvestigationKey) -> str:
+        """Return an investigation's name and visit in one.
+
+        Where the name has slashes, several would be written the same.
+        """
+        return json.dumps([key.name, key.visit_id]) if "/" in key.name else str(key)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -334,12 +343,32 @@ def _finish(
     if _at(now) != _at(wrote):
         return now
     if _at(wrote) == _at(claim):
-        values: dict[str, Any] = {"state": APPLIED, "object_id": object_id}
+        values: dict[str, Any] = {
+            "state": APPLIED,
+            "object_id": object_id,
+            "applied": _stated(row.applied, wrote.plan),
+        }
     else:
         left = [each for each in row.unfinished if tuple(each) != _at(claim)]
         values = {"unfinished": left}
     connection.execute(_of(claim.entity).values(values))
     return None
+
+
+def _stated(before: str | None, plan: str) -> str:
+    """Return all that is stated once a plan is applied.
+
+    What it does not speak of stays as it was stated before.
+    """
+    if before is None:
+        return plan
+    old, new = json.loads(before), json.loads(plan)
+    cleared = new.get("cleared", ())
+    found = old | {n: v for n, v in new.items() if v is not None or n in cleared}
+    if old.get("stated") and new.get("stated"):
+        details = {n: v for n, v in new["stated"].items() if v is not None}
+        found["stated"] = old["stated"] | details
+    return json.dumps(found, sort_keys=True, separators=(",", ":"))
 
 
 def _newer(connection: Connection, wrote: Claim) -> Claim | None:

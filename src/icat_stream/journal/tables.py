@@ -109,6 +109,8 @@ newest = Table(
     Column("state", String(16), nullable=False),
     Column("sha256", String(64), nullable=False),
     Column("plan", Text, nullable=False),
+    # The plan that was applied last, for those who follow; a claim replaces the other.
+    Column("applied", Text),
     # ICAT's, once it is applied.
     Column("object_id", BigInteger),
     # Hash of the record that is applied, if the same one need not be decoded; hash of

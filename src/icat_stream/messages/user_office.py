@@ -11,13 +11,21 @@ SECRETS = frozenset({"oauth_refresh_token"})
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StatedAffiliation:
-    """Where somebody works; all parts become one text."""
+    """Where somebody works; name to country become one text.
 
+    Parameters
+    ----------
+    id, country_code
+        Of the user office, for other systems.
+    """
+
+    id: str | None = None
     name: str | None = None
     unit: str | None = None
     department: str | None = None
     city: str | None = None
     country: str | None = None
+    country_code: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -28,6 +36,8 @@ class PersonMessage:
     ----------
     usernames
         Each is a user of the catalogue.
+    id
+        The user office's, for other systems.
     full_name
         Made of given and family name by default.
     orcid
@@ -37,6 +47,7 @@ class PersonMessage:
     """
 
     usernames: tuple[str, ...]
+    id: str | None = None
     given_name: str | None = None
     family_name: str | None = None
     full_name: str | None = None
@@ -95,6 +106,8 @@ class InvestigationMessage:
 
     Parameters
     ----------
+    proposal_id
+        The user office's, for other systems.
     type
         By default the handler's option ``investigation_type``.
     industrial
@@ -109,6 +122,7 @@ class InvestigationMessage:
 
     name: str
     visit_id: str | None = None
+    proposal_id: str | None = None
     title: str | None = None
     summary: str | None = None
     type: str | None = None

@@ -193,6 +193,29 @@ class Dataset:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class StatedPerson:
+    """What a user office states of somebody and ICAT has no field for.
+
+    ``None``: not stated.
+
+    Parameters
+    ----------
+    id, employer_id
+        The user office's.
+    employer, town, country_code
+        Where somebody works.
+    """
+
+    id: str | None = None
+    staff: bool | None = None
+    enabled: bool | None = None
+    employer_id: str | None = None
+    employer: str | None = None
+    town: str | None = None
+    country_code: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class User:
     """A user account.
 
@@ -209,6 +232,8 @@ class User:
         alone.
     cleared
         Fields that shall be empty.  What is ``None`` and not in here is left alone.
+    stated
+        Not for the catalogue, but for those who follow it.
     """
 
     name: str
@@ -223,6 +248,7 @@ class User:
     groups: tuple[str, ...] = ()
     left_groups: tuple[str, ...] = ()
     cleared: tuple[str, ...] = ()
+    stated: StatedPerson | None = None
 
     @property
     def key(self) -> str:
@@ -282,6 +308,8 @@ class Investigation:
         Fields that shall be empty.
     file_size, file_count
         Of the files of all its datasets: in bytes, and how many.
+    proposal_id
+        The user office's; not for the catalogue, but for those who follow it.
     partial
         No snapshot of it: what is stated follows from what the catalogue holds, so
         there is no newer or older one, and the investigation is never made.
@@ -306,6 +334,7 @@ class Investigation:
     cleared: tuple[str, ...] = ()
     file_size: int | None = None
     file_count: int | None = None
+    proposal_id: str | None = None
     partial: bool = False
 
     @property
