@@ -216,7 +216,7 @@ def test_what_is_gone_or_not_ours_is_left_alone(make, follow, event, ingest):
     for each, kind in (
         (event(10**9, investigation=None), OutcomeKind.UNCHANGED),
         (event(number, facility="ELSEWHERE"), OutcomeKind.IGNORED),
-        (event(number, kind="user"), OutcomeKind.IGNORED),
+        (event(number, kind="user", user={"name": "x", "id": 1}), OutcomeKind.IGNORED),
         (event(number, outcome="deleted"), OutcomeKind.IGNORED),
     ):
         assert follow(handler, each)[0].kind is kind

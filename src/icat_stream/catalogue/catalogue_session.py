@@ -35,6 +35,7 @@ from icat_stream.records import (
     Diff,
     FileSum,
     Investigation,
+    InvestigationDetails,
     InvestigationEntry,
     InvestigationKey,
     LocationKey,
@@ -52,6 +53,7 @@ from .fault_memory import FaultMemory
 from .file_store import FileStore
 from .file_sums import dataset_sums, files_of_dataset, files_of_investigation
 from .inventory import Inventory
+from .investigation_details import investigation_details
 from .location_signer import LocationSigner
 from .reference_cache import ReferenceCache
 from .snapshot_trees import SnapshotResolver
@@ -136,6 +138,13 @@ class CatalogueSession:
         )
         rows = entities(self._session.search(query, "Investigation"))
         return _investigation(rows[0]) if rows else None
+
+    def investigation_details(
+        self, keys: Sequence[InvestigationKey]
+    ) -> Sequence[InvestigationDetails]:
+        """Return those of some investigations that are there, by id."""
+        number = self._references.facility_id
+        return investigation_details(self._session, number, keys)
 
     def datasets(
         self,

@@ -2,7 +2,6 @@
 
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import partial
 from typing import Any, Protocol, cast
 
 from icat_stream.catalogue import Catalogue, CatalogueSession
@@ -10,12 +9,10 @@ from icat_stream.config import ConsumerSettings
 from icat_stream.handlers import Handler
 from icat_stream.ids import Ids
 from icat_stream.journal import Journal
-from icat_stream.messages import dataset_event, snapshot_event
+from icat_stream.messages import applied_events
 from icat_stream.nexus import NexusReader
 from icat_stream.records import (
     Applied,
-    AppliedDataset,
-    AppliedSnapshot,
     Event,
     Failure,
     Lookups,
@@ -358,22 +355,11 @@ class IngestConsumer:
     def _announced(self, applied: Applied, record: Record) -> tuple[Event, ...]:
         if not self.handler.sends_events:
             return ()
-        cause = self.handler.cause
-        snapshot = partial(
-            snapshot_event, facility=self._facility, record=record, cause=cause
-        )
-        dataset = partial(
-            dataset_event, facility=self._facility, record=record, cause=cause
-        )
-
-        def tells(each: AppliedSnapshot | AppliedDataset) -> bool:
-            # After a crash the event of what is unchanged may be the first; but who
-            # follows events and tells others of it has to come to rest.
-            return not cause or each.kind is OutcomeKind.INGESTED
-
-        return (
-            *map(snapshot, filter(tells, applied.snapshots)),
-            *map(dataset, filter(tells, applied.datasets)),
+        return applied_events(
+            applied,
+            facility=self._facility,
+            record=record,
+            cause=self.handler.cause,
         )
 
 

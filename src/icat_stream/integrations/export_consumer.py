@@ -10,11 +10,16 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from concurrent.futures import Future
 from dataclasses import replace
 from itertools import zip_longest
-from typing import Any
+from typing import Any, NamedTuple
 
 from icat_stream.catalogue import Catalogue
 from icat_stream.journal import Export, Exports
-from icat_stream.messages import DocumentLimits, EventMessage, Undecodable
+from icat_stream.messages import (
+    DocumentLimits,
+    EventMessage,
+    Undecodable,
+    applied_events,
+)
 from icat_stream.records import (
     Coordinates,
     Failure,
@@ -32,6 +37,15 @@ from .event_filter import EventFilter, nothing
 from .integration import Document, Integration
 
 Result = Outcome | Failure
+
+
+class _Subject(NamedTuple):
+    """What an event is about, and the record that it came in."""
+
+    event: EventMessage
+    record: Record
+
+
 # More than are ever read ahead; what is forgotten is handled in its turn.
 _AHEAD = 100_000
 # How often a document is read and written again because another process is at it.
@@ -81,6 +95,7 @@ class ExportConsumer:
         self._catalogue = catalogue
         self._exports = exports
         self._systems = {**systems, integration.name: self.ping}
+        self._facility = facility
         self._dry_run = dry_run
         self._filter = EventFilter(
             facility=facility,
@@ -89,7 +104,7 @@ class ExportConsumer:
             limits=DocumentLimits(size=max_bytes),
         )
         self._lock = threading.Lock()
-        self._ahead: OrderedDict[Coordinates, EventMessage] = OrderedDict()
+        self._ahead: OrderedDict[Coordinates, _Subject] = OrderedDict()
         self._taken: OrderedDict[Coordinates, Future[Outcome | None]] = OrderedDict()
 
     def key(self, record: Record) -> str:
@@ -102,7 +117,7 @@ class ExportConsumer:
             return str(record.at)
         if self.integration.batch > 1:
             with self._lock:
-                self._ahead[record.origin] = event
+                self._ahead[record.origin] = _Subject(event, record)
                 if len(self._ahead) > _AHEAD:
                     self._ahead.popitem(last=False)
         return self.integration.key(event)
@@ -139,8 +154,10 @@ class ExportConsumer:
 
     def present(self, missing: Collection[str]) -> Collection[str]:
         """Return which of the missing things are there, in ICAT or in the system."""
-        in_icat = set(self._catalogue.session().present(missing))
-        return in_icat | set(self.integration.present(set(missing) - in_icat))
+        session = self._catalogue.session()
+        in_icat = set(session.present(missing))
+        left = set(missing) - in_icat
+        return in_icat | set(self.integration.present(left, session))
 
     def probe(self, system: str) -> None:
         """Raise the failure while a system is still down."""
@@ -168,6 +185,7 @@ class ExportConsumer:
         event = self._filter.read(record, self.integration.cause)
         if isinstance(event, Outcome):
             return event
+        mine = _Subject(event, record)
         with self._lock:
             self._ahead.pop(record.origin, None)
             earlier = self._taken.pop(record.origin, None)
@@ -178,7 +196,7 @@ class ExportConsumer:
         result: Result | None = None
         results: Sequence[Result] = ()
         try:
-            result, *results = self._bring([event, *(each for each, _ in along)])
+            result, *results = self._bring([mine, *(each for each, _ in along)])
         except SystemUnavailable:
             raise
         except Exception:
@@ -188,43 +206,43 @@ class ExportConsumer:
             for (_, future), found in zip_longest(along, results):
                 future.set_result(found if isinstance(found, Outcome) else None)
         if result is None:
-            (result,) = self._bring([event])
+            (result,) = self._bring([mine])
         if isinstance(result, Failure):
             raise result
         return result
 
-    def _take_along(self) -> list[tuple[EventMessage, Future[Outcome | None]]]:
+    def _take_along(self) -> list[tuple[_Subject, Future[Outcome | None]]]:
         """Return events that wait, oldest first; they find their outcomes later."""
-        along: list[tuple[EventMessage, Future[Outcome | None]]] = []
+        along: list[tuple[_Subject, Future[Outcome | None]]] = []
         if self.integration.batch > 1 and not self._dry_run:
             with self._lock:
                 while self._ahead and len(along) < self.integration.batch - 1:
-                    origin, event = self._ahead.popitem(last=False)
+                    origin, subject = self._ahead.popitem(last=False)
                     future: Future[Outcome | None] = Future()
                     self._taken[origin] = future
                     if len(self._taken) > _AHEAD:
                         self._taken.popitem(last=False)
-                    along.append((event, future))
+                    along.append((subject, future))
         return along
 
-    def _bring(self, events: Sequence[EventMessage]) -> list[Result]:
+    def _bring(self, asked: Sequence[_Subject]) -> list[Result]:
         """Bring the system to what some events are about; one result for each."""
-        keys = [self.integration.key(event) for event in events]
-        subjects: dict[str, EventMessage] = {}
-        for key, event in zip(keys, events, strict=True):
-            subjects.setdefault(key, event)
+        keys = [self.integration.key(each.event) for each in asked]
+        subjects: dict[str, _Subject] = {}
+        for key, each in zip(keys, asked, strict=True):
+            subjects.setdefault(key, each)
         if self._dry_run or self._exports is None:
             found = self._printed(subjects)
         else:
             found = self._written(self._exports, subjects)
         results: list[Result] = []
-        for key, event in zip(keys, events, strict=True):
-            result = found[key]
+        for key, each in zip(keys, asked, strict=True):
+            result, event = found[key], each.event
             if isinstance(result, Failure):
                 result.message_type = event.message_type
                 result.message_format = event.message_format
                 result.objects = {**event.objects, **result.objects}
-            elif event is subjects[key]:
+            elif each is subjects[key]:
                 result = replace(
                     result,
                     message_type=event.message_type,
@@ -237,7 +255,7 @@ class ExportConsumer:
             results.append(result)
         return results
 
-    def _printed(self, subjects: Mapping[str, EventMessage]) -> dict[str, Result]:
+    def _printed(self, subjects: Mapping[str, _Subject]) -> dict[str, Result]:
         steps: dict[str, float] = {}
         with step("plan", steps):
             results, documents = self._wanted(subjects)
@@ -246,15 +264,23 @@ class ExportConsumer:
             held = self._exports.held(self.integration.name, list(documents))
         for key, document in documents.items():
             same = key in held and held[key].sha256 == _sha256(document)
+            diff = None
+            if document.plan is not None:
+                with step("diff", steps):
+                    diff = self._catalogue.session().diff(document.plan)
+                same = same and diff.is_empty
             results[key] = Outcome(
                 kind=OutcomeKind.UNCHANGED if same else OutcomeKind.INGESTED,
+                reason="; ".join(document.notes),
                 documents=({"key": key, "content": document.content},),
+                plan=document.plan,
+                diff=diff,
                 steps=steps,
             )
         return results
 
     def _written(
-        self, exports: Exports, subjects: Mapping[str, EventMessage]
+        self, exports: Exports, subjects: Mapping[str, _Subject]
     ) -> dict[str, Result]:
         results, again = self._round(exports, subjects, frozenset())
         for _ in range(_ROUNDS):
@@ -274,7 +300,7 @@ class ExportConsumer:
     def _round(
         self,
         exports: Exports,
-        subjects: Mapping[str, EventMessage],
+        subjects: Mapping[str, _Subject],
         forced: Collection[str],
     ) -> tuple[dict[str, Result], set[str]]:
         """Read and write once.
@@ -304,13 +330,12 @@ class ExportConsumer:
         # What nothing is to be written of is held as it was.
         held = {key: versions[key].sha256 for key in results}
         sums = {key: _sha256(document) for key, document in documents.items()}
-        pending = []
+        pending, done = [], []
         for key, document in documents.items():
             if versions[key].sha256 == sums[key] and key not in forced:
-                held[key] = sums[key]
-                results[key] = Outcome(kind=OutcomeKind.UNCHANGED, steps=steps)
+                done.append((document, Outcome(kind=OutcomeKind.UNCHANGED)))
             else:
-                pending.append(replace(document, version=versions[key].version))
+                pending.append(self._versioned(exports, document, versions[key]))
         newest = exports.held(name, [each.key for each in pending])
         again = {
             each.key for each in pending if newest[each.key].version != each.version
@@ -321,20 +346,69 @@ class ExportConsumer:
                 answers = self._apply(pending)
             fault_point("export-applied")
             for document, answer in zip(pending, answers, strict=True):
-                results[document.key] = answer
                 if isinstance(answer, Outcome):
-                    held[document.key] = sums[document.key]
-                    results[document.key] = replace(answer, steps=steps)
-        done = [versions[key] for key in held]
-        overtaken = exports.finish(name, done, held)
+                    done.append((document, answer))
+                else:
+                    results[document.key] = answer
+        for document, answer in done:
+            result = self._catalogued(document, answer, subjects[document.key], steps)
+            results[document.key] = result
+            if isinstance(result, Outcome):
+                held[document.key] = sums[document.key]
+        overtaken = exports.finish(name, [versions[key] for key in held], held)
         return results, again | (overtaken & {each.key for each in pending})
 
+    def _versioned(
+        self, exports: Exports, document: Document, begun: Export
+    ) -> Document:
+        def is_newest() -> bool:
+            held = exports.held(self.integration.name, [document.key])
+            return held[document.key].version == begun.version
+
+        return replace(document, version=begun.version, is_newest=is_newest)
+
+    def _catalogued(
+        self,
+        document: Document,
+        answer: Outcome,
+        subject: _Subject,
+        steps: dict[str, float],
+    ) -> Result:
+        """Bring the catalogue to a document's plan, now that the system has it."""
+        reasons = [*document.notes, *([answer.reason] if answer.reason else [])]
+        if document.plan is None:
+            return replace(answer, reason="; ".join(reasons), steps=steps)
+        try:
+            with step("catalogue", steps):
+                applied = self._catalogue.session().apply(document.plan)
+        except SystemUnavailable:
+            raise
+        except Failure as failure:
+            # Of this document alone.
+            return failure
+        fault_point("export-catalogued")
+        changed = OutcomeKind.INGESTED in (answer.kind, applied.kind)
+        return replace(
+            answer,
+            kind=OutcomeKind.INGESTED if changed else OutcomeKind.UNCHANGED,
+            reason="; ".join([*reasons, *applied.notes]),
+            written=(*answer.written, *applied.written),
+            events=applied_events(
+                applied,
+                facility=self._facility,
+                record=subject.record,
+                cause=self.integration.cause,
+            ),
+            steps=steps,
+        )
+
     def _wanted(
-        self, subjects: Mapping[str, EventMessage]
+        self, subjects: Mapping[str, _Subject]
     ) -> tuple[dict[str, Result], dict[str, Document]]:
         """Return what nothing is to be written of, and the documents of the others."""
         session = self._catalogue.session()
-        found = self.integration.wanted(list(subjects.values()), session)
+        events = [each.event for each in subjects.values()]
+        found = self.integration.wanted(events, session)
         results: dict[str, Result] = {}
         documents: dict[str, Document] = {}
         for key, each in zip(subjects, found, strict=True):

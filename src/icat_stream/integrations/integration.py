@@ -1,7 +1,7 @@
 """An integration that writes to another system; a facility's own begins here."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Any, ClassVar, Generic, TypeVar, cast
@@ -15,6 +15,7 @@ from icat_stream.records import (
     Lookups,
     Outcome,
     OutcomeKind,
+    Plan,
     SystemUnavailable,
 )
 
@@ -56,14 +57,25 @@ class Document:
         What :meth:`Integration.key` says of its event.
     content
         All of it, as JSON can say it; ``None``: it is not to be there.
+    plan
+        What the catalogue shall hold once the system has the document; announced with
+        :attr:`Integration.cause` where that changes anything.
+    notes
+        What a person should know of how the content came about.
     version
         Grows with each reading of the catalogue, for systems that compare versions
         themselves; given to it before :meth:`Integration.apply`.
+    is_newest
+        Asks whether nobody has read the catalogue later, for systems that can be
+        locked while a document is written; given to it as the version is.
     """
 
     key: str
     content: Mapping[str, Any] | None
+    plan: Plan | None = None
+    notes: tuple[str, ...] = ()
     version: int = 0
+    is_newest: Callable[[], bool] = lambda: True
 
 
 class Integration(ABC, Generic[_Options]):
@@ -161,7 +173,7 @@ class Integration(ABC, Generic[_Options]):
             What :meth:`down` returns.
         """
 
-    def present(self, missing: Collection[str]) -> Collection[str]:
+    def present(self, missing: Collection[str], lookups: Lookups) -> Collection[str]:
         """Return which of the missing things are there by now.
 
         Those that :class:`~icat_stream.catalogue.CatalogueSession` finds in ICAT are

@@ -21,6 +21,7 @@ from .documents import Document, DocumentLimits, read_document
 from .events import (
     EVENT_VERSION,
     EventMessage,
+    applied_events,
     dataset_event,
     operation_event,
     read_event,
@@ -92,6 +93,7 @@ __all__ = [
     "Status",
     "Undecodable",
     "Unfit",
+    "applied_events",
     "dataset_event",
     "decode",
     "encode",

@@ -7,6 +7,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from icat_stream.records import (
+    Applied,
     AppliedDataset,
     AppliedSnapshot,
     Coordinates,
@@ -45,6 +46,8 @@ class EventMessage:
         Its name, and its id in ICAT, for a dataset.
     investigation_id
         The investigation's in ICAT; ``None`` in events of earlier versions of ours.
+    user, user_id
+        Its name, and its id in ICAT, for a user.
     operation
         What is asked for, such as ``recount``; empty for other kinds.
     cause
@@ -60,6 +63,8 @@ class EventMessage:
     dataset: str | None = None
     dataset_id: int | None = None
     investigation_id: int | None = None
+    user: str | None = None
+    user_id: int | None = None
     operation: str = ""
     cause: str = ""
     gathered: bool = False
@@ -81,6 +86,7 @@ class EventMessage:
             "investigation": self.investigation and str(self.investigation),
             "dataset": self.dataset,
             "dataset_id": self.dataset_id,
+            "user": self.user,
             "operation": self.operation[:_LONGEST] or None,
         }
         return {name: value for name, value in found.items() if value is not None}
@@ -128,6 +134,10 @@ def read_event(
             _text(named, "name", "dataset."),
             _number(named, "dataset."),
         )
+    user = user_id = None
+    if kind == "user":
+        named = _object(body, "user")
+        user, user_id = _text(named, "name", "user."), _number(named, "user.")
     operation = ""
     if kind == "operation":
         operation = _text(body, "operation")
@@ -141,6 +151,8 @@ def read_event(
         dataset=dataset,
         dataset_id=dataset_id,
         investigation_id=investigation_id,
+        user=user,
+        user_id=user_id,
         operation=operation,
         cause=_text(body, "cause") if "cause" in body else "",
     )
@@ -217,6 +229,40 @@ def snapshot_event(
         facility=facility,
         origin=record.origin,
         now=now,
+    )
+
+
+def applied_events(
+    applied: Applied, *, facility: str, record: Record, cause: str = ""
+) -> tuple[Event, ...]:
+    """Return the events of all that was applied.
+
+    After a crash the event of what is unchanged may be the first; but who follows
+    events and tells others of it has to come to rest: with a cause, only what changed
+    is told of.
+
+    Parameters
+    ----------
+    applied
+        What became of a plan.
+    facility, record, cause
+        As for :func:`dataset_event`.
+    """
+
+    def tells(each: AppliedSnapshot | AppliedDataset) -> bool:
+        return not cause or each.kind is OutcomeKind.INGESTED
+
+    return (
+        *(
+            snapshot_event(each, facility=facility, record=record, cause=cause)
+            for each in applied.snapshots
+            if tells(each)
+        ),
+        *(
+            dataset_event(each, facility=facility, record=record, cause=cause)
+            for each in applied.datasets
+            if tells(each)
+        ),
     )
 
 

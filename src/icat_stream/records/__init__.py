@@ -30,6 +30,11 @@ from .files import (
     FolderFile,
 )
 from .host_paths import host_path, is_windows_path, translated
+from .investigation_details import (
+    InstrumentEntry,
+    InvestigationDetails,
+    MemberEntry,
+)
 from .journal_rows import ONE_SHOT, JournalRow, RowKey, journal_row
 from .location_key import LocationKey
 from .lookups import (
@@ -104,7 +109,9 @@ __all__ = [
     "FileSum",
     "Folder",
     "FolderFile",
+    "InstrumentEntry",
     "Investigation",
+    "InvestigationDetails",
     "InvestigationEntry",
     "InvestigationKey",
     "Job",
@@ -114,6 +121,7 @@ __all__ = [
     "LoginRefused",
     "Lookups",
     "Member",
+    "MemberEntry",
     "NotReady",
     "Outcome",
     "OutcomeKind",

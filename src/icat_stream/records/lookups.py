@@ -6,6 +6,7 @@ from datetime import datetime
 from enum import StrEnum
 from typing import Literal, Protocol
 
+from .investigation_details import InvestigationDetails
 from .plan import InvestigationKey
 
 
@@ -151,6 +152,12 @@ class Lookups(Protocol):
 
     def investigation_by_id(self, number: int) -> InvestigationEntry | None:
         """Return the investigation of the facility with that id of ICAT's."""
+        ...
+
+    def investigation_details(
+        self, keys: Sequence[InvestigationKey]
+    ) -> Sequence[InvestigationDetails]:
+        """Return those of some investigations of the facility that are there, by id."""
         ...
 
     def datasets(
