@@ -16,6 +16,7 @@ _BUILT_IN = {
     "checksums": "icat_stream.integrations:Checksums",
     "datasets": "icat_stream.handlers:Datasets",
     "file_written": "icat_stream.handlers:FileWritten",
+    "gallery": "icat_stream.integrations:Gallery",
     "investigations": "icat_stream.handlers:Investigations",
     "lineage": "icat_stream.integrations:Lineage",
     "operations": "icat_stream.handlers:OperationsHandler",

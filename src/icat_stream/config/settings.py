@@ -800,9 +800,9 @@ class ConsumerSettings(Section):
     handler: str | None = Field(
         None,
         pattern=_CLASS,
-        description="Built in (checksums, datasets, file_written, investigations,"
-        " lineage, operations, statistics, users), an entry point of the group"
-        " icat_stream.handlers, or package.module:Class.",
+        description="Built in (checksums, datasets, file_written, gallery,"
+        " investigations, lineage, operations, statistics, users), an entry point of"
+        " the group icat_stream.handlers, or package.module:Class.",
     )
     integration: str | None = Field(
         None,
@@ -896,6 +896,12 @@ class Settings(BaseSettings):
                     "handler": "checksums",
                     "topics": ["icat-stream.events"],
                     "options": {"algorithm": "xxh3_64"},
+                    "enabled": False,
+                },
+                "gallery": {
+                    "handler": "gallery",
+                    "topics": ["icat-stream.events"],
+                    "options": {"paths": "ResourcesGalleryFilePaths"},
                     "enabled": False,
                 },
                 "lineage": {

@@ -13,12 +13,13 @@ if TYPE_CHECKING:
     from .investigations import Investigations
     from .operations import OperationsHandler, visit_meant
     from .options import read_options
-    from .paths import Locations, map_path
+    from .paths import Confinement, Locations, locate, map_path
     from .users import Users
 
 __getattr__ = lazy_face(
     __name__,
     {
+        "Confinement": ".paths",
         "Datasets": ".datasets",
         "FieldMapHandler": ".field_map_handler",
         "FileWritten": ".file_written",
@@ -26,6 +27,7 @@ __getattr__ = lazy_face(
         "Locations": ".paths",
         "OperationsHandler": ".operations",
         "Users": ".users",
+        "locate": ".paths",
         "map_path": ".paths",
         "read_options": ".options",
         "visit_meant": ".operations",
@@ -33,6 +35,7 @@ __getattr__ = lazy_face(
 )
 
 __all__ = [
+    "Confinement",
     "Datasets",
     "FieldMapHandler",
     "FileWritten",
@@ -44,6 +47,7 @@ __all__ = [
     "PlainHandler",
     "PlainHandlers",
     "Users",
+    "locate",
     "map_path",
     "read_options",
     "visit_meant",

@@ -3,6 +3,7 @@
 from .checksums import Checksums
 from .event_handler import EventHandler
 from .export_consumer import ExportConsumer
+from .gallery import Gallery
 from .integration import Document, Integration, IntegrationContext
 from .lineage import Lineage
 from .statistics import Statistics
@@ -12,6 +13,7 @@ __all__ = [
     "Document",
     "EventHandler",
     "ExportConsumer",
+    "Gallery",
     "Integration",
     "IntegrationContext",
     "Lineage",

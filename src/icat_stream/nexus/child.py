@@ -37,6 +37,8 @@ from .values import Budget
 
 # Larger blocks are no faster; much smaller ones are slower.
 _BLOCK = 1024 * 1024
+# More than tells any kind of picture.
+_HEAD = 32
 # Seconds between two signs of life while a large file is read.
 _SIGN = 0.5
 # The last is said where the process itself is limited.
@@ -98,6 +100,8 @@ def _serve(
                 return _content(request, rules, answers)
             case "look":
                 return look(request["path"], request["names"], request["most"], rules)
+            case "heads":
+                return {"heads": [_head(path, rules) for path in request["paths"]]}
             case "list":
                 return listing(
                     request["path"], request["after"], request["most"], rules
@@ -208,6 +212,23 @@ def _found(
             when = None
         others.check_unchanged()
     return found
+
+
+def _head(path: str, rules: Rules) -> dict[str, Any]:
+    """Return how a file begins, or why it is none of ours; it may be missing."""
+    try:
+        with (
+            hold(path, rules) as held,
+            held.readable(rules) as name,
+            open(name, "rb", buffering=0) as file,
+        ):
+            return {"stat": _plain(held), "begin": file.read(_HEAD).hex()}
+    except Rejection as failure:
+        return {"failure": failure.reason}
+    except NotReady as failure:
+        if isinstance(failure.__cause__, FileNotFoundError | NotADirectoryError):
+            return {"failure": failure.reason}
+        raise
 
 
 def _content(request: dict[str, Any], rules: Rules, answers: int) -> dict[str, Any]:

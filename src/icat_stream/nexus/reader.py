@@ -15,6 +15,7 @@ from icat_stream.records import (
     FieldPath,
     FieldValue,
     FileContent,
+    FileHead,
     FileStat,
     Folder,
     FolderFile,
@@ -306,6 +307,38 @@ class NexusReader:
             pool=self._checksums,
         )
         return str(answer["checksum"])
+
+    def heads(self, paths: Sequence[str]) -> list[FileHead]:
+        """Return how settled files begin, in the order asked for.
+
+        Parameters
+        ----------
+        paths
+            Absolute.
+        """
+        found: dict[str, FileHead] = {}
+        looked_at: dict[str, str] = {}
+        for path in paths:
+            try:
+                looked_at[path] = self._checked(path)
+            except Rejection as refused:
+                found[path] = FileHead(failure=refused.reason)
+        if looked_at:
+            answer = self._ask(
+                next(iter(looked_at)),
+                {"do": "heads", "paths": list(looked_at.values())},
+                longer=len(looked_at) / _LOOKS_A_SECOND,
+            )
+            for path, head in zip(looked_at, answer["heads"], strict=True):
+                found[path] = (
+                    FileHead(failure=head["failure"])
+                    if "failure" in head
+                    else FileHead(
+                        stat=FileStat(**head["stat"]),
+                        begin=bytes.fromhex(head["begin"]),
+                    )
+                )
+        return [found[path] for path in paths]
 
     def look(self, path: str) -> FileStat:
         """Look at a regular file, settled or not.

@@ -137,6 +137,25 @@ class FileContent:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class FileHead:
+    """How a file begins.
+
+    Parameters
+    ----------
+    stat
+        ``None`` if it is missing, or none of our files.
+    begin
+        Its first bytes, at most 32.
+    failure
+        Why there is no more.
+    """
+
+    stat: FileStat | None = None
+    begin: bytes = b""
+    failure: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class FolderFile:
     """A file of a folder.
 
@@ -226,6 +245,23 @@ class FileReader(Protocol):
         ------
         NotReady, Rejection, TransientFailure
             As :meth:`read`.
+        """
+        ...
+
+    def heads(self, paths: Sequence[str]) -> Sequence[FileHead]:
+        """Return how settled files begin, in the order asked for.
+
+        Parameters
+        ----------
+        paths
+            Mapped to this host.
+
+        Raises
+        ------
+        NotReady
+            One is still being written, or may not be read.
+        TransientFailure
+            The file system did not answer in time.
         """
         ...
 
