@@ -36,6 +36,7 @@ from .health_report import HealthReport, Meter
 from .journal_writer import JournalWriter
 from .outcome_output import outcome_line, outcome_text, summary_line
 from .pipeline import Pipeline
+from .sqlite_host import SqliteHost
 from .stop_flag import StopFlag
 from .terminal_report import TerminalReport
 from .upkeep import journal_upkeep
@@ -130,12 +131,15 @@ def run_daemon(
                         return ExitCode.UNAVAILABLE if until_end else ExitCode.DONE
                     if refresh:
                         _refresh(settings, pipeline)
+                    host = SqliteHost(settings, [named.name for named in consumers])
+                    host.check(stopping)
                     relax_collector()
                     results = _run(
                         settings,
                         consumers,
                         pipeline,
                         JournalWriter(settings, pipeline.journal, ids),
+                        host,
                         wait=wait,
                         patience=EndPatience(wait) if until_end else None,
                         told=OutcomeLog(lines.each(text) if printed else None),
@@ -235,6 +239,7 @@ def _run(
     consumers: Sequence[RunningConsumer],
     pipeline: Pipeline,
     writer: JournalWriter,
+    host: SqliteHost,
     *,
     wait: float,
     patience: EndPatience | None,
@@ -270,7 +275,15 @@ def _run(
         for loop, named in zip(loops, consumers, strict=True)
     ]
     monitor.attach(loops, meters, writer)
+
+    def leave(reason: str) -> None:
+        results.append(
+            RunResult(name="journal", exit_code=ExitCode.USAGE, reason=reason)
+        )
+        stopping.set()
+
     beside = [
+        host.watch(leave),
         journal_upkeep(pipeline.journal),
         daily_claim_check(pipeline.journal, pipeline.catalogue, settings.facility),
     ]

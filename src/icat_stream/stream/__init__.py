@@ -28,6 +28,7 @@ from .dead_letters import (
 from .dryrun import dry_run
 from .event_sender import announce_again, send_events
 from .gc_tuning import relax_collector
+from .group_hosts import other_hosts
 from .hanging_transactions import Hanging, find_hanging, free_hanging
 from .loop import Loop
 from .outcome_reader import OutcomeReader, ReadOutcome, outcome_ends
@@ -71,6 +72,7 @@ __all__ = [
     "find_hanging",
     "free_hanging",
     "group_of",
+    "other_hosts",
     "outcome_ends",
     "prepare",
     "reader",

@@ -1,6 +1,7 @@
 """Kafka clients as the core needs them: their options, their logs."""
 
 import logging
+import socket
 import sys
 import time
 from typing import Any, TypeVar
@@ -14,6 +15,10 @@ from icat_stream.records import ExitCode
 from .run_result import Halt
 
 _C = TypeVar("_C", Consumer, Producer)
+
+MARK = "icat-stream@"
+CLIENT_ID = MARK + socket.gethostname()
+"""What a member of a group calls itself, unless ``kafka.client`` says otherwise."""
 
 _SESSION_MS = 6_000
 TRANSACTION_TIMEOUT_MS = 10_000
@@ -67,6 +72,8 @@ def consumer(
         # The broker's default evens out the sum of all topics: of several source topics
         # an instance might get those only that are idle.
         options["group.remote.assignor"] = "range"
+    if member:
+        options["client.id"] = CLIENT_ID
     options |= _given(settings)
     options |= {
         "group.id": group,

@@ -1,0 +1,43 @@
+"""From which machines the members of our groups come."""
+
+from collections.abc import Sequence
+
+from confluent_kafka import KafkaException
+
+from icat_stream.config import Settings
+
+from . import kafka_clients
+from .topics import group_of
+
+_REQUEST_S = 10.0
+
+
+def other_hosts(settings: Settings, names: Sequence[str]) -> set[str]:
+    """Return the other machines from which members of our groups come.
+
+    Parameters
+    ----------
+    settings
+        All of them.
+    names
+        Of the consumers.
+
+    Returns
+    -------
+    :
+        Empty also where the cluster does not answer, or tells no members.
+    """
+    admin = kafka_clients.admin(settings.kafka)
+    groups = [group_of(settings, name) for name in names]
+    found: set[str] = set()
+    try:
+        asked = admin.describe_consumer_groups(groups, request_timeout=_REQUEST_S)
+        for answer in asked.values():
+            ids = {member.client_id for member in answer.result().members}
+            found |= {each for each in ids if each.startswith(kafka_clients.MARK)}
+    except KafkaException:
+        return set()
+    return {
+        each.removeprefix(kafka_clients.MARK)
+        for each in found - {kafka_clients.CLIENT_ID}
+    }
