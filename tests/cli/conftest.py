@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from itertools import count
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 import yaml
@@ -18,6 +18,9 @@ from icat_stream.sandbox.announcer import Announcer
 from icat_stream.sandbox.folder import Folder
 from icat_stream.sandbox.samples import SampleFile, write_ess_like
 from plugins.commands import BIN, Commands, Done
+
+if TYPE_CHECKING:
+    from .dashboard import Site, Visitor
 
 _runs = count(100)
 # What most commands import before their first record.
@@ -149,6 +152,25 @@ def facility(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Facility]:
         yield Facility(Folder(path), path)
     finally:
         subprocess.run([*tool, "down", "--dir", path], check=True, timeout=60)
+
+
+@pytest.fixture(scope="session")
+def site(facility: Facility) -> Iterator["Site"]:
+    """A dashboard, shared: what a test changes there, others see."""
+    from .dashboard import serving
+
+    with serving(facility) as site:
+        yield site
+
+
+@pytest.fixture(scope="session")
+def operator(site: "Site") -> "Visitor":
+    return site.enter("simple", "useroffice")
+
+
+@pytest.fixture(scope="session")
+def scientist(site: "Site") -> "Visitor":
+    return site.enter("db", "acord")
 
 
 @pytest.fixture(scope="session")

@@ -1,125 +1,16 @@
 """``icat_stream web`` as operators and scientists meet it, and as attackers do."""
 
 import re
-import subprocess
-from collections.abc import Iterator
-from dataclasses import dataclass
 from html import unescape
-from pathlib import Path
-from typing import Any
 from urllib.parse import urlsplit
 
 import pytest
 import requests
 
-from icat_stream.sandbox.announcer import Announcer
-from plugins.commands import BIN
+from .conftest import eventually
+from .dashboard import GROUP, MARKUP, PAGE, Site, Visitor
 
-from .conftest import Facility, eventually
-from .dataset_messages import create_topic
-
-GROUP = "dashboard"
-MARKUP = "<script>alert(1)</script>"
 SPOILT = "is no"
-PAGE = {"Accept": "text/html"}
-
-
-@dataclass
-class Site:
-    url: str
-    facility: Facility
-    config: Path
-
-    def password(self, user: str) -> str:
-        return (self.facility.folder.secrets / user).read_text().strip()
-
-    def enter(self, authenticator: str, user: str) -> "Visitor":
-        visitor = Visitor(self.url)
-        answer = visitor.post(
-            "/login",
-            authenticator=authenticator,
-            username=user,
-            password=self.password(user),
-        )
-        assert answer.status_code == 200, answer.text
-        return visitor
-
-    def ingest(self) -> None:
-        command = [BIN / "icat_ingestor", "-c", self.config, "--until-end"]
-        done = subprocess.run(command, capture_output=True, text=True, timeout=240)
-        assert done.returncode == 0, done.stderr
-
-
-class Visitor:
-    """A person with a browser."""
-
-    def __init__(self, url: str) -> None:
-        self.url = url
-        self.http = requests.Session()
-
-    def get(self, path: str, **headers: str) -> requests.Response:
-        return self.http.get(self.url + path, headers=PAGE | headers, timeout=60)
-
-    def json(self, path: str) -> Any:
-        return self.get(path, Accept="application/json").json()
-
-    def post(self, path: str, **form: str) -> requests.Response:
-        return self.http.post(self.url + path, data=form, headers=PAGE, timeout=60)
-
-    def csrf(self) -> str:
-        found = re.search('name="csrf" value="([^"]+)"', self.get("/audit").text)
-        assert found
-        return found[1]
-
-
-@pytest.fixture(scope="module")
-def site(facility, tmp_path_factory) -> Iterator[Site]:
-    """A dashboard over what one consumer of its own made of some messages."""
-    name = GROUP
-    config = facility.variant(
-        name,
-        kafka={"group_id": name},
-        journal={"url": f"sqlite:///{name}.db"},
-        dead_letters={"topic": f"{name}-letters"},
-        outcomes={"topic": f"{name}-outcomes"},
-        consumers={"scans": {"handler": "file_written", "topics": [f"{name}-scans"]}},
-    )
-    create_topic(facility.endpoints["kafka"], f"{name}-scans")
-    announcer = Announcer(facility.endpoints["kafka"], f"{name}-scans")
-    announcer.announce(facility.write())
-    for _ in range(2):
-        announcer.announce(facility.write("999999"))
-    spoilt = [facility.write(), facility.write()]
-    for file in spoilt:
-        file.path.write_bytes(b"no HDF5")
-        announcer.announce(file)
-    hostile = facility.write()
-    hostile.path.rename(hostile.path.with_name('a"><script>.nxs'))
-    announcer.send(f'{{"{MARKUP}": "{MARKUP}"}}'.encode(), [(MARKUP, MARKUP.encode())])
-    announcer.flush()
-    log = tmp_path_factory.mktemp("web") / "log"
-    command = [BIN / "icat_stream", "web", "-c", config, "--listen", "127.0.0.1:0"]
-    with log.open("w") as err:
-        process = subprocess.Popen(command, stderr=err)
-    try:
-        at = eventually(lambda: re.search(r"dashboard is at (\S+)", log.read_text()))
-        made = Site(at[1], facility, config)
-        made.ingest()
-        yield made
-    finally:
-        process.terminate()
-        assert process.wait(60) == 0
-    assert "Traceback" not in log.read_text()
-
-
-@pytest.fixture(scope="module")
-def operator(site: Site) -> Visitor:
-    return site.enter("simple", "useroffice")
-
-
-@pytest.fixture(scope="module")
-def scientist(site: Site) -> Visitor:
-    return site.enter("db", "acord")
 
 
 def test_the_facility_has_a_dashboard(facility):
@@ -159,14 +50,14 @@ def test_all_that_failed_for_one_reason_is_replayed_once(site, operator):
     assert "What to do about it" in operator.get(at).text
     assert "Replay 2 records?" in operator.get(f"{at}/replay").text
     # Nothing without a reason, nothing without having been asked for on a page.
-    csrf = operator.csrf()
+    csrf, before = operator.csrf(), operator.json("/audit")["acts"]
     assert operator.post(f"{at}/replay", csrf=csrf, reason=" ").status_code == 400
     assert operator.post(f"{at}/replay", reason="repaired").status_code == 403
-    assert operator.json("/audit")["acts"] == []
+    assert operator.json("/audit")["acts"] == before
 
     done = operator.post(f"{at}/replay", csrf=csrf, reason="the files are repaired")
     assert "2 records done" in done.text
-    [act] = operator.json("/audit")["acts"]
+    act, *_ = operator.json("/audit")["acts"]
     assert act["user"] == "simple/useroffice"
     assert act["reason"] == "the files are repaired"
     assert act["result"] == "2 records done"
@@ -195,7 +86,10 @@ def test_a_message_is_handled_again(site, operator):
     assert "1 records done" in done.text
     site.ingest()
     [consumer] = operator.json(where)["consumers"]
-    assert [row["outcome"] for row in consumer["rows"]] == ["ingested", "unchanged"]
+    first, *later = [row["outcome"] for row in consumer["rows"]]
+    assert first == "ingested"
+    # Others may have had it handled again before.
+    assert set(later) == {"unchanged"}
 
 
 def test_what_waits_is_named_with_what_it_waits_for(operator):

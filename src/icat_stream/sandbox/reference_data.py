@@ -141,6 +141,8 @@ _OF_MEMBERS = (
     f"DatasetParameter <-> Dataset <-> Investigation <-> {_MEMBER}",
     f"Datafile <-> Dataset <-> Investigation <-> {_MEMBER}",
 )
+# What operators of the dashboard follow from a message to its data.
+_DATA = ("Dataset", "DatasetParameter", "Datafile", "Sample")
 _OFFICE = ("Investigation", "InvestigationInstrument", "InvestigationUser", "User")
 
 
@@ -267,6 +269,10 @@ def _rules(client: Any) -> None:
             *(
                 client.new("Rule", what=what, crudFlags="CRUD", grouping=office)
                 for what in _OFFICE
+            ),
+            *(
+                client.new("Rule", what=what, crudFlags="R", grouping=operators)
+                for what in _DATA
             ),
         ]
     )

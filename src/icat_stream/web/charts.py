@@ -46,7 +46,7 @@ def bars(
     parts = [
         Markup(
             '<svg class="bars" viewBox="0 0 {} {}" preserveAspectRatio="none"'
-            ' role="img" aria-label="{}">'
+            ' role="group" aria-label="{}">'
         ).format(_WIDTH, _HEIGHT, label)
     ]
     for place, bar in sorted(found.items()):
@@ -56,22 +56,24 @@ def bars(
             rows = bar.get(outcome, 0)
             if not rows:
                 continue
+            said = f"{rows} {outcome}, {iso(begin, seconds=True)}"
             # One failure among thousands is to be seen.
             height = max(3.0, rows / most * (_HEIGHT - 12))
             parts.append(
                 Markup(
-                    '<a href="{}"><rect class="{}" x="{:.1f}" y="{:.1f}" width="{:.1f}"'
-                    ' height="{:.1f}"><title>{} {}, {}</title></rect></a>'
+                    # By keyboard one goes through the table instead.
+                    '<a href="{}" tabindex="-1" aria-label="{}"><rect class="{}"'
+                    ' x="{:.1f}" y="{:.1f}" width="{:.1f}" height="{:.1f}">'
+                    "<title>{}</title></rect></a>"
                 ).format(
                     link(begin, begin + width, outcome),
+                    said,
                     outcome,
                     place * step + 1,
                     _HEIGHT - below - height,
                     step - 2,
                     height,
-                    rows,
-                    outcome,
-                    iso(begin, seconds=True),
+                    said,
                 )
             )
             below += height
@@ -104,7 +106,7 @@ def strip(
     parts = [
         Markup(
             '<svg class="strip" viewBox="0 0 {} 32" preserveAspectRatio="none"'
-            ' role="img" aria-label="{}"><rect class="ground" x="0" y="14" width="{}"'
+            ' role="group" aria-label="{}"><rect class="ground" x="0" y="14" width="{}"'
             ' height="4"/>'
         ).format(_WIDTH, label, _WIDTH)
     ]
@@ -112,10 +114,11 @@ def strip(
         place = (mark["at"] - begin) / span * (_WIDTH - 8)
         parts.append(
             Markup(
-                '<a href="{}"><rect class="{}" x="{:.1f}" y="4" width="6" height="24">'
-                "<title>{}</title></rect></a>"
+                '<a href="{}" tabindex="-1" aria-label="{}"><rect class="{}" x="{:.1f}"'
+                ' y="4" width="6" height="24"><title>{}</title></rect></a>'
             ).format(
                 "#not-in" if mark["dataset"] is None else link(mark["dataset"]),
+                mark["name"],
                 mark["outcome"],
                 min(max(place, 0.0), _WIDTH - 6.0),
                 mark["name"],

@@ -23,6 +23,7 @@ _ROWS = 50
 _SHOWN_BYTES = 65_536
 _DUMPED_BYTES = 1024
 _PLACE = re.compile(r"([A-Za-z0-9._-]{1,249})(?:\[(\d{1,9})\]@|:(\d{1,9}):)(\d{1,18})")
+_OFFSET = re.compile(r" ([+-]\d\d:\d\d)$")
 _SHA256 = re.compile(r"[0-9a-f]{8,64}")
 
 
@@ -230,7 +231,8 @@ def _time(asked: PageRequest, name: str) -> int | None:
     if text.isascii() and text.isdigit() and len(text) <= 14:
         return int(text)
     try:
-        found = datetime.fromisoformat(text)
+        # As pages show it: with a blank before the offset.
+        found = datetime.fromisoformat(_OFFSET.sub(r"\1", text))
     except ValueError:
         raise Unfit(
             f"{name} is a time such as 2026-05-01T12:00Z, not “{text[:40]}”."

@@ -36,8 +36,8 @@ def graph(
     columns = [2 + n * (_BOX[0] + _GAP[0]) for n in range(3)]
     parts = [
         Markup(
-            '<svg class="lineage" viewBox="0 0 {} {}" width="{}" height="{}" role="img"'
-            ' aria-label="Made from {} datasets, and {} were made of it">'
+            '<svg class="lineage" viewBox="0 0 {} {}" width="{}" height="{}"'
+            ' role="group" aria-label="Made from {} datasets, and {} were made of it">'
         ).format(width, height, width, height, len(inputs), len(outputs))
     ]
     for column, listed in ((0, left), (2, right)):

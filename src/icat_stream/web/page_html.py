@@ -137,7 +137,7 @@ def _time(value: Any) -> Markup | str:
         return "-" if value is None else str(value)
     exact = iso(_milliseconds(at), seconds=True)
     shown = at.strftime("%Y-%m-%d %H:%M:%S")
-    return Markup('<time datetime="{}" title="{}">{} UTC</time>').format(
+    return Markup('<time datetime="{}" title="{}">{} +00:00</time>').format(
         exact, exact, shown
     )
 

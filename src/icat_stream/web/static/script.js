@@ -2,17 +2,23 @@
 // without a script.
 "use strict";
 
-const exact = new Intl.DateTimeFormat(undefined, {
-  year: "numeric", month: "short", day: "numeric",
-  hour: "2-digit", minute: "2-digit", second: "2-digit", timeZoneName: "shortOffset",
-});
+const pad = (number) => String(number).padStart(2, "0");
+
+// ISO, in the viewer's zone as it was at that time, with the offset.
+function exact(at) {
+  const minutes = -at.getTimezoneOffset();
+  const [hours, rest] = [Math.trunc(Math.abs(minutes) / 60), Math.abs(minutes) % 60];
+  return `${at.getFullYear()}-${pad(at.getMonth() + 1)}-${pad(at.getDate())}`
+    + ` ${pad(at.getHours())}:${pad(at.getMinutes())}:${pad(at.getSeconds())}`
+    + ` ${minutes < 0 ? "-" : "+"}${pad(hours)}:${pad(rest)}`;
+}
 
 function localise(part) {
   for (const time of part.querySelectorAll("time[datetime]")) {
     const at = new Date(time.dateTime);
     if (Number.isNaN(at.getTime())) continue;
-    time.title = `${exact.format(at)} (${time.dateTime})`;
-    if (!time.classList.contains("age")) time.textContent = exact.format(at);
+    time.title = `${exact(at)} (${time.dateTime})`;
+    if (!time.classList.contains("age")) time.textContent = exact(at);
   }
 }
 
