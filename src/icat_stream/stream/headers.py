@@ -5,7 +5,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from icat_stream.records import Coordinates, is_secret_name
+from icat_stream import __version__
+from icat_stream.records import Coordinates, Record, is_secret_name
 
 Headers = tuple[tuple[str, bytes | None], ...]
 
@@ -98,6 +99,22 @@ def foreign(headers: Headers) -> list[tuple[str, bytes | None]]:
 def kept(headers: Headers) -> Headers:
     """Return headers without those whose name is that of a secret."""
     return tuple(each for each in headers if not is_secret_name(each[0]))
+
+
+def of_origin(
+    record: Record, group: str, attempts: int
+) -> list[tuple[str, bytes | None]]:
+    """Return the headers that :func:`origin` reads, and whose record it is."""
+    at = record.origin
+    return [
+        (TOPIC, at.topic.encode()),
+        (PARTITION, b"%d" % at.partition),
+        (OFFSET, b"%d" % at.offset),
+        (TIMESTAMP, b"%d" % record.origin_timestamp),
+        (GROUP, group.encode()),
+        (ATTEMPTS, b"%d" % attempts),
+        (VERSION, __version__.encode()),
+    ]
 
 
 def origin(headers: Headers) -> tuple[Coordinates, int, int] | None:

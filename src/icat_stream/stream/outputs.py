@@ -6,7 +6,6 @@ import zlib
 from collections.abc import Callable, Mapping
 from typing import NamedTuple
 
-from icat_stream import __version__
 from icat_stream.records import Record, journal_row
 
 from . import headers as h
@@ -47,6 +46,20 @@ def without_secrets(record: Record, redact: Redact | None) -> bytes | None:
         # Better no payload than a secret in it.
         _log.exception("%s: its secrets cannot be removed", record.at)
         return None
+
+
+def retry_partition(key: str, count: int) -> int:
+    """Return in which of so many partitions of our own topics a record waits.
+
+    Parameters
+    ----------
+    key
+        Its ordering key: records that belong together stay in order, also where they
+        were announced without a key.
+    count
+        Of the topic's partitions.
+    """
+    return zlib.crc32(key.encode(errors="replace")) % count
 
 
 class Outputs:
@@ -178,9 +191,7 @@ class Outputs:
         return Output(self._parked, row, value or b"", headers, number)
 
     def _number(self, slot: Slot, topic: str) -> int:
-        # By the ordering key: records that belong together stay in order, also where
-        # they were announced without a key.
-        return zlib.crc32(slot.key.encode(errors="replace")) % self._partitions[topic]
+        return retry_partition(slot.key, self._partitions[topic])
 
     def _dead_letter(self, record: Record, finished: Finished) -> Output:
         headers = self._headers(record, finished)
@@ -207,17 +218,10 @@ class Outputs:
         if parent is not None:
             headers = [each for each in headers if each[0] != h.TRACEPARENT]
             headers.append((h.TRACEPARENT, parent))
-        origin = record.origin
         outcome = finished.outcome
         return [
             *headers,
-            (h.TOPIC, origin.topic.encode()),
-            (h.PARTITION, b"%d" % origin.partition),
-            (h.OFFSET, b"%d" % origin.offset),
-            (h.TIMESTAMP, b"%d" % record.origin_timestamp),
-            (h.GROUP, self._group.encode()),
+            *h.of_origin(record, self._group, finished.attempts),
             (h.ERROR_CLASS, (outcome.error_class or "").encode()),
             (h.ERROR_MESSAGE, h.message(outcome.reason)),
-            (h.ATTEMPTS, b"%d" % finished.attempts),
-            (h.VERSION, __version__.encode()),
         ]

@@ -1,20 +1,18 @@
 """Sending records to a group once more: what a person asks for by hand."""
 
 import time
-import zlib
 from collections.abc import Collection, Mapping, Sequence
 from functools import partial
 
 from confluent_kafka import Consumer
 
-from icat_stream import __version__
 from icat_stream.config import Settings
 from icat_stream.records import ExitCode, Record, SystemUnavailable
 from icat_stream.stream import headers as h
 from icat_stream.stream import kafka_clients, topics
 from icat_stream.stream.consumer import Consumer as Handling
 from icat_stream.stream.consumer import Secretive
-from icat_stream.stream.outputs import Output, without_secrets
+from icat_stream.stream.outputs import Output, retry_partition, without_secrets
 from icat_stream.stream.producer import Aborted, Lost, TooLarge, Transactor
 from icat_stream.stream.record_slots import ordering_key
 from icat_stream.stream.run_result import Halt
@@ -121,24 +119,17 @@ def retry_output(
     if value is None and record.value is not None:
         return None
     topic = topics.retry_topics(settings, name)[0]
-    origin = record.origin
+    group = topics.group_of(settings, name)
     return Output(
         topic,
         record.key,
         value,
         [
             *h.foreign(record.headers),
-            (h.TOPIC, origin.topic.encode()),
-            (h.PARTITION, b"%d" % origin.partition),
-            (h.OFFSET, b"%d" % origin.offset),
-            (h.TIMESTAMP, b"%d" % record.origin_timestamp),
-            (h.GROUP, topics.group_of(settings, name).encode()),
-            (h.ATTEMPTS, b"0"),
-            (h.VERSION, __version__.encode()),
+            *h.of_origin(record, group, 0),
             *h.of_delay(h.NO_DELAY),
         ],
-        zlib.crc32(ordering_key(consumer.key, record).encode(errors="replace"))
-        % partitions[topic],
+        retry_partition(ordering_key(consumer.key, record), partitions[topic]),
     )
 
 
