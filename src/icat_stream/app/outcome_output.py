@@ -107,6 +107,10 @@ def plan_text(plan: Plan, diff: Diff | None) -> list[str]:
             f"  parameter {p.name} = {_shown(p.value)} {p.units}".rstrip()
             for p in investigation.parameters or ()
         ]
+    for made in plan.derivations:
+        inputs = ", ".join(f"{key}/{name}" for key, name in made.inputs)
+        lines.append(f"job of {made.key} ({made.application} {made.version})")
+        lines += _facts({"inputs": inputs})
     for stub in plan.stubs:
         lines.append(f"stub of investigation {stub.key} ({stub.type})")
         lines += _facts(

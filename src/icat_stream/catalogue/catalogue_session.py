@@ -54,6 +54,7 @@ from .file_store import FileStore
 from .file_sums import dataset_sums, files_of_dataset, files_of_investigation
 from .inventory import Inventory
 from .investigation_details import investigation_details
+from .job_writer import JobWriter
 from .location_signer import LocationSigner
 from .reference_cache import ReferenceCache
 from .snapshot_trees import SnapshotResolver
@@ -302,6 +303,8 @@ class CatalogueSession:
                 found.extend(self._snapshot_application().diff(snapshot))
             for application, dataset in self._applications(plan, store):
                 found.extend(application.diff(dataset).changes)
+            if plan.derivations:
+                found.extend(self._job_writer().diff(plan.derivations))
         return Diff(changes=tuple(found))
 
     def apply(self, plan: Plan, files: FileStore | None = None) -> Applied:
@@ -342,7 +345,13 @@ class CatalogueSession:
                 self._expects_new = not application.met
                 written += application.written
                 notes += application.notes
-        kinds = {d.kind for d in done} | {s.kind for s in snapshots}
+            kinds = {d.kind for d in done} | {s.kind for s in snapshots}
+            if plan.derivations:
+                jobs = self._job_writer()
+                jobs.apply(plan.derivations)
+                written += jobs.written
+                if jobs.written:
+                    kinds.add(OutcomeKind.INGESTED)
         objects: dict[str, Any] = {}
         if len(done) == 1:
             objects = {
@@ -371,7 +380,8 @@ class CatalogueSession:
             ``investigation:NAME/VISIT`` or ``investigation:NAME``,
             ``investigation_id:ID``, ``dataset_id:ID``, ``dataset_at:LOCATION``,
             ``parameter_type:NAME [UNITS]``, ``instrument:NAME``,
-            ``technique:NAME``, ``dataset_type:NAME``, ``user:NAME``.
+            ``technique:NAME``, ``dataset_type:NAME``, ``user:NAME``,
+            ``application:NAME VERSION``.
         """
         found: set[str] = set()
         by_kind: dict[str, list[str]] = {}
@@ -395,6 +405,11 @@ class CatalogueSession:
                 found.update(self._present_parameter_types(names))
             elif kind == "user":
                 found.update(self._present_users(names))
+            elif kind == "application":
+                # Either may have blanks in it.
+                there = self._ask("Application", {n for n, _ in _halves(names)})
+                known = {f"{row['name']} {row['version']}" for row in there}
+                found.update(f"{kind}:{name}" for name in names if name in known)
             elif kind in _NAMED:
                 there = self._ask(_NAMED[kind], names)
                 known = {self._letters(row["name"]) for row in there}
@@ -479,6 +494,9 @@ class CatalogueSession:
                 memory=self._memory,
             ),
         )
+
+    def _job_writer(self) -> JobWriter:
+        return JobWriter(self._session, self._references.facility_id)
 
     def _ours(self, plan: Plan) -> None:
         if plan.facility != self._facility:
@@ -590,6 +608,13 @@ def _cuts(name: str) -> Iterable[tuple[str, str | None]]:
     for index, character in enumerate(name):
         if character == "/":
             yield name[:index], name[index + 1 :]
+
+
+def _halves(names: Iterable[str]) -> Iterable[tuple[str, str]]:
+    for name in names:
+        for index, character in enumerate(name):
+            if character == " ":
+                yield name[:index], name[index + 1 :]
 
 
 def _investigations(rows: Iterable[Mapping[str, Any]]) -> Sequence[InvestigationEntry]:

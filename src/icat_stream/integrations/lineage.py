@@ -13,6 +13,7 @@ from icat_stream.messages import EventMessage
 from icat_stream.records import (
     Dataset,
     DatasetEntry,
+    Derivation,
     Lookups,
     Outcome,
     OutcomeKind,
@@ -51,6 +52,16 @@ class LineageOptions(PortalNames):
         "input_datasets",
         description="The parameter with the locations of a dataset's inputs, separated"
         " by commas; relative ones are of its own investigation.",
+    )
+    application: str | None = Field(
+        None,
+        min_length=1,
+        max_length=255,
+        description="Where ICAT's own Job and DataCollection are wanted: the name of"
+        " the Application of these jobs, which must be in the catalogue.",
+    )
+    application_version: str = Field(
+        "1.0", min_length=1, max_length=255, description="Its version."
     )
     max_datasets: int = Field(
         20_000, ge=1, description="That are linked with each other."
@@ -133,9 +144,15 @@ class Lineage(EventHandler[LineageOptions]):
         datasets, notes = self._links(family, linked, lookups)
         self.looked(map(str, linked), now)
         notes = [*family.notes, *notes]
-        if not datasets:
+        derivations = self._derivations(family, linked)
+        if not datasets and not derivations:
             return self.nothing(event, OutcomeKind.UNCHANGED, "; ".join(notes))
-        return Plan(facility=self.facility, datasets=datasets, notes=tuple(notes))
+        return Plan(
+            facility=self.facility,
+            datasets=datasets,
+            derivations=derivations,
+            notes=tuple(notes),
+        )
 
     def _family(self, first: DatasetEntry, lookups: Lookups) -> Family:
         """Return a dataset with all that may be linked with it, and its links."""
@@ -255,6 +272,26 @@ class Lineage(EventHandler[LineageOptions]):
                     )
                 )
         return tuple(datasets), notes
+
+    def _derivations(self, family: Family, linked: set[int]) -> tuple[Derivation, ...]:
+        """Return which were made from which, if ICAT's own jobs are wanted."""
+        application = self.options.application
+        if application is None:
+            return ()
+        return tuple(
+            Derivation(
+                investigation=family.datasets[number].investigation,
+                name=family.datasets[number].name,
+                inputs=tuple(
+                    (family.datasets[each].investigation, family.datasets[each].name)
+                    for each in sorted(family.inputs[number])
+                ),
+                application=application,
+                version=self.options.application_version,
+            )
+            for number in sorted(linked)
+            if family.inputs.get(number)
+        )
 
     def _type(self, lookups: Lookups, name: str) -> tuple[str, str]:
         types = lookups.parameter_types(name)

@@ -360,6 +360,32 @@ class Job:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Derivation:
+    """That a program made a dataset from others: a Job of ICAT's with its collections.
+
+    Parameters
+    ----------
+    investigation, name
+        The dataset's natural key.
+    inputs
+        Those of what it was made from, each once.
+    application, version
+        The program, as the catalogue calls it.
+    """
+
+    investigation: InvestigationKey
+    name: str
+    inputs: tuple[tuple[InvestigationKey, str], ...]
+    application: str
+    version: str
+
+    @property
+    def key(self) -> str:
+        """The dataset's natural key as people read it."""
+        return f"{self.investigation}/{self.name}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class KeptFile:
     """A small file to be kept beside the data.
 
@@ -390,6 +416,8 @@ class Plan:
         there is left as it is, but for the instruments of what is still a stub.
     datasets
         To be there with everything below them.
+    derivations
+        Which of the datasets were made from which.
     jobs
         To be remembered for files that come later.
     keep
@@ -407,6 +435,7 @@ class Plan:
     investigations: tuple[Investigation, ...] = ()
     stubs: tuple[Investigation, ...] = ()
     datasets: tuple[Dataset, ...] = ()
+    derivations: tuple[Derivation, ...] = ()
     jobs: tuple[Job, ...] = ()
     keep: tuple[KeptFile, ...] = ()
     notes: tuple[str, ...] = ()
