@@ -37,6 +37,8 @@ class EventFollower:
         That it reads.
     follows, operations
         Kinds of events, and what it can be asked to do.
+    needs_stated
+        Whether it reads what user offices state.
     """
 
     name: str
@@ -45,6 +47,7 @@ class EventFollower:
     topics: Sequence[str]
     follows: Sequence[str]
     operations: Sequence[str]
+    needs_stated: bool
 
 
 def followers_of(settings: Settings) -> list[EventFollower]:
@@ -73,6 +76,7 @@ def followers_of(settings: Settings) -> list[EventFollower]:
                     topics=consumer.topics,
                     follows=sorted(follows),
                     operations=sorted(getattr(made_of, "operations", ())),
+                    needs_stated=getattr(made_of, "needs_stated", False),
                 )
             )
     return found

@@ -160,6 +160,14 @@ class Pipeline:
         end = math.inf if patience is None else time.monotonic() + patience
         return _patiently(self.catalogue.open, stopping, end)
 
+    def stated(self) -> Stated:
+        """Return what user offices state; nothing where there is no journal yet."""
+        facility = self._settings.facility
+        # A dry run makes none.
+        if self._dry_run and not journal_exists(self._settings.journal):
+            return Stated(None, facility)
+        return self.journal.stated(facility)
+
     def close(self) -> None:
         """End reading processes and connections."""
         self._closing.close()
@@ -241,9 +249,7 @@ class Pipeline:
             IntegrationContext(
                 name=name,
                 settings=self._settings,
-                stated=self.journal.stated(facility)
-                if knows
-                else Stated(None, facility),
+                stated=self.stated(),
                 options=settings.options,
             )
         )

@@ -10,13 +10,14 @@ from icat_stream.icat import FacilityMissing, quote
 from .catalogue import Catalogue
 from .catalogue_session import CatalogueSession
 from .file_store import FileStore
-from .inventory import Inventory, LocatedFile, NamedDataset, Scope
+from .inventory import HeldObject, Inventory, LocatedFile, NamedDataset, Scope
 
 __all__ = [
     "Catalogue",
     "CatalogueSession",
     "FacilityMissing",
     "FileStore",
+    "HeldObject",
     "Inventory",
     "LocatedFile",
     "NamedDataset",

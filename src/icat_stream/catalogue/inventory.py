@@ -2,11 +2,11 @@
 
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Any, NamedTuple
 
 from icat_stream.icat import Session, in_lists, quote, select
-from icat_stream.records import LocationKey
+from icat_stream.records import InvestigationKey, LocationKey
 
 _LARGEST_PAGE = 5_000
 _IDS = 300
@@ -49,6 +49,34 @@ class NamedDataset(NamedTuple):
     name: str
     investigation: str
     start: datetime | None
+
+
+class HeldObject(NamedTuple):
+    """A user, an investigation or a dataset, as events name it.
+
+    Parameters
+    ----------
+    kind
+        ``user``, ``investigation`` or ``dataset``.
+    id, investigation_id
+        ICAT's.
+    name
+        Of a user or a dataset.
+    investigation
+        The investigation itself, or that of a dataset.
+    """
+
+    kind: str
+    id: int
+    name: str = ""
+    investigation: InvestigationKey | None = None
+    investigation_id: int | None = None
+
+    def __str__(self) -> str:
+        if self.kind == "user":
+            return f"user {self.name}"
+        within = f"/{self.name}" if self.kind == "dataset" else ""
+        return f"{self.kind} {self.investigation}{within}"
 
 
 class Inventory:
@@ -119,6 +147,45 @@ class Inventory:
             part = ", ".join(str(int(each)) for each in ordered[begin : begin + _IDS])
             yield from self._datasets([f"o.id IN ({part})"])
 
+    def objects(
+        self, kind: str, scope: Scope, *, since: datetime | None, after: int
+    ) -> Iterator[HeldObject]:
+        """Yield users, investigations or datasets, by id.
+
+        Parameters
+        ----------
+        kind
+            Of :class:`HeldObject`.
+        scope
+            Which part; users are everybody's.
+        since
+            Changed from then on.
+        after
+            ICAT's id of the last one that is not meant.
+        """
+        where = [] if since is None else [f"o.modTime >= {_literal(since)}"]
+        match kind:
+            case "user":
+                for number, name in self._rows("User", "o.id, o.name", where, after):
+                    yield HeldObject("user", number, name)
+            case "investigation":
+                what = "o.id, o.name, o.visitId"
+                where += self._limits("o", scope)
+                for number, name, visit in self._rows(
+                    "Investigation", what, where, after
+                ):
+                    key = InvestigationKey(name=name, visit_id=visit)
+                    yield HeldObject("investigation", number, investigation=key)
+            case _:
+                what = "o.id, o.name, o.investigation.id, o.investigation.name"
+                what += ", o.investigation.visitId"
+                where += self._limits("o.investigation", scope)
+                for number, name, of, its_name, visit in self._rows(
+                    "Dataset", what, where, after
+                ):
+                    key = InvestigationKey(name=its_name, visit_id=visit)
+                    yield HeldObject("dataset", number, name, key, of)
+
     def located(self, locations: Collection[str]) -> set[str]:
         """Return those of these locations that some datafile of the facility has."""
         found: set[str] = set()
@@ -162,10 +229,12 @@ class Inventory:
             where.append(f"{path}.visitId = {quote(scope.visit)}")
         return where
 
-    def _rows(self, entity: str, what: str, where: list[str]) -> Iterator[list[Any]]:
+    def _rows(
+        self, entity: str, what: str, where: list[str], after: int = -1
+    ) -> Iterator[list[Any]]:
         if not self._page:
             self._page = max(1, min(_LARGEST_PAGE, self._session.limit()))
-        last = -1
+        last = after
         while True:
             query = select(
                 entity,
@@ -179,6 +248,11 @@ class Inventory:
             if len(rows) < self._page:
                 return
             last = int(rows[-1][0])
+
+
+def _literal(when: datetime) -> str:
+    """Return a time as queries have it: in UTC, to the second."""
+    return f"{{ts {when.astimezone(UTC):%Y-%m-%d %H:%M:%S}}}"
 
 
 def _time(text: str | None) -> datetime | None:

@@ -1,19 +1,23 @@
 """``icat_stream integrations``: what follows a dataset, and asking for it."""
 
+import time
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from .command_line import CommandLine, configured
 from .dead_letters import ConfigOption, OutputOption
+from .search_options import utc_moment
 from .terminal import is_text
 
 if TYPE_CHECKING:
+    from icat_stream.catalogue import HeldObject
     from icat_stream.config import Settings
 
 app = CommandLine(no_args_is_help=True)
 # Of what waits; the journal has all of it.
 _SHOWN = 10
+_SAY_EVERY_S = 10.0
 
 
 @app.command("list")
@@ -119,6 +123,120 @@ def ask(
             return
         send_events(settings, [event])
         typer.echo(f"asked for {operation} of {event.key}")
+
+
+@app.command()
+def backfill(
+    config: ConfigOption,
+    name: Annotated[str, typer.Argument(metavar="NAME", help="Of the consumer.")],
+    investigation: Annotated[
+        str | None,
+        typer.Option("--investigation", metavar="NAME[/VISIT]", help="Only this one."),
+    ] = None,
+    since: Annotated[
+        str | None,
+        typer.Option(
+            "--since",
+            metavar="TIME",
+            help="Only what changed in ICAT from then on: 2026-11-21, or 12h.",
+        ),
+    ] = None,
+    everything: Annotated[
+        bool, typer.Option("--all", help="All that ICAT holds.")
+    ] = False,
+    after: Annotated[
+        str | None,
+        typer.Option(
+            "--after", metavar="KIND:ID", help="Go on where an earlier run ended."
+        ),
+    ] = None,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Count; send nothing.")
+    ] = False,
+) -> None:
+    """Give a consumer of events what is in ICAT already, and nobody else.
+
+    It is handled by the running daemon, which this waits for: not more is under way
+    than it keeps up with.
+
+    Exit codes: 0; 2 bad usage or configuration; 5 ICAT or Kafka is unavailable.
+    """
+    if sum(each is not None for each in (investigation, since)) + everything != 1:
+        raise typer.BadParameter("say one of --investigation, --since, --all")
+    with configured(config) as settings:
+        from icat_stream.app import Pipeline, followers_of
+        from icat_stream.cli.exits import leave
+        from icat_stream.records import ExitCode, printable
+        from icat_stream.repair import KINDS, Backfill, Extent
+
+        found = {each.name: each for each in followers_of(settings) if each.enabled}
+        if name not in found:
+            leave(
+                ExitCode.USAGE,
+                f"{name} is none of the enabled consumers of events:"
+                f" {', '.join(found)}",
+            )
+        follower = found[name]
+        kinds = [kind for kind in KINDS if kind in follower.follows]
+        first, _, visit = (investigation or "").rpartition("/")
+        extent = Extent(
+            kinds=kinds,
+            investigation=first or visit or None,
+            visit=visit if first else None,
+            since=None if since is None else utc_moment(since),
+            after=_place(after, kinds),
+        )
+        said = time.monotonic()
+        place = after
+
+        def progress(last: "HeldObject", count: int, waiting: int) -> None:
+            nonlocal said, place
+            place = f"{last.kind}:{last.id}"
+            if time.monotonic() - said > _SAY_EVERY_S:
+                said = time.monotonic()
+                typer.echo(
+                    f"{count} until {place}, {waiting} of them wait for {name}",
+                    err=True,
+                )
+
+        def unstated(one: "HeldObject") -> None:
+            typer.echo(printable(f"not stated: {one}"))
+
+        with Pipeline(settings, dry_run=True) as pipeline:
+            pipeline.open()
+            stated = None
+            if follower.needs_stated:
+                stated = pipeline.stated()
+            session = pipeline.catalogue.session()
+            filling = Backfill(
+                settings,
+                name,
+                session.inventory(),
+                stated=stated,
+                progress=progress,
+                unstated=unstated,
+            )
+            try:
+                count = filling.run(extent, dry_run=dry_run)
+            except BaseException:
+                if place is not None:
+                    typer.echo(f"to go on: the same with --after {place}", err=True)
+                raise
+            finally:
+                pipeline.catalogue.leave()
+        done = "would be given" if dry_run else "were given"
+        typer.echo(f"{count} objects {done} to {name}")
+
+
+def _place(after: str | None, kinds: list[str]) -> tuple[str, int] | None:
+    if after is None:
+        return None
+    kind, _, number = after.partition(":")
+    if kind not in kinds or not number.isdecimal():
+        raise typer.BadParameter(
+            f"--after {after}: expected KIND:ID, of {', '.join(kinds)}"
+        )
+    return kind, int(number)
 
 
 def _lag(settings: "Settings", names: list[str]) -> dict[str, int]:

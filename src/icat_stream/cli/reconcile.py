@@ -7,14 +7,14 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict
-from datetime import UTC, datetime
+from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from .ingestor import ConfigOption
-from .search_options import moment
+from .search_options import utc_moment
 from .terminal import Output
 
 if TYPE_CHECKING:
@@ -161,7 +161,7 @@ def _summary(counts: Counter[str]) -> str:
 
 
 def _utc(text: str | None) -> datetime | None:
-    return None if text is None else datetime.fromtimestamp(moment(text) / 1000, UTC)
+    return None if text is None else utc_moment(text)
 
 
 @contextmanager

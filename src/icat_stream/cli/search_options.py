@@ -71,6 +71,11 @@ def moment(text: str) -> int:
         ) from None
 
 
+def utc_moment(text: str) -> datetime:
+    """Return the same as a time."""
+    return datetime.fromtimestamp(moment(text) / 1000, UTC)
+
+
 def _search(
     since: Annotated[
         str | None,

@@ -109,6 +109,10 @@ class Integration(ABC, Generic[_Options]):
     """Operations that it carries out, by name; an event of kind ``operation`` asks
     for one of them on an investigation."""
 
+    needs_stated: ClassVar[bool] = False
+    """Whether it can do little with whom nothing is stated of, see
+    :attr:`IntegrationContext.stated`: a backfill lists them."""
+
     batch: ClassVar[int] = 1
     """How many documents are read and written at once, where so many events wait."""
 

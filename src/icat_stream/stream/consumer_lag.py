@@ -4,7 +4,8 @@ import logging
 import time
 from array import array
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -86,25 +87,34 @@ class ConsumerLag:
         SystemUnavailable
             Kafka does not answer.
         """
-        try:
-            lag: dict[tuple[str, str], int] = defaultdict(int)
-            ends: dict[tuple[str, int], int] = {}
+        lag: dict[tuple[str, str], int] = defaultdict(int)
+        ends: dict[tuple[str, int], int] = {}
+        with self._answering():
             for name in self._names:
-                self._measure(name, lag, ends)
+                wanted = self._settings.consumers[name].topics
+                self._measure(name, wanted, lag, ends, start=self._settings.kafka.start)
             undecided = self._undecided(ends)
             self._read_dead_letters()
-        except KafkaException as error:
-            raise SystemUnavailable(
-                f"Kafka at {self._settings.kafka.bootstrap_servers}:"
-                f" {error.args[0].str()}",
-                system="kafka",
-            ) from error
         return Depths(
             lag=dict(lag),
             ends=ends,
             undecided=undecided,
             dead_letters=sum(each.waiting for each in self._letters.values()),
         )
+
+    def in_first_retry(self, name: str) -> int:
+        """Return how many records wait in the first retry topic of a consumer.
+
+        Raises
+        ------
+        SystemUnavailable
+            Kafka does not answer.
+        """
+        topic = topics.retry_topics(self._settings, name)[0]
+        lag: dict[tuple[str, str], int] = defaultdict(int)
+        with self._answering():
+            self._measure(name, [topic], lag, {}, start="earliest")
+        return lag[name, topic]
 
     def close(self) -> None:
         """Close the clients."""
@@ -113,17 +123,30 @@ class ConsumerLag:
                 client.close()
         self._clients, self._reader = {}, None
 
+    @contextmanager
+    def _answering(self) -> Iterator[None]:
+        try:
+            yield
+        except KafkaException as error:
+            raise SystemUnavailable(
+                f"Kafka at {self._settings.kafka.bootstrap_servers}:"
+                f" {error.args[0].str()}",
+                system="kafka",
+            ) from error
+
     def _measure(
         self,
         name: str,
+        wanted: Sequence[str],
         lag: dict[tuple[str, str], int],
         ends: dict[tuple[str, int], int],
+        *,
+        start: str,
     ) -> None:
         client = self._clients.get(name)
         if client is None:
             group = topics.group_of(self._settings, name)
             client = self._clients[name] = self._client(group, committed_only=False)
-        wanted = self._settings.consumers[name].topics
         places = [
             TopicPartition(topic, number)
             for topic, known in client.list_topics(timeout=_TIMEOUT_S).topics.items()
@@ -137,7 +160,7 @@ class ConsumerLag:
             ends[place.topic, place.partition] = high
             finished = _finished(place)
             begin = place.offset if place.offset >= 0 else low
-            if place.offset < 0 and self._settings.kafka.start == "latest":
+            if place.offset < 0 and start == "latest":
                 begin = high
             lag[name, place.topic] += max(0, high - max(begin, low) - finished)
 
