@@ -1,6 +1,8 @@
 """From a file to a metadata schema, as an engineer of a facility does it."""
 
 import json
+import subprocess
+import sys
 from pathlib import Path
 
 import h5py
@@ -91,3 +93,69 @@ def test_what_is_no_file_of_theirs(tmp_path):
     bad = tmp_path / "bad.yaml"
     bad.write_text("id: bad\n")
     assert "selector: is required" in run("try", CHOPPER, "--schema", bad, code=2)
+
+
+def test_a_folder_of_files_is_beside_what_is_expected_of_them(tmp_path):
+    folder = tmp_path / "files"
+    (folder / "2026").mkdir(parents=True)
+    write_isis_like(folder / "2026/isis_0001.nxs", proposal="240815", run=1)
+    write_isis_like(folder / "isis_0002.nxs", proposal="240815", run=2)
+    (folder / "broken.h5").write_bytes(b"none")
+    (folder / "notes.txt").write_text("not tried")
+    schema = tmp_path / "mine.yaml"
+    schema.write_text(run("draft", folder / "isis_0002.nxs"))
+    words = ("test", folder, "--schema", schema)
+
+    # Nothing is skipped without a word.
+    said = run(*words, code=3).splitlines()
+    assert said[-1] == "3 files: 3 nothing expected"
+    assert run(*words, "--write").splitlines()[-1] == "3 files: 3 written"
+    assert run(*words).splitlines() == [
+        "2026/isis_0001.nxs: as expected",
+        "broken.h5: as expected",
+        "isis_0002.nxs: as expected",
+        "3 files: 3 as expected",
+    ]
+    rejected = json.loads((folder / "broken.h5.expected.json").read_text())
+    assert rejected["rejected"].startswith("broken.h5: no metadata schema is for")
+    # The folder may lie elsewhere.
+    moved = folder.rename(tmp_path / "moved")
+    assert str(tmp_path) not in (moved / "isis_0002.nxs.expected.json").read_text()
+    words = ("test", moved, "--schema", schema)
+    run(*words)
+
+    with h5py.File(moved / "isis_0002.nxs", "r+") as file:
+        file["raw_data_1/title"][...] = "another title"
+    (moved / "2026/isis_0001.nxs").unlink()
+    said = run(*words, code=3)
+    assert "2026/isis_0001.nxs: is not there" in said
+    assert "isis_0002.nxs: differs" in said
+    assert '+    "description": "another title",' in said
+    (moved / "broken.h5.expected.json").write_text("{")
+    assert "is no JSON" in run(*words, code=3)
+
+
+def test_what_icat_lacks_is_said_at_once_and_icatingest_makes_it(facility, tmp_path):
+    path = tmp_path / "odd_0001.nxs"
+    write_isis_like(path, proposal="240815", run=1)
+    schema = tmp_path / "mine.yaml"
+    schema.write_text(run("draft", path))
+    schema.write_text(
+        schema.read_text().replace(
+            "parameters:\n",
+            "parameters:\n"
+            "  - {name: odd-é/1, units: mm, value: <sample_height>}\n",
+            1,
+        )
+    )
+    words = ("try", path, "--schema", schema, "-c", facility.config)
+    said = run(*words)
+    assert "# What " in said
+    made = tmp_path / "lacking.yaml"
+    made.write_text(said.partition("icatingest -f YAML -i FILE`:\n")[2])
+    script = Path(sys.executable).with_name("icatingest.py")
+    as_root = ["-c", facility.path / "icat.cfg", "-s", "root", "-f", "YAML"]
+    subprocess.run(
+        [sys.executable, "-W", "ignore", script, *as_root, "-i", made], check=True
+    )
+    assert "nothing is lacking in ICAT" in run(*words)

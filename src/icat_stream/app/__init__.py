@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from .health_report import page_about
     from .one_shot import only_consumer, run_one_shot
     from .pipeline import Pipeline
+    from .schema_needs import as_icatingest, lacking
 
 __getattr__ = lazy_face(
     __name__,
@@ -19,7 +20,9 @@ __getattr__ = lazy_face(
         "EventFollower": ".event_followers",
         "Pipeline": ".pipeline",
         "UnknownHandler": ".handler_registry",
+        "as_icatingest": ".schema_needs",
         "followers_of": ".event_followers",
+        "lacking": ".schema_needs",
         "load_handler": ".handler_registry",
         "load_integration": ".handler_registry",
         "only_consumer": ".one_shot",
@@ -35,7 +38,9 @@ __all__ = [
     "EventFollower",
     "Pipeline",
     "UnknownHandler",
+    "as_icatingest",
     "followers_of",
+    "lacking",
     "load_handler",
     "load_integration",
     "only_consumer",

@@ -5,7 +5,7 @@ import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -22,6 +22,15 @@ FileArgument = Annotated[
     Path,
     typer.Argument(
         metavar="FILE", exists=True, dir_okay=False, help="A file of the instrument."
+    ),
+]
+SchemaOption = Annotated[
+    Path | None,
+    typer.Option(
+        "--schema",
+        metavar="FILE|FOLDER",
+        exists=True,
+        help="A metadata schema, or a folder of them. [default: the shipped ones]",
     ),
 ]
 OutputOption = Annotated[
@@ -70,37 +79,41 @@ def draft(file: FileArgument) -> None:
 @app.command("try")
 def try_(
     file: FileArgument,
-    schema: Annotated[
+    schema: SchemaOption = None,
+    config: Annotated[
         Path | None,
         typer.Option(
-            "--schema",
-            metavar="FILE|FOLDER",
+            "-c",
+            "--config",
+            metavar="FILE",
             exists=True,
-            help="A metadata schema, or a folder of them. [default: the shipped ones]",
+            dir_okay=False,
+            help="Of a configuration, whose ICAT is asked what it lacks.",
         ),
     ] = None,
     output: OutputOption = Output.TEXT,
 ) -> None:
     """Show the dataset or datasets that a file becomes, without any ICAT.
 
-    Exit codes: 0 done; 2 the schema is wrong; 3 the file is rejected.
+    With --config, also all that this ICAT lacks for them, as YAML for python-icat's
+    icatingest, which makes it.
+
+    Exit codes: 0 done; 2 the schema is wrong; 3 the file is rejected; 5 no ICAT.
     """
     with _failures():
         from datetime import UTC, datetime
 
         from icat_stream.nexus import NexusReader
 
-        schemas = _schemas(schema)
-        path = str(file.resolve())
-        with NexusReader([file.resolve().parent], settle=0.0) as reader:
-            content = reader.read(path, schemas.paths(path, None))
-        chosen = schemas.choose(path, None, content)
-        made = chosen.drafts(None, content, record_time=datetime.now(UTC))
-        if output is Output.JSON:
-            from dataclasses import asdict
+        from .schema_expectations import as_json, made_of
 
+        schemas = _schemas(schema)
+        path = file.resolve()
+        with NexusReader([path.parent], settle=0.0) as reader:
+            made = made_of(reader, schemas, path, datetime.now(UTC))
+        if output is Output.JSON:
             for draft in made:
-                line = json.dumps(asdict(draft), default=_plain, ensure_ascii=True)
+                line = json.dumps(as_json(draft), ensure_ascii=True)
                 sys.stdout.write(f"{line}\n")
         else:
             from icat_stream.records import printable
@@ -108,6 +121,75 @@ def try_(
             for draft in made:
                 for line in _draft_lines(draft):
                     sys.stdout.write(f"{printable(line)}\n")
+        if config is not None:
+            _show_lacking(config, made, output)
+
+
+@app.command("test")
+def compare(
+    folder: Annotated[
+        Path,
+        typer.Argument(
+            metavar="FOLDER",
+            exists=True,
+            file_okay=False,
+            help="With files, and beside each FILE a FILE.expected.json.",
+        ),
+    ],
+    schema: SchemaOption = None,
+    write: Annotated[
+        bool,
+        typer.Option("--write", help="Let what is found now be what is expected."),
+    ] = False,
+) -> None:
+    """Try all files of a folder, and compare with what is expected: for tests.
+
+    What is expected is a list of datasets as `try --output json` prints them, with
+    paths as from the folder, or {"rejected": "why"}. For schemas that take the
+    record's time it is 2000-01-01T00:00:00Z.
+
+    Exit codes: 0 all as expected; 2 the schema is wrong; 3 something differs, or
+    nothing is expected of a file, or there is no file.
+    """
+    with _failures():
+        from collections import Counter
+
+        from icat_stream.records import ExitCode, printable
+
+        from .schema_expectations import trials, write_expectation
+
+        verdicts: Counter[str] = Counter()
+        for trial in trials(folder, _schemas(schema)):
+            verdict = trial.verdict
+            if write and trial.found is not None:
+                write_expectation(folder, trial)
+                verdict = "written"
+            verdicts[verdict] += 1
+            sys.stdout.write(f"{printable(str(trial.file))}: {verdict}\n")
+            if not write:
+                for line in trial.differences:
+                    sys.stdout.write(f"  {printable(line)}\n")
+        said = ", ".join(f"{count} {verdict}" for verdict, count in verdicts.items())
+        sys.stdout.write(f"{verdicts.total()} files: {said or 'none to try'}\n")
+        if not verdicts or verdicts.keys() - {"as expected", "written"}:
+            raise typer.Exit(ExitCode.REJECTED)
+
+
+def _show_lacking(config: Path, made: "Sequence[Draft]", output: Output) -> None:
+    from icat_stream.app import as_icatingest, lacking
+    from icat_stream.config import load
+
+    settings = load(config)
+    found = lacking(settings, made)
+    if output is Output.JSON:
+        sys.stdout.write(json.dumps({"lacking": found}, ensure_ascii=True) + "\n")
+    elif found:
+        sys.stdout.write(
+            f"\n# What {settings.facility} lacks in ICAT, for"
+            f" `icatingest -f YAML -i FILE`:\n{as_icatingest(found)}"
+        )
+    else:
+        sys.stdout.write("\nnothing is lacking in ICAT\n")
 
 
 def _schemas(given: Path | None) -> "SchemaSet":
@@ -152,32 +234,24 @@ def _outline_line(node: "OutlineNode") -> str:
 
 
 def _draft_lines(draft: "Draft") -> Iterator[str]:
+    from .schema_expectations import plain
+
     yield f"schema {draft.schema_id}"
     visit = draft.visit_id or "(the visit by its dates)"
     yield f"dataset {draft.name} of investigation {draft.investigation}, {visit}"
     for name in ("type", "description", "location", "start", "end", "sample"):
         value = getattr(draft, name)
         if value is not None:
-            yield f"  {name}: {_plain(value)}"
+            yield f"  {name}: {plain(value)}"
     for name in ("instruments", "techniques"):
         values: Sequence[str] = getattr(draft, name)
         if values:
             yield f"  {name}: {', '.join(values)}"
     for each in draft.parameters:
-        yield f"  parameter {each.name} = {_plain(each.value)} {each.units}".rstrip()
+        yield f"  parameter {each.name} = {plain(each.value)} {each.units}".rstrip()
     yield f"  file {draft.file_name or '(its own name)'}"
     for note in draft.notes:
         yield f"note: {note}"
-
-
-def _plain(value: object) -> Any:
-    from datetime import datetime
-
-    if isinstance(value, datetime):
-        return value.isoformat().replace("+00:00", "Z")
-    if isinstance(value, int | float | str):
-        return value
-    return dict(value) if hasattr(value, "keys") else str(value)  # type: ignore[call-overload]
 
 
 @contextmanager
