@@ -142,7 +142,7 @@ def compare(
         typer.Option("--write", help="Let what is found now be what is expected."),
     ] = False,
 ) -> None:
-    """Try all files of a folder, and compare with what is expected: for tests.
+    """Compare what files become with what is expected.
 
     What is expected is a list of datasets as `try --output json` prints them, with
     paths as from the folder, or {"rejected": "why"}. For schemas that take the
