@@ -23,6 +23,9 @@ _BUILT_IN = {
     "statistics": "icat_stream.integrations:Statistics",
     "users": "icat_stream.handlers:Users",
 }
+_BUILT_IN_INTEGRATIONS = {
+    "datacite": "icat_stream.integrations:DataCite",
+}
 ENTRY_POINTS = "icat_stream.handlers"
 
 
@@ -96,8 +99,8 @@ def load_integration(name: str) -> "type[Integration[Any]]":
     Parameters
     ----------
     name
-        Of an entry point in the group ``icat_stream.integrations``, or
-        ``package.module:Class``.
+        Of a built-in integration, of an entry point in the group
+        ``icat_stream.integrations``, or ``package.module:Class``.
 
     Raises
     ------
@@ -106,7 +109,7 @@ def load_integration(name: str) -> "type[Integration[Any]]":
     """
     from icat_stream.integrations import Integration
 
-    found = _load("integration", name, {}, INTEGRATION_ENTRY_POINTS)
+    found = _load("integration", name, _BUILT_IN_INTEGRATIONS, INTEGRATION_ENTRY_POINTS)
     if isinstance(found, type) and issubclass(found, Integration):
         return found
     raise UnknownHandler(

@@ -422,10 +422,16 @@ class HealthReport:
                 what=f"{system} down",
                 text=f"{system}: {text}",
                 # A full disk still answers, and then takes nothing.
-                page="disk-full" if system in full else "icat-down",
+                page="disk-full" if system in full else self._page_of(system),
             )
             for system, text in down.items()
         ]
+
+    def _page_of(self, system: str) -> str:
+        consumer = self._settings.consumers.get(system)
+        if consumer is not None and consumer.integration is not None:
+            return "integration-stopped"
+        return "icat-down"
 
     def _waiting(self) -> list[Problem]:
         limits = self._settings.alerts

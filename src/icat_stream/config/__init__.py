@@ -11,6 +11,7 @@ from icat_stream import lazy_face
 from .config_file import ConfigError, Problem, load
 from .paths import anchored
 from .settings import (
+    DISABLED_MARK,
     DISABLED_SUFFIX,
     AlertSettings,
     BridgeSettings,
@@ -34,6 +35,7 @@ from .settings import (
     Section,
     Settings,
     TelemetrySettings,
+    Url,
     WebSettings,
 )
 from .value_types import Duration, Size, read_secret, template_fields
@@ -53,6 +55,7 @@ __getattr__ = lazy_face(
 )
 
 __all__ = [
+    "DISABLED_MARK",
     "DISABLED_SUFFIX",
     "AlertSettings",
     "BadYaml",
@@ -82,6 +85,7 @@ __all__ = [
     "Settings",
     "Size",
     "TelemetrySettings",
+    "Url",
     "WebSettings",
     "anchored",
     "documentation",

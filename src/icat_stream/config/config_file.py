@@ -399,15 +399,20 @@ def _anchored(settings: Settings, folder: Path) -> Settings:
 
 
 def _options(options: dict[str, Any], folder: Path) -> dict[str, Any]:
-    """Anchor the field maps that are files: others are names of shipped ones."""
-    maps = options.get("maps")
-    if not isinstance(maps, list):
-        return options
-    return options | {
-        "maps": [
+    """Anchor files, of secrets and others, and the field maps that are files."""
+    found = {
+        key: str(folder / value)
+        if key.endswith("_file") and isinstance(value, str)
+        else value
+        for key, value in options.items()
+    }
+    maps = found.get("maps")
+    if isinstance(maps, list):
+        # Others are names of shipped ones.
+        found["maps"] = [
             str(folder / name)
             if isinstance(name, str) and ("/" in name or name.endswith(_YAML))
             else name
             for name in maps
         ]
-    }
+    return found

@@ -29,6 +29,7 @@ ENV_PREFIX = "ICAT_STREAM_"
 LOCATION_FIELDS = ("relative_path", "path", "name", "investigation", "visit_id")
 CONFINE_FIELDS = ("root", "investigation", "visit_id")
 DISABLED_SUFFIX = "__user_disabled"
+DISABLED_MARK = " (disabled)"
 _SECRET_KEY = re.compile(r"(password|secret|key|pem)$")
 _OWNED_BY_THE_CORE = {
     "auto.offset.reset",
@@ -807,8 +808,9 @@ class ConsumerSettings(Section):
     integration: str | None = Field(
         None,
         pattern=_CLASS,
-        description="Instead of a handler, what writes to another system: an entry"
-        " point of the group icat_stream.integrations, or package.module:Class.",
+        description="Instead of a handler, what writes to another system: built in"
+        " (datacite), an entry point of the group icat_stream.integrations, or"
+        " package.module:Class.",
     )
     topics: list[TopicName] = Field(min_length=1, description="To read.")
     lanes: int = Field(
@@ -896,6 +898,19 @@ class Settings(BaseSettings):
                     "handler": "checksums",
                     "topics": ["icat-stream.events"],
                     "options": {"algorithm": "xxh3_64"},
+                    "enabled": False,
+                },
+                "datacite": {
+                    "integration": "datacite",
+                    "topics": ["icat-stream.events"],
+                    "options": {
+                        "url": "https://api.test.datacite.org",
+                        "username": "EXAMPLE.DATA",
+                        "password_file": "secrets/datacite",
+                        "prefix": "10.5072",
+                        "publisher": "Example Neutron Source",
+                        "landing_page": "https://data.example.org/doi/{doi}",
+                    },
                     "enabled": False,
                 },
                 "gallery": {

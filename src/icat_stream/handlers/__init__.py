@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from .operations import OperationsHandler, visit_meant
     from .options import read_options
     from .paths import Confinement, Locations, locate, map_path
+    from .user_office_text import cut, orcid
     from .users import Users
 
 __getattr__ = lazy_face(
@@ -27,8 +28,10 @@ __getattr__ = lazy_face(
         "Locations": ".paths",
         "OperationsHandler": ".operations",
         "Users": ".users",
+        "cut": ".user_office_text",
         "locate": ".paths",
         "map_path": ".paths",
+        "orcid": ".user_office_text",
         "read_options": ".options",
         "visit_meant": ".operations",
     },
@@ -47,8 +50,10 @@ __all__ = [
     "PlainHandler",
     "PlainHandlers",
     "Users",
+    "cut",
     "locate",
     "map_path",
+    "orcid",
     "read_options",
     "visit_meant",
 ]

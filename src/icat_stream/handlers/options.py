@@ -9,7 +9,7 @@ from pydantic import Field, ValidationError, field_validator
 
 from icat_stream.config import ConfigError, Problem, Section, Settings
 from icat_stream.messages import DocumentLimits, FieldMaps, load_field_map
-from icat_stream.records import shortened
+from icat_stream.records import is_secret_name, shortened
 
 _Model = TypeVar("_Model", bound=Section)
 _LONGEST = 80
@@ -108,7 +108,7 @@ def _problem(detail: Any, options: Any, known: Sequence[str]) -> Problem:
             nearest = near[0]
         else:
             expected += f", expected one of {', '.join(known)}"
-    elif detail["type"] != "missing":
+    elif detail["type"] != "missing" and not any(map(is_secret_name, path)):
         found = shortened(repr(detail.get("input")), _LONGEST)
     return Problem(
         source="configuration",

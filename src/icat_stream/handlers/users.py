@@ -5,7 +5,7 @@ from typing import Any, ClassVar, Literal
 
 from pydantic import Field
 
-from icat_stream.config import DISABLED_SUFFIX
+from icat_stream.config import DISABLED_MARK, DISABLED_SUFFIX
 from icat_stream.messages import PersonMessage, StatedAffiliation
 from icat_stream.records import (
     Lookups,
@@ -23,7 +23,6 @@ from .rights import USERS
 from .user_office_text import cut, email, one_line, orcid
 
 _LIMIT = 255
-_MARK = " (disabled)"
 AffiliationPart = Literal["name", "unit", "department", "city", "country"]
 
 
@@ -134,7 +133,9 @@ class Users(FieldMapHandler[UserOptions]):
                 case "rename":
                     name, formerly = account + DISABLED_SUFFIX, (account,)
                 case "mark":
-                    values["full_name"] = (values["full_name"] or username) + _MARK
+                    values["full_name"] = (
+                        values["full_name"] or username
+                    ) + DISABLED_MARK
         group = self._options.staff_group
         return User(
             name=name,

@@ -1,5 +1,9 @@
 """Consumers of the events topic: what follows once something is in the catalogue."""
 
+from typing import TYPE_CHECKING
+
+from icat_stream import lazy_face
+
 from .checksums import Checksums
 from .event_handler import EventHandler
 from .export_consumer import ExportConsumer
@@ -8,8 +12,15 @@ from .integration import Document, Integration, IntegrationContext
 from .lineage import Lineage
 from .statistics import Statistics
 
+if TYPE_CHECKING:
+    from .datacite import DataCite
+
+# With clients of their own.
+__getattr__ = lazy_face(__name__, {"DataCite": ".datacite"})
+
 __all__ = [
     "Checksums",
+    "DataCite",
     "Document",
     "EventHandler",
     "ExportConsumer",
