@@ -150,12 +150,21 @@ def _described(admin: AdminClient, names: Sequence[str]) -> Configs:
         return {}
     resources = [ConfigResource(ResourceType.TOPIC, name) for name in names]
     futures = admin.describe_configs(resources, request_timeout=_CALL_S)
-    return {
-        resource.name: {
-            entry.name: entry.value or "" for entry in future.result().values()
-        }
-        for resource, future in futures.items()
-    }
+    found = {}
+    for resource, future in futures.items():
+        try:
+            entries = future.result().values()
+        except KafkaException as error:
+            # Those of one topic; the others are looked at all the same.
+            if error.args[0].code() != KafkaError.TOPIC_AUTHORIZATION_FAILED:
+                raise
+            _log.info(
+                "settings of topic %s are not known: we lack DESCRIBE_CONFIGS on it",
+                resource.name,
+            )
+        else:
+            found[resource.name] = {each.name: each.value or "" for each in entries}
+    return found
 
 
 def _set(
