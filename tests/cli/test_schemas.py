@@ -143,8 +143,7 @@ def test_what_icat_lacks_is_said_at_once_and_icatingest_makes_it(facility, tmp_p
     schema.write_text(
         schema.read_text().replace(
             "parameters:\n",
-            "parameters:\n"
-            "  - {name: odd-é/1, units: mm, value: <sample_height>}\n",
+            "parameters:\n  - {name: odd-é/1, units: mm, value: <sample_height>}\n",
             1,
         )
     )

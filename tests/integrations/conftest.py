@@ -102,8 +102,11 @@ def ingest(system, lane, client, investigation, keys):
 
     def ingest(name: str, type: str = "raw") -> int:
         if system.subject == "investigation":
-            number, key = investigation_of(client, title=name, keyword=type)
+            number, key = investigation_of(
+                client, title=name, keyword=type, summary=type
+            )
             keys[number] = key
+            system.prepare(key)
             return number
         dataset = Dataset(
             investigation=investigation, name=name, type=type, existing="update"
@@ -124,7 +127,11 @@ def event(system, investigation, record, keys):
             "kind": system.subject,
             "outcome": "ingested",
             "facility": FACILITY,
-            "investigation": {"name": key.name, "visit_id": key.visit_id, "id": 1},
+            "investigation": {
+                "name": key.name,
+                "visit_id": key.visit_id,
+                "id": number,
+            },
             "dataset": {"name": "d", "id": number},
             "origin": {"topic": "t", "partition": 0, "offset": 7},
             "time": "2026-11-21T08:00:00.000+00:00",
@@ -141,9 +148,11 @@ def retype(system, client):
 
     def retype(number: int, name: str) -> None:
         if system.subject == "investigation":
-            found = client.get("Investigation i INCLUDE i.keywords", number)
+            found = client.get("Investigation i INCLUDE 1, i.keywords", number)
             client.deleteMany(found.keywords)
             client.new("Keyword", investigation=found, name=name).create()
+            found.summary = name
+            found.update()
             return
         found = client.get("Dataset d INCLUDE d.type, d.investigation", number)
         found.type = client.search(f"DatasetType [name = '{name}']")[0]

@@ -27,7 +27,7 @@ from icat_stream.records import (
 from plugins.pages import TOKEN, PageServer, pages_module
 
 from .conftest import NAME
-from .investigation_systems import DataCiteSystem
+from .investigation_systems import DataCiteSystem, PlainVisaSystem, VisaSystem
 
 
 class Pages:
@@ -44,7 +44,7 @@ class Pages:
     # Whether it writes without looking at what is there.
     writes_blindly = True
 
-    def __init__(self, patch: pytest.MonkeyPatch) -> None:
+    def __init__(self, patch: pytest.MonkeyPatch, *_: Any) -> None:
         module = ModuleType("ourfacility_pages")
         patch.setitem(sys.modules, module.__name__, module)
         exec(pages_module(), vars(module))
@@ -81,12 +81,12 @@ class Pages:
         self.server.refused = name
 
 
-SYSTEMS = [Pages, DataCiteSystem]
+SYSTEMS = [Pages, DataCiteSystem, VisaSystem, PlainVisaSystem]
 
 
 @pytest.fixture(params=SYSTEMS, ids=lambda system: system.__name__)
-def system(request, monkeypatch) -> Iterator[Any]:
-    system = request.param(monkeypatch)
+def system(request, monkeypatch, postgres, journal) -> Iterator[Any]:
+    system = request.param(monkeypatch, postgres, journal)
     yield system
     system.close()
 

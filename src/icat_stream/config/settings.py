@@ -809,7 +809,7 @@ class ConsumerSettings(Section):
         None,
         pattern=_CLASS,
         description="Instead of a handler, what writes to another system: built in"
-        " (datacite), an entry point of the group icat_stream.integrations, or"
+        " (datacite, visa), an entry point of the group icat_stream.integrations, or"
         " package.module:Class.",
     )
     topics: list[TopicName] = Field(min_length=1, description="To read.")
@@ -929,6 +929,16 @@ class Settings(BaseSettings):
                     "handler": "statistics",
                     "topics": ["icat-stream.events"],
                     "options": {"sizes": "auto"},
+                    "enabled": False,
+                },
+                "visa": {
+                    "integration": "visa",
+                    "topics": ["icat-stream.events"],
+                    "options": {
+                        "url": "postgresql://icat@visa.example.org/visa",
+                        "password_file": "secrets/visa",
+                        "staff_role": "STAFF",
+                    },
                     "enabled": False,
                 },
             }

@@ -1,6 +1,7 @@
 """What the configuration says to one consumer's handler."""
 
 import difflib
+import re
 from collections.abc import Mapping, Sequence
 from typing import Any, TypeVar
 from zoneinfo import ZoneInfo
@@ -13,6 +14,8 @@ from icat_stream.records import is_secret_name, shortened
 
 _Model = TypeVar("_Model", bound=Section)
 _LONGEST = 80
+# Of a URL, up to the password.
+_PASSWORD = re.compile(r"(://[^:/@\s]*:)[^@\s]*@")
 
 
 class FieldMapOptions(Section):
@@ -109,7 +112,7 @@ def _problem(detail: Any, options: Any, known: Sequence[str]) -> Problem:
         else:
             expected += f", expected one of {', '.join(known)}"
     elif detail["type"] != "missing" and not any(map(is_secret_name, path)):
-        found = shortened(repr(detail.get("input")), _LONGEST)
+        found = shortened(_PASSWORD.sub(r"\1…@", repr(detail.get("input"))), _LONGEST)
     return Problem(
         source="configuration",
         field=".".join(["options", *path]),

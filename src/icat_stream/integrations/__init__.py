@@ -14,9 +14,10 @@ from .statistics import Statistics
 
 if TYPE_CHECKING:
     from .datacite import DataCite
+    from .visa import Visa
 
 # With clients of their own.
-__getattr__ = lazy_face(__name__, {"DataCite": ".datacite"})
+__getattr__ = lazy_face(__name__, {"DataCite": ".datacite", "Visa": ".visa"})
 
 __all__ = [
     "Checksums",
@@ -29,4 +30,5 @@ __all__ = [
     "IntegrationContext",
     "Lineage",
     "Statistics",
+    "Visa",
 ]

@@ -3,6 +3,7 @@
 from icat_stream.records import ONE_SHOT, JournalRow, RowKey
 
 from .audit_trail import Act, AuditTrail
+from .engines import postgres_engine
 from .entry_json import entry_values
 from .exports import Export, Exports
 from .journal import Fenced, Journal, Move
@@ -48,6 +49,7 @@ __all__ = [
     "Stated",
     "entry_values",
     "journal_exists",
+    "postgres_engine",
     "reading",
     "reason_kind",
 ]

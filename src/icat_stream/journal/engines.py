@@ -65,9 +65,9 @@ class Engines:
             self.patient = self.writing
         else:
             limit = settings.timeout
-            self.writing = _postgres(url, limit)
-            self.lazy = _postgres(url, limit, synchronous=False)
-            self.patient = _postgres(url, None)
+            self.writing = postgres_engine(url, limit)
+            self.lazy = postgres_engine(url, limit, synchronous=False)
+            self.patient = postgres_engine(url, None)
 
     def close(self) -> None:
         """Give the connections back."""
@@ -130,7 +130,20 @@ class _Impatient(psycopg.Connection[Any]):
             return stop.value
 
 
-def _postgres(url: URL, limit: float | None, *, synchronous: bool = True) -> Engine:
+def postgres_engine(
+    url: URL, limit: float | None, *, synchronous: bool = True
+) -> Engine:
+    """Return how to reach a PostgreSQL that may hang without a word.
+
+    Parameters
+    ----------
+    url
+        With the password.
+    limit
+        Seconds that a statement may take.
+    synchronous
+        Whether a transaction is on disk when it ends.
+    """
     # Asks a connection whether it still lives before it is used: a database that
     # was restarted costs no record its journal row.
     engine = create_engine(url, pool_pre_ping=True)
