@@ -20,9 +20,9 @@ SIDE_BY_SIDE := -n $(WORKERS) --dist worksteal
 # A selection may hold none of the tests that run by themselves.
 NONE_IS_FINE := || [ $$? -eq 5 ]
 
-.PHONY: help setup demo test test-all python-icat bench soak fuzz lint docs release clean
+.PHONY: help setup demo test test-all python-icat bench soak fuzz public-files lint docs release clean
 help:  ## say what there is
-	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
 
 setup: $(STAMP)  ## make .venv with everything in it
 
@@ -59,6 +59,9 @@ soak: $(STAMP)  ## disturb the daemon for an hour and check that nothing is lost
 
 fuzz: $(STAMP)  ## ten million mutated messages, a thousand hostile files, 100,000 calls
 	PYTHONPATH=tests $(BIN)/python -u -m faults.fuzz $(ARGS)
+
+public-files: $(STAMP)  ## compare what is read of public NeXus files with h5py (downloads 35 MB)
+	PYTHONPATH=tests $(BIN)/python -m nexus.public_files $(ARGS)
 
 lint: $(STAMP)  ## ruff, mypy and the import contracts
 	$(BIN)/ruff check .
