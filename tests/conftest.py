@@ -7,7 +7,12 @@ from hypothesis import HealthCheck, settings
 
 from faults.stalling import may_mount
 
-pytest_plugins = ["plugins.kafka", "plugins.leftovers", "plugins.postgres"]
+pytest_plugins = [
+    "plugins.kafka",
+    "plugins.leftovers",
+    "plugins.opensearch",
+    "plugins.postgres",
+]
 
 # How long an example takes, or to think of one, says how busy the machine is; and no
 # fixture that an example uses remembers the one before.

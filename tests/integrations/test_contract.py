@@ -28,6 +28,7 @@ from plugins.pages import TOKEN, PageServer, pages_module
 
 from .conftest import NAME
 from .investigation_systems import DataCiteSystem, PlainVisaSystem, VisaSystem
+from .search_system import SearchSystem
 
 
 class Pages:
@@ -81,12 +82,15 @@ class Pages:
         self.server.refused = name
 
 
-SYSTEMS = [Pages, DataCiteSystem, VisaSystem, PlainVisaSystem]
+SYSTEMS = [Pages, DataCiteSystem, VisaSystem, PlainVisaSystem, SearchSystem]
 
 
 @pytest.fixture(params=SYSTEMS, ids=lambda system: system.__name__)
 def system(request, monkeypatch, postgres, journal) -> Iterator[Any]:
-    system = request.param(monkeypatch, postgres, journal)
+    if request.param is SearchSystem:
+        system: Any = SearchSystem(request.getfixturevalue("opensearch"))
+    else:
+        system = request.param(monkeypatch, postgres, journal)
     yield system
     system.close()
 

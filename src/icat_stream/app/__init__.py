@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from .one_shot import only_consumer, run_one_shot
     from .pipeline import Pipeline
     from .schema_needs import as_icatingest, lacking
+    from .search_access import reindex, search_index
 
 __getattr__ = lazy_face(
     __name__,
@@ -26,7 +27,9 @@ __getattr__ = lazy_face(
         "load_handler": ".handler_registry",
         "load_integration": ".handler_registry",
         "only_consumer": ".one_shot",
+        "reindex": ".search_access",
         "requested": ".event_followers",
+        "search_index": ".search_access",
         "page_about": ".health_report",
         "run_daemon": ".daemon",
         "run_one_shot": ".one_shot",
@@ -45,8 +48,10 @@ __all__ = [
     "load_integration",
     "only_consumer",
     "page_about",
+    "reindex",
     "requested",
     "run_daemon",
     "run_one_shot",
+    "search_index",
     "validate",
 ]

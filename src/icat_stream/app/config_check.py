@@ -3,9 +3,10 @@
 import logging
 import stat
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import TYPE_CHECKING, cast
 
 from pydantic import SecretStr
 
@@ -23,6 +24,9 @@ from icat_stream.schemas import load_schemas
 
 from .handler_registry import UnknownHandler, load_class
 from .pipeline import Pipeline, in_consumer, kind_of
+
+if TYPE_CHECKING:
+    from icat_stream.integrations import ExportConsumer
 
 # What librdkafka says of brokers is in the exceptions, too.
 _SILENT = logging.getLogger("icat_stream.app.config_check.kafka")
@@ -208,6 +212,7 @@ def _connect(settings: Settings, *, download: bool) -> int:
     code = 0
     with Pipeline(settings, dry_run=True) as pipeline:
         checks: dict[str, Callable[[], None]] = {"kafka": lambda: _kafka(settings)}
+        warnings = _integrations(pipeline, settings)
         checks |= pipeline.systems
         checks["icat"] = lambda: _icat(pipeline, settings)
         if download:
@@ -226,7 +231,24 @@ def _connect(settings: Settings, *, download: bool) -> int:
                 code = ExitCode.UNAVAILABLE
             else:
                 _say(f"  {name}: {'tried' if name == 'download' else 'reached'}")
+                for warning in warnings.get(name, lambda: ())():
+                    _say(f"  note: {name}: {warning}")
     return code
+
+
+def _integrations(
+    pipeline: Pipeline, settings: Settings
+) -> dict[str, Callable[[], Sequence[str]]]:
+    """Have the pipeline know the systems of integrations; return who warns of them."""
+    names = [
+        name
+        for name, each in settings.consumers.items()
+        if each.enabled and each.integration is not None
+    ]
+    if not names:
+        return {}
+    made = {each.name: each.consumer for each in pipeline.consumers(names)}
+    return {n: cast("ExportConsumer", each).warnings for n, each in made.items()}
 
 
 def _download(pipeline: Pipeline) -> None:

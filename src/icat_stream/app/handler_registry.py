@@ -25,6 +25,7 @@ _BUILT_IN = {
 }
 _BUILT_IN_INTEGRATIONS = {
     "datacite": "icat_stream.integrations:DataCite",
+    "search_index": "icat_stream.integrations:SearchIndex",
     "visa": "icat_stream.integrations:Visa",
 }
 ENTRY_POINTS = "icat_stream.handlers"

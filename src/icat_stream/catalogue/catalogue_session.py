@@ -30,6 +30,7 @@ from icat_stream.records import (
     AppliedDataset,
     AppliedSnapshot,
     DatafileEntry,
+    DatasetDetails,
     DatasetEntry,
     DatasetSum,
     Diff,
@@ -48,6 +49,7 @@ from icat_stream.records import (
 from icat_stream.telemetry import quiet_span
 
 from . import held_datasets
+from .dataset_details import dataset_details
 from .dataset_writer import DatasetWriter
 from .fault_memory import FaultMemory
 from .file_store import FileStore
@@ -141,11 +143,11 @@ class CatalogueSession:
         return _investigation(rows[0]) if rows else None
 
     def investigation_details(
-        self, keys: Sequence[InvestigationKey]
+        self, keys: Sequence[InvestigationKey] = (), *, ids: Sequence[int] = ()
     ) -> Sequence[InvestigationDetails]:
         """Return those of some investigations that are there, by id."""
         number = self._references.facility_id
-        return investigation_details(self._session, number, keys)
+        return investigation_details(self._session, number, keys, ids)
 
     def datasets(
         self,
@@ -167,6 +169,10 @@ class CatalogueSession:
             f"o.location LIKE {quote(f'%{end[-_LIKE:]}')}" for end in endings if end
         ]
         return self._dataset_entries(where, chosen)
+
+    def dataset_details(self, ids: Sequence[int]) -> dict[int, DatasetDetails]:
+        """Return those of some datasets of the facility that are there, by id."""
+        return dataset_details(self._session, self._references.facility_id, ids)
 
     def datasets_naming(
         self, parameter: str, sources: Sequence[DatasetEntry]

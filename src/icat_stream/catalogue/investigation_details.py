@@ -12,6 +12,8 @@ from icat_stream.records import (
     MemberEntry,
 )
 
+# So many ids are short enough for a URL.
+_IDS = 200
 _INCLUDED = (
     "o.type",
     "o.investigationInstruments.instrument",
@@ -22,7 +24,10 @@ _INCLUDED = (
 
 
 def investigation_details(
-    session: Session, facility_id: int, keys: Iterable[InvestigationKey]
+    session: Session,
+    facility_id: int,
+    keys: Iterable[InvestigationKey] = (),
+    ids: Sequence[int] = (),
 ) -> Sequence[InvestigationDetails]:
     """Return those of some investigations that are there, by id.
 
@@ -32,20 +37,25 @@ def investigation_details(
         To ask with.
     facility_id
         Whose.
-    keys
-        Which.
+    keys, ids
+        One of them says which.
     """
     wanted = {key for key in keys if searchable(key.name)}
     found: dict[int, InvestigationDetails] = {}
-    for names in in_lists(sorted({key.name for key in wanted})):
+    names = sorted({key.name for key in wanted})
+    chosen = [f"o.name IN {listed}" for listed in in_lists(names)]
+    for start in range(0, len(ids), _IDS):
+        listed = ", ".join(str(int(each)) for each in ids[start : start + _IDS])
+        chosen.append(f"o.id IN ({listed})")
+    for condition in chosen:
         query = select(
             "Investigation",
             f"o.facility.id = {int(facility_id)}",
-            f"o.name IN {names}",
+            condition,
             then=f"INCLUDE {', '.join(_INCLUDED)}",
         )
         for row in entities(session.search(query, "Investigation")):
-            if _key(row) in wanted:
+            if ids or _key(row) in wanted:
                 found[row["id"]] = _details(row)
     return [found[number] for number in sorted(found)]
 

@@ -54,7 +54,7 @@ def show(
     config: ConfigOption,
     name: Annotated[str, typer.Argument(metavar="NAME", help="Of the consumer.")],
 ) -> None:
-    """Show one of them: what became of its events, and what they wait for.
+    """Show one of them: what became of its events, what they wait for.
 
     What a running daemon says of it, pauses above all, is in `icat_stream health`.
 
@@ -154,7 +154,7 @@ def backfill(
         bool, typer.Option("--dry-run", help="Count; send nothing.")
     ] = False,
 ) -> None:
-    """Give a consumer of events what is in ICAT already, and nobody else.
+    """Give one consumer what is in ICAT already.
 
     It is handled by the running daemon, which this waits for: not more is under way
     than it keeps up with.
@@ -226,6 +226,40 @@ def backfill(
                 pipeline.catalogue.leave()
         done = "would be given" if dry_run else "were given"
         typer.echo(f"{count} objects {done} to {name}")
+
+
+@app.command()
+def reindex(
+    config: ConfigOption,
+    name: Annotated[str, typer.Argument(metavar="NAME", help="Of the consumer.")],
+) -> None:
+    """Make a search index anew, while it is in use.
+
+    From the catalogue; the first time, too, for what was in it before. Searches see
+    the old index until the new one is whole.
+
+    Exit codes: 0; 2 bad usage or configuration; 3 some documents are refused; 4, 5 a
+    system does not answer.
+    """
+    from icat_stream.cli.extras import require_extra
+
+    require_extra("search", "icat_stream integrations reindex")
+    with configured(config) as settings:
+        from icat_stream.app import reindex as make_anew
+        from icat_stream.records import ExitCode, printable
+
+        def say(what: str, count: int) -> None:
+            if time.monotonic() - said[0] > _SAY_EVERY_S:
+                said[0] = time.monotonic()
+                typer.echo(f"{what}: {count}", err=True)
+
+        said = [time.monotonic()]
+        index, refused = make_anew(settings, name, say)
+        for reason in refused:
+            typer.echo(printable(f"refused: {reason}"), err=True)
+        typer.echo(f"{name}: the index in use is {index}")
+    if refused:
+        raise typer.Exit(ExitCode.REJECTED)
 
 
 def _place(after: str | None, kinds: list[str]) -> tuple[str, int] | None:

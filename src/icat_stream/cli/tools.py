@@ -16,6 +16,7 @@ from .journal import app as journal
 from .reconcile import reconcile
 from .sandbox import app as sandbox
 from .schemas import app as schema_tools
+from .search import search
 from .transactions import app as transactions
 from .web import web
 
@@ -33,6 +34,7 @@ app.command()(bridge)
 app.command()(docs)
 app.command()(health)
 app.command()(reconcile)
+app.command()(search)
 app.command()(web)
 
 

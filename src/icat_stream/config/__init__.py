@@ -35,6 +35,7 @@ from .settings import (
     Section,
     Settings,
     TelemetrySettings,
+    TopicName,
     Url,
     WebSettings,
 )
@@ -85,6 +86,7 @@ __all__ = [
     "Settings",
     "Size",
     "TelemetrySettings",
+    "TopicName",
     "Url",
     "WebSettings",
     "anchored",

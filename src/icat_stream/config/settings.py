@@ -809,8 +809,8 @@ class ConsumerSettings(Section):
         None,
         pattern=_CLASS,
         description="Instead of a handler, what writes to another system: built in"
-        " (datacite, visa), an entry point of the group icat_stream.integrations, or"
-        " package.module:Class.",
+        " (datacite, search_index, visa), an entry point of the group"
+        " icat_stream.integrations, or package.module:Class.",
     )
     topics: list[TopicName] = Field(min_length=1, description="To read.")
     lanes: int = Field(
@@ -923,6 +923,16 @@ class Settings(BaseSettings):
                     "handler": "lineage",
                     "topics": ["icat-stream.events"],
                     "options": {"inputs": "input_datasets"},
+                    "enabled": False,
+                },
+                "search_index": {
+                    "integration": "search_index",
+                    "topics": ["icat-stream.events"],
+                    "options": {
+                        "urls": ["https://search.example.org:9200"],
+                        "username": "icat-stream",
+                        "password_file": "/etc/icat-stream/secrets/search",
+                    },
                     "enabled": False,
                 },
                 "statistics": {

@@ -8,8 +8,10 @@ from .checksums import Checksums
 from .event_handler import EventHandler
 from .export_consumer import ExportConsumer
 from .gallery import Gallery
+from .index_rebuild import IndexRebuild, Progress
 from .integration import Document, Integration, IntegrationContext
 from .lineage import Lineage
+from .search_index import SearchIndex
 from .statistics import Statistics
 
 if TYPE_CHECKING:
@@ -26,9 +28,12 @@ __all__ = [
     "EventHandler",
     "ExportConsumer",
     "Gallery",
+    "IndexRebuild",
     "Integration",
     "IntegrationContext",
     "Lineage",
+    "Progress",
+    "SearchIndex",
     "Statistics",
     "Visa",
 ]

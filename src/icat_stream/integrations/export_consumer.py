@@ -177,6 +177,10 @@ class ExportConsumer:
         except LoginRefused as failure:
             raise self.integration.down(failure.reason) from failure
 
+    def warnings(self) -> Sequence[str]:
+        """Return what its system does that should be known, and is no failure."""
+        return self.integration.warnings()
+
     def leave_lane(self) -> None:
         """Log out the session of the thread that calls."""
         self._catalogue.leave()
@@ -356,6 +360,13 @@ class ExportConsumer:
             if isinstance(result, Outcome):
                 held[document.key] = sums[document.key]
         overtaken = exports.finish(name, [versions[key] for key in held], held)
+        # What was refused because another process was faster is no failure.
+        failed = [each for each in pending if isinstance(results[each.key], Failure)]
+        if failed:
+            newest = exports.held(name, [each.key for each in failed])
+            overtaken |= {
+                each.key for each in failed if newest[each.key].version != each.version
+            }
         return results, again | (overtaken & {each.key for each in pending})
 
     def _versioned(

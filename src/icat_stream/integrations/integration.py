@@ -177,6 +177,10 @@ class Integration(ABC, Generic[_Options]):
             What :meth:`down` returns.
         """
 
+    def warnings(self) -> Sequence[str]:
+        """Return what is no failure, but should be known; asked by ``--connect``."""
+        return ()
+
     def present(self, missing: Collection[str], lookups: Lookups) -> Collection[str]:
         """Return which of the missing things are there by now.
 

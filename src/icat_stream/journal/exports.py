@@ -1,7 +1,7 @@
 """What was written to other systems, and which state of it is the newest."""
 
 import hashlib
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Any
@@ -106,6 +106,24 @@ class Exports:
                     key = rows[row.key]
                     found[key] = Export(key=key, version=row.version, sha256=row.sha256)
         return found
+
+    def each(self, system: str) -> Iterator[Export]:
+        """Yield the newest version of every document that a system was given."""
+        after = ""
+        while True:
+            query = (
+                select(exports)
+                .where(exports.c.system == system, exports.c.key > after)
+                .order_by(exports.c.key)
+                .limit(_AT_ONCE)
+            )
+            with self._begin_transaction() as connection:
+                rows = connection.execute(query).all()
+            for row in rows:
+                yield Export(key=row.name, version=row.version, sha256=row.sha256)
+            if len(rows) < _AT_ONCE:
+                return
+            after = rows[-1].key
 
     def finish(
         self, system: str, versions: Sequence[Export], held: Mapping[str, str | None]

@@ -7,6 +7,7 @@ in here does any I/O.
 
 from .applied import Applied, AppliedDataset, AppliedSnapshot
 from .bugs import bug_reason
+from .dataset_details import DatasetDetails, ParameterValue
 from .exit_code import ExitCode
 from .failures import (
     DependencyMissing,
@@ -95,6 +96,7 @@ __all__ = [
     "DatafileEntry",
     "DatafileFormat",
     "Dataset",
+    "DatasetDetails",
     "DatasetEntry",
     "DatasetSum",
     "DependencyMissing",
@@ -131,6 +133,7 @@ __all__ = [
     "OutcomeKind",
     "Parameter",
     "ParameterTypeEntry",
+    "ParameterValue",
     "Plan",
     "Record",
     "Rejection",

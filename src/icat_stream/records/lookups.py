@@ -6,6 +6,7 @@ from datetime import datetime
 from enum import StrEnum
 from typing import Literal, Protocol
 
+from .dataset_details import DatasetDetails
 from .investigation_details import InvestigationDetails
 from .plan import InvestigationKey
 
@@ -155,9 +156,15 @@ class Lookups(Protocol):
         ...
 
     def investigation_details(
-        self, keys: Sequence[InvestigationKey]
+        self, keys: Sequence[InvestigationKey] = (), *, ids: Sequence[int] = ()
     ) -> Sequence[InvestigationDetails]:
-        """Return those of some investigations of the facility that are there, by id."""
+        """Return those of some investigations of the facility that are there, by id.
+
+        Parameters
+        ----------
+        keys, ids
+            One of them says which.
+        """
         ...
 
     def datasets(
@@ -180,6 +187,10 @@ class Lookups(Protocol):
         endings
             Or the ends of their locations, in whole folders.
         """
+        ...
+
+    def dataset_details(self, ids: Sequence[int]) -> Mapping[int, DatasetDetails]:
+        """Return those of some datasets of the facility that are there, by id."""
         ...
 
     def datasets_naming(

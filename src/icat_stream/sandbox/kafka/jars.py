@@ -1,18 +1,16 @@
 """Apache Kafka's jars, fetched once by Maven."""
 
-import fcntl
-import os
-import shutil
-import subprocess
 import xml.etree.ElementTree as ElementTree
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+
+from icat_stream.sandbox import jars
 
 from .errors import BrokerError
 
 _POM = Path(__file__).with_name("pom.xml")
 _NAMESPACE = {"m": "http://maven.apache.org/POM/4.0.0"}
-# A first download takes 5 to 60 s; a proxy that hangs should not hang us for good.
-_TIMEOUT = 600.0
 
 
 def kafka_version() -> str:
@@ -31,11 +29,7 @@ def default_folder() -> Path:
 
     They are fetched once, wherever a facility is started.
     """
-    given = os.environ.get("ICAT_STREAM_KAFKA_JARS")
-    if given:
-        return Path(given)
-    cache = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
-    return Path(cache) / "icat-stream" / f"kafka-{kafka_version()}"
+    return _jars().default_folder()
 
 
 def java() -> str:
@@ -46,21 +40,12 @@ def java() -> str:
     BrokerError
         There is none.
     """
-    home = os.environ.get("JAVA_HOME")
-    found = shutil.which("java", path=f"{home}/bin") if home else None
-    found = found or shutil.which("java")
-    if found is None:
-        raise BrokerError(
-            "a real Kafka broker needs Java 17 or newer, and there is no `java` in PATH"
-            " or JAVA_HOME: install a JRE, or use the embedded broker"
-        )
-    return found
+    with _of_the_broker():
+        return jars.java("a real Kafka broker")
 
 
 def kafka_jars(folder: Path | None = None) -> Path:
     """Return a folder with the broker's jars, fetched if they are not there yet.
-
-    Any number of processes may ask at the same time: one fetches, the others wait.
 
     Parameters
     ----------
@@ -72,48 +57,23 @@ def kafka_jars(folder: Path | None = None) -> Path:
     BrokerError
         Maven is missing or could not fetch them.
     """
-    folder = (folder or default_folder()).absolute()
-    if _complete(folder):
-        return folder
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    with (folder.parent / f".{folder.name}.lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        if not _complete(folder):
-            _fetch(folder)
-    return folder
+    with _of_the_broker():
+        return _jars().fetched(folder)
 
 
-def _complete(folder: Path) -> bool:
-    # Only whole downloads are renamed to this name; a folder given by hand may lack it.
-    return any(folder.glob("kafka-server-*.jar"))
+def _jars() -> jars.Jars:
+    return jars.Jars(
+        server="Kafka",
+        pom=_POM,
+        folder=f"kafka-{kafka_version()}",
+        variable="ICAT_STREAM_KAFKA_JARS",
+        proof="kafka-server-*.jar",
+    )
 
 
-def _fetch(folder: Path) -> None:
-    maven = shutil.which("mvn")
-    if maven is None:
-        raise BrokerError(
-            f"no Kafka jars in {folder}, and no `mvn` in PATH to fetch them: install"
-            " Maven, or let ICAT_STREAM_KAFKA_JARS name a folder with the jars"
-        )
-    partial = folder.with_name(f"{folder.name}.partial")
-    shutil.rmtree(partial, ignore_errors=True)
-    partial.mkdir()
-    shutil.copy(_POM, partial / "pom.xml")
-    command = [maven, "-q", "-B", "-f", str(partial / "pom.xml")]
-    command += ["dependency:copy-dependencies", f"-DoutputDirectory={partial}"]
+@contextmanager
+def _of_the_broker() -> Iterator[None]:
     try:
-        done = subprocess.run(  # noqa: S603
-            command, capture_output=True, text=True, timeout=_TIMEOUT, check=False
-        )
-    except subprocess.TimeoutExpired:
-        raise BrokerError(
-            f"`{' '.join(command)}` did not end within {_TIMEOUT:.0f} s: is Maven's"
-            " repository reachable?"
-        ) from None
-    if done.returncode != 0 or not _complete(partial):
-        text = (done.stdout + done.stderr).strip()[-2000:]
-        raise BrokerError(f"`{' '.join(command)}` could not fetch the jars:\n{text}")
-    if folder.exists():
-        # Something incomplete of that name; ours is whole.
-        shutil.rmtree(folder)
-    partial.rename(folder)
+        yield
+    except jars.JarsError as error:
+        raise BrokerError(f"{error}, or use the embedded broker") from error
