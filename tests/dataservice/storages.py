@@ -39,6 +39,8 @@ class Troubled(FileStorage):
 
     def open(self, location: str) -> Any:
         self._trouble()
+        if self._said() == "opens slowly":
+            time.sleep(0.5)
         return super().open(location)
 
     def size(self, location: str) -> int:
@@ -54,12 +56,15 @@ class Troubled(FileStorage):
         return super().files()
 
     def _trouble(self, where: str = "") -> None:
-        said = Path(self.root, "..", "trouble")
-        what = said.read_text() if said.exists() else ""
+        what = self._said()
         if what == "raises":
             raise RuntimeError("the robot dropped it")
         if what == "full":
             raise OSError(errno.ENOSPC, "No space left on device")
         while what == f"hangs{where}":
             time.sleep(0.05)
-            what = said.read_text() if said.exists() else ""
+            what = self._said()
+
+    def _said(self) -> str:
+        said = Path(self.root, "..", "trouble")
+        return said.read_text() if said.exists() else ""

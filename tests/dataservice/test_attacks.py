@@ -14,6 +14,7 @@ from icat.ids import IDSClient
 
 from .conftest import Site
 from .test_calls import call, put, register, stored
+from .two_levels import until
 
 pytestmark = pytest.mark.facility
 
@@ -114,6 +115,41 @@ def test_a_proxys_words_are_not_believed(site: Site) -> None:
     }
     _, answer, _ = call(site, "GET", "getIcatUrl", headers=headers)
     assert answer.decode() == site.icat_url
+
+
+@pytest.mark.parametrize(
+    ("said", "logged"),
+    [
+        ("192.0.2.7", "192.0.2.7"),
+        ("2001:db8::7", "2001:db8::7"),
+        ("192.0.2.7 status=204", "-"),
+        ("call=delete", "-"),
+    ],
+)
+def test_a_proxy_says_whose_call_it_is_and_nothing_else(
+    site: Site, said: str, logged: str
+) -> None:
+    call(site, "GET", "version", headers={"X-Forwarded-For": said})
+    log = site.folder.log / "ids.log"
+    # The line is written when the answer is out.
+    until(lambda: f"peer={logged}\n" in log.read_text())
+    assert f"peer={said}" not in log.read_text() or said == logged
+
+
+@pytest.mark.parametrize("path", ["/health", "/metrics"])
+def test_no_page_in_a_browser_sees_how_the_service_is(site: Site, path: str) -> None:
+    mine = b"GET %s HTTP/1.1\r\nConnection: close\r\nHost: localhost\r\n"
+    mine %= path.encode()
+    found = raw(site, mine + b"Origin: http://evil.example\r\n\r\n", whole=True)
+    assert found.startswith(b"HTTP/1.1 200 ")
+    assert b"access-control-allow-origin" not in found.lower()
+    found = raw(site, mine.replace(b"localhost", b"evil.example") + b"\r\n", whole=True)
+    assert found.startswith(b"HTTP/1.1 403 ")
+    # Calls, which say whose they are, are for all pages.
+    found = raw(
+        site, PING[:-2] + b"Origin: http://a.example\r\nConnection: close\r\n\r\n"
+    )
+    assert b"access-control-allow-origin: *" in found.lower()
 
 
 XML = "</name><location>../../../etc/passwd</location><name>"
@@ -271,16 +307,24 @@ def test_a_million_parameters(site: Site, separator: str) -> None:
 
 
 @pytest.mark.timeout(30)
-def test_many_parts(site: Site) -> None:
-    part = b'--b\r\nContent-Disposition: form-data; name="x"\r\n\r\n\r\n'
-    body = part * 20_000
+@pytest.mark.parametrize(
+    ("headers", "count", "message"),
+    [
+        (b'Content-Disposition: form-data; name="x"\r\n', 90, b"no file"),
+        (b'Content-Disposition: form-data; name="x"\r\n', 20_000, b"100 parts"),
+        (b"x: %s\r\n" % (b"y" * 3000), 90, b"longer than 65536 bytes"),
+        (b"", 200_000, b"100 parts"),
+    ],
+)
+def test_many_parts(site: Site, headers: bytes, count: int, message: bytes) -> None:
+    body = (b"--b\r\n%s\r\n\r\n" % headers) * count
     head = (
         b"POST /ids/put HTTP/1.1\r\nHost: x\r\nContent-Length: %d\r\n"
         b"Content-Type: multipart/form-data; boundary=b\r\n\r\n" % len(body)
     )
     found = raw(site, head + body)
     assert found.startswith(b"HTTP/1.1 400 ")
-    assert b"longer than 65536 bytes" in found
+    assert message in found
 
 
 @pytest.mark.parametrize(

@@ -141,9 +141,9 @@ class StreamedBody(Bodiless):
             while (
                 block := await self._threads.block(lambda: next(blocks, None))
             ) is not None:
-                await send(
-                    {"type": "http.response.body", "body": block, "more_body": True}
-                )
+                if block:
+                    part = {"type": "http.response.body", "body": block}
+                    await send({**part, "more_body": True})
                 sent += len(block)
         except (IdsError, OSError, SizeDiffers) as error:
             # The caller has the beginning: only a broken connection tells now.

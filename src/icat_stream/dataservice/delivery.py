@@ -102,13 +102,14 @@ def _content(storage: MainStorage, file: CataloguedFile) -> Iterator[bytes]:
 
 
 def without(skip: int, pieces: Iterable[bytes]) -> Iterator[bytes]:
-    """Return pieces but for some bytes at their beginning."""
+    """Return pieces but for some bytes at their beginning.
+
+    What is left out comes as empty pieces: to read up to there may take hours, and
+    each piece is waited for by itself.
+    """
     for piece in pieces:
-        if skip >= len(piece):
-            skip -= len(piece)
-            continue
         yield piece[skip:] if skip else piece
-        skip = 0
+        skip = max(0, skip - len(piece))
 
 
 def limited(size: int, pieces: Iterator[bytes]) -> Iterator[bytes]:

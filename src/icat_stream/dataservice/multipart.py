@@ -7,6 +7,7 @@ from python_multipart.exceptions import FormParserError
 from python_multipart.multipart import MultipartParser, parse_options_header
 
 from .errors import BadRequest
+from .parameters import MOST
 
 _FIELDS_MAX = 2**16
 
@@ -44,9 +45,11 @@ class FormUpload:
         self._field = bytearray()
         self._file: list[bytes] = []
         self._seen = 0
+        self._parts = 0
         self._parser = _parser(
             boundary,
             {
+                "on_part_begin": self._on_part_begin,
                 "on_header_field": self._on_header_field,
                 "on_header_value": self._on_header_value,
                 "on_header_end": self._on_header_end,
@@ -101,6 +104,12 @@ class FormUpload:
         self._seen += size
         if self._seen > _FIELDS_MAX:
             raise BadRequest(f"the form's fields are longer than {_FIELDS_MAX} bytes")
+
+    def _on_part_begin(self) -> None:
+        # Empty ones have no bytes to be counted, and take as long as others.
+        self._parts += 1
+        if self._parts > MOST:
+            raise BadRequest(f"the form has more than {MOST} parts")
 
     def _on_header_field(self, data: bytes, start: int, end: int) -> None:
         self._count(end - start)

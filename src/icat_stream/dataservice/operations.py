@@ -7,6 +7,7 @@ import shutil
 import time
 from collections import Counter
 from collections.abc import Callable
+from ipaddress import ip_address
 
 from opentelemetry import propagate, trace
 from starlette.requests import Request
@@ -47,6 +48,14 @@ def _refusal(scope: Scope) -> Response | None:
         return None
     body = json.dumps({"code": "BadRequestException", "message": message})
     return Response(body, 400, {"Connection": "close"}, "application/json")
+
+
+def _peer(scope: Scope) -> str:
+    """Return whose call it is, which a proxy may have said, or a caller in its name."""
+    try:
+        return str(ip_address((scope.get("client") or ("",))[0]))
+    except ValueError:
+        return "-"
 
 
 class Observed:
@@ -106,7 +115,7 @@ class Observed:
                 name,
                 status,
                 seconds,
-                (scope.get("client") or ("-",))[0],
+                _peer(scope),
             )
             current_record.reset(token)
 

@@ -13,6 +13,9 @@ from starlette.middleware.cors import CORSMiddleware
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 from starlette.routing import Route
+from starlette.types import Receive, Scope, Send
+
+from icat_stream.telemetry import is_foreign
 
 from . import delivery, parameters
 from .bodies import Bodiless, Refusal, StreamedBody
@@ -49,6 +52,15 @@ _ANY = ["GET", "HEAD", "POST", "PUT", "DELETE", "PATCH"]
 Handler = Callable[[Request], Awaitable[Response]]
 
 
+class FromAnyPage(CORSMiddleware):
+    """Lets pages of others make calls, which say whose they are; no page looks on."""
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer, as ASGI wants it."""
+        shared = scope.get("path", "").startswith("/ids/")
+        await (super().__call__ if shared else self.app)(scope, receive, send)
+
+
 class Calls:
     """Answers the calls.
 
@@ -79,20 +91,23 @@ class Calls:
     def application(self) -> Starlette:
         """Return the service as an ASGI application."""
         service = self._service
+        known: dict[str, Callable[[], Response]] = {
+            "ping": lambda: _text("IdsOK"),
+            "version": lambda: _answer({"version": VERSION}),
+            "getApiVersion": lambda: _text(VERSION),
+            "getIcatUrl": lambda: _text(service.catalogue.url),
+            "isReadOnly": lambda: _text(_word(service.read_only)),
+            "isTwoLevel": lambda: _text(_word(service.levels.two)),
+        }
         get = {
-            "ping": lambda _: _text("IdsOK"),
-            "version": lambda _: _answer({"version": VERSION}),
-            "getApiVersion": lambda _: _text(VERSION),
-            "getIcatUrl": lambda _: _text(service.catalogue.url),
-            "isReadOnly": lambda _: _text(_word(service.read_only)),
-            "isTwoLevel": lambda _: _text(_word(service.levels.two)),
             "getServiceStatus": self._get_service_status,
             "getStatus": self._get_status,
             "getSize": self._get_size,
             "getDatafileIds": self._get_datafile_ids,
             "isPrepared": self._is_prepared,
         }
-        routes = [Route(f"/ids/{n}", self._threaded(c)) for n, c in get.items()]
+        routes = [Route(f"/ids/{n}", _at_once(made)) for n, made in known.items()]
+        routes += [Route(f"/ids/{n}", self._threaded(c)) for n, c in get.items()]
         routes += [
             Route("/ids/getData", self._get_data),
             Route("/ids/put", self._put, methods=["PUT"]),
@@ -114,8 +129,8 @@ class Calls:
             Route(f"/ids/{n}", self._form(c), methods=["POST"]) for n, c in post.items()
         ]
         routes += [
-            Route("/health", self._threaded(self._operations.health)),
-            Route("/metrics", self._threaded(self._operations.metrics)),
+            Route("/health", self._watched(self._operations.health)),
+            Route("/metrics", self._watched(self._operations.metrics)),
             Route("/{path:path}", _unknown, methods=_ANY),
         ]
         return Starlette(
@@ -123,7 +138,7 @@ class Calls:
             middleware=[
                 Middleware(Observed, metrics=self._metrics),
                 Middleware(
-                    CORSMiddleware,
+                    FromAnyPage,
                     allow_origins=["*"],
                     allow_methods=["GET", "POST", "DELETE", "PUT"],
                     allow_headers=["Content-Type"],
@@ -387,6 +402,15 @@ class Calls:
 
         return handler
 
+    def _watched(self, look: Callable[[Request], Response]) -> Handler:
+        async def handler(request: Request) -> Response:
+            address = (request.scope.get("server") or ("",))[0]
+            if is_foreign(request.headers.get("host"), address):
+                raise InsufficientPrivileges("ask for localhost")
+            return await self._threads.look(lambda: look(request))
+
+        return handler
+
     def _form(self, call: Callable[[Parameters], Response]) -> Handler:
         async def answer(body: AsyncIterator[bytes]) -> Response:
             text = bytearray()
@@ -422,6 +446,14 @@ def _answer(value: object, status: int = 200) -> Response:
     return Response(
         json.dumps(value, separators=(",", ":")), status, media_type="application/json"
     )
+
+
+def _at_once(answer: Callable[[], Response]) -> Handler:
+    # Without a thread: whether the service is there is told however many calls hang.
+    async def handler(request: Request) -> Response:
+        return answer()
+
+    return handler
 
 
 async def _unknown(request: Request) -> Response:

@@ -2,7 +2,7 @@
 
 from .client_spans import client_span, quiet_span, received, sent
 from .fault_points import fault_point
-from .http_endpoint import Page, health_endpoint
+from .http_endpoint import Page, health_endpoint, is_foreign
 from .logs import configure_logging, current_record
 from .metrics import METRICS, export_metrics, render, sample
 from .periodic import Periodic
@@ -21,6 +21,7 @@ __all__ = [
     "export_metrics",
     "fault_point",
     "health_endpoint",
+    "is_foreign",
     "prometheus_text",
     "quiet_span",
     "received",
