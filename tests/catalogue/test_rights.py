@@ -6,9 +6,11 @@ ICAT leaves what may not be read out of what a query includes, without a word.
 import re
 import subprocess
 import sys
+import tempfile
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from datetime import timedelta
+from functools import cache
 from itertools import count
 from pathlib import Path
 from typing import Any
@@ -18,10 +20,26 @@ import pytest
 import yaml
 
 from icat_stream.catalogue import Catalogue, CatalogueSession
-from icat_stream.config import IcatSettings, PolicySettings
-from icat_stream.handlers import Datasets, FileWritten, Investigations, Users
+from icat_stream.config import IcatSettings, PolicySettings, Settings
+from icat_stream.handlers import (
+    Datasets,
+    FileWritten,
+    HandlerContext,
+    Investigations,
+    Users,
+)
 from icat_stream.icat import FacilityMissing, IcatFault
+from icat_stream.integrations import (
+    Checksums,
+    EventHandler,
+    Gallery,
+    Lineage,
+    Statistics,
+)
+from icat_stream.messages import EventMessage
+from icat_stream.nexus import NexusReader
 from icat_stream.records import (
+    Applied,
     Failure,
     Investigation,
     InvestigationKey,
@@ -200,6 +218,184 @@ def bring_investigation(root: Any, session: CatalogueSession) -> None:
     bring(session, changed, OutcomeKind.INGESTED)
 
 
+FOLDER = Path(tempfile.gettempdir()).resolve()
+FIGURES = ("__fileCount", "input_datasets", "input_datasetIds", "Gallery")
+
+
+@cache
+def reader() -> NexusReader:
+    return NexusReader([FOLDER], settle=0.0, workers=1)
+
+
+@pytest.fixture(scope="module", autouse=True)
+def closed_reader() -> Iterator[None]:
+    yield
+    reader().close()
+
+
+def prepare(root: Any) -> InvestigationKey:
+    """Make what those who follow events need, and an investigation of its own."""
+    facility = root.assertedSearch("SELECT f FROM Facility f")[0]
+    if not root.search("Application"):
+        root.new("Application", name="a", version="1.0", facility=facility).create()
+        for name in FIGURES:
+            root.new(
+                "ParameterType",
+                name=name,
+                units="",
+                valueType="STRING",
+                facility=facility,
+                applicableToDataset=True,
+                applicableToInvestigation=True,
+                applicableToSample=True,
+            ).create()
+    key = InvestigationKey(name=f"E-{next(_NUMBERS):04}", visit_id="1")
+    kind = root.assertedSearch("SELECT t FROM InvestigationType t")[0]
+    made = root.new("Investigation", name=key.name, visitId="1", title="A")
+    made.facility, made.type = facility, kind
+    made.create()
+    return key
+
+
+def make_dataset(
+    root: Any, key: InvestigationKey, name: str, location: str = "", **parameters: str
+) -> int:
+    (investigation,) = root.search(f"Investigation [name = '{key.name}']")
+    dataset = root.new("Dataset", name=name, investigation=investigation)
+    dataset.complete = False
+    dataset.location = location or f"/data/{key.name}/{name}"
+    dataset.type = root.search("DatasetType")[0]
+    samples = root.search(f"Sample [investigation.id = {investigation.id}]")
+    if not samples:
+        samples = [root.new("Sample", name="s", investigation=investigation)]
+        samples[0].create()
+    dataset.sample = samples[0]
+    for type_name, value in parameters.items():
+        (type_,) = root.search(f"ParameterType [name = '{type_name}']")
+        dataset.parameters.append(
+            root.new("DatasetParameter", type=type_, stringValue=value)
+        )
+    file = f"{Path(location).name}/f"
+    dataset.datafiles = [root.new("Datafile", name="f", fileSize=3, location=file)]
+    dataset.create()
+    return int(dataset.id)
+
+
+def follow(
+    session: CatalogueSession,
+    handler: type[EventHandler[Any]],
+    dataset: int,
+    **options: Any,
+) -> Applied:
+    """Have an event handled; return what became of it, which has to be something."""
+    settings = Settings(
+        facility=FACILITY,
+        files={"roots": [FOLDER]},
+        ids={"location": {"root": FOLDER}},
+        consumers={"e": {"handler": "x:Y", "topics": ["t"]}},
+    )
+    made = handler(HandlerContext(settings=settings, files=reader(), options=options))
+    found = session.datasets(ids=[dataset])
+    assert found
+    event = EventMessage(
+        kind="dataset",
+        outcome="ingested",
+        facility=FACILITY,
+        investigation=found[0].investigation,
+        dataset=found[0].name,
+        dataset_id=dataset,
+    )
+    plan = made.plan(event, session)
+    assert isinstance(plan, Plan), plan
+    return session.apply(plan)
+
+
+def follow_statistics(root: Any, session: CatalogueSession) -> None:
+    """Do what `statistics` is asked for: figures that are new, the same, and others."""
+    key = prepare(root)
+    options = {
+        "sizes": "write",
+        "parameters": ["dataset", "investigation", "sample"],
+        "names": {
+            name: None for name in Statistics.Options.standard if name != "files"
+        },
+    }
+    number = make_dataset(root, key, "a")
+    for again in (OutcomeKind.INGESTED, OutcomeKind.UNCHANGED):
+        assert follow(session, Statistics, number, **options).kind is again
+    (dataset,) = root.search(f"Dataset [id = {number}]")
+    root.new("Datafile", name="g", fileSize=4, dataset=dataset).create()
+    found = follow(session, Statistics, number, **options)
+    assert found.kind is OutcomeKind.INGESTED
+    for owner in ("Dataset", "Investigation", "Sample"):
+        where = {
+            "Dataset": f"o.dataset.id = {number}",
+            "Investigation": f"o.investigation.name = '{key.name}'",
+            "Sample": f"o.sample.investigation.name = '{key.name}'",
+        }[owner]
+        query = f"SELECT o.stringValue FROM {owner}Parameter o WHERE {where}"
+        assert root.search(query) == ["2"], owner
+
+
+def follow_lineage(root: Any, session: CatalogueSession) -> None:
+    """Do what `lineage` is asked for: links that are new, the same, others, none."""
+    key = prepare(root)
+    options = {
+        "application": "a",
+        "names": {
+            name: None for name in Lineage.Options.standard if name != "input_ids"
+        },
+    }
+    first, second = make_dataset(root, key, "a"), make_dataset(root, key, "b")
+    made = make_dataset(root, key, "made", input_datasets=f"/data/{key.name}/a,b")
+    for again in (OutcomeKind.INGESTED, OutcomeKind.UNCHANGED):
+        assert follow(session, Lineage, made, **options).kind is again
+    root.deleteMany(root.search(f"Dataset [id = {first}]"))
+    third = make_dataset(root, key, "a")
+    # Two at the same moment.
+    (application,) = root.search("Application")
+    mark = f"icat-stream dataset {made}"
+    root.new("Job", application=application, arguments=mark).create()
+    assert follow(session, Lineage, made, **options).kind is OutcomeKind.INGESTED
+    query = f"SELECT COUNT(j) FROM Job j WHERE j.arguments = '{mark}'"
+    assert root.search(query) == [1]
+    query = "SELECT d.dataset.id FROM DataCollectionDataset d WHERE"
+    query += " d.dataCollection.id IN (SELECT j.inputDataCollection.id FROM Job j)"
+    assert {second, third} <= set(root.search(query))
+    root.deleteMany(root.search(f"Dataset [id IN ({second}, {third})]"))
+    assert follow(session, Lineage, made, **options).kind is OutcomeKind.INGESTED
+    query = f"SELECT COUNT(p) FROM DatasetParameter p WHERE p.dataset.id = {made}"
+    assert root.search(query) == [1]
+
+
+def follow_gallery(root: Any, session: CatalogueSession) -> None:
+    """Do what `gallery` is asked for: a picture that is new, the same, another."""
+    key = prepare(root)
+    with tempfile.TemporaryDirectory() as scratch:
+        folder = Path(scratch)
+        picture = folder / "a.png"
+        picture.write_bytes(b"\x89PNG\r\n\x1a\n")
+        number = make_dataset(root, key, "a", str(folder), Gallery="a.png")
+        options = {"paths": "Gallery"}
+        options["datafile_format"] = {"name": "NeXus", "version": "1.0"}
+        for again in (OutcomeKind.INGESTED, OutcomeKind.UNCHANGED):
+            assert follow(session, Gallery, number, **options).kind is again
+        picture.write_bytes(b"\x89PNG\r\n\x1a\nmore")
+        found = follow(session, Gallery, number, **options)
+        assert found.kind is OutcomeKind.INGESTED
+
+
+def follow_checksums(root: Any, session: CatalogueSession) -> None:
+    """Do what `checksums` is asked for."""
+    key = prepare(root)
+    with tempfile.TemporaryDirectory() as scratch:
+        folder = Path(scratch)
+        (folder / "f").write_bytes(b"abc")
+        number = make_dataset(root, key, "a", str(folder))
+        found = follow(session, Checksums, number)
+        assert found.kind is OutcomeKind.INGESTED
+
+
 def bring(session: CatalogueSession, thing: Any, kind: OutcomeKind) -> None:
     plan = Plan(
         facility=FACILITY,
@@ -244,6 +440,10 @@ HANDLERS = {
     "datasets": bring_dataset,
     "users": bring_user,
     "investigations": bring_investigation,
+    "statistics": follow_statistics,
+    "lineage": follow_lineage,
+    "gallery": follow_gallery,
+    "checksums": follow_checksums,
 }
 
 
@@ -260,6 +460,10 @@ def test_the_documentation_says_what_the_handlers_say():
         "datasets": (Datasets, FileWritten),
         "users": (Users,),
         "investigations": (Investigations,),
+        "statistics": (Statistics,),
+        "lineage": (Lineage,),
+        "gallery": (Gallery,),
+        "checksums": (Checksums,),
     }
     for name, handlers in said.items():
         for handler in handlers:

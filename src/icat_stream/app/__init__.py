@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from .health_report import page_about
     from .one_shot import only_consumer, run_one_shot
     from .pipeline import Pipeline
+    from .schedule import Check, Schedule
     from .schema_needs import as_icatingest, lacking
     from .search_access import reindex, search_index
 
@@ -20,6 +21,8 @@ __getattr__ = lazy_face(
     {
         "EventFollower": ".event_followers",
         "Pipeline": ".pipeline",
+        "Check": ".schedule",
+        "Schedule": ".schedule",
         "UnknownHandler": ".handler_registry",
         "as_icatingest": ".schema_needs",
         "followers_of": ".event_followers",
@@ -38,8 +41,10 @@ __getattr__ = lazy_face(
 )
 
 __all__ = [
+    "Check",
     "EventFollower",
     "Pipeline",
+    "Schedule",
     "UnknownHandler",
     "as_icatingest",
     "followers_of",

@@ -36,6 +36,7 @@ from .health_report import HealthReport, Meter
 from .journal_writer import JournalWriter
 from .outcome_output import outcome_line, outcome_text, summary_line
 from .pipeline import Pipeline
+from .schedule import periodic_schedule
 from .sqlite_host import SqliteHost
 from .stop_flag import StopFlag
 from .terminal_report import TerminalReport
@@ -287,6 +288,8 @@ def _run(
         journal_upkeep(pipeline.journal),
         daily_claim_check(pipeline.journal, pipeline.catalogue, settings.facility),
     ]
+    if settings.schedule and patience is None:
+        beside.append(periodic_schedule(settings, pipeline))
     for periodic in beside:
         periodic.start()
     writer.start()

@@ -10,7 +10,15 @@ from icat_stream.icat import FacilityMissing, quote
 from .catalogue import Catalogue
 from .catalogue_session import CatalogueSession
 from .file_store import FileStore
-from .inventory import HeldObject, Inventory, LocatedFile, NamedDataset, Scope
+from .inventory import (
+    HeldObject,
+    Inventory,
+    InvestigationSelection,
+    LocatedFile,
+    NamedDataset,
+    Period,
+    Scope,
+)
 
 __all__ = [
     "Catalogue",
@@ -19,8 +27,10 @@ __all__ = [
     "FileStore",
     "HeldObject",
     "Inventory",
+    "InvestigationSelection",
     "LocatedFile",
     "NamedDataset",
+    "Period",
     "Scope",
     "quote",
 ]

@@ -1,6 +1,6 @@
 """Reading much of the catalogue, page by page, for comparing it with something."""
 
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, NamedTuple
@@ -77,6 +77,36 @@ class HeldObject(NamedTuple):
             return f"user {self.name}"
         within = f"/{self.name}" if self.kind == "dataset" else ""
         return f"{self.kind} {self.investigation}{within}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Period:
+    """From when until when, both included; ``None``: from the beginning."""
+
+    since: datetime | None
+    until: datetime
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class InvestigationSelection:
+    """Which investigations are meant; what is ``None`` or empty does not matter.
+
+    Parameters
+    ----------
+    start, end, release
+        Their dates; who has none is not meant.
+    types, instruments
+        Names: one of them.
+    doi
+        Whether they have one.
+    """
+
+    start: Period | None = None
+    end: Period | None = None
+    release: Period | None = None
+    types: Sequence[str] = ()
+    instruments: Sequence[str] = ()
+    doi: bool | None = None
 
 
 class Inventory:
@@ -185,6 +215,36 @@ class Inventory:
                 ):
                     key = InvestigationKey(name=its_name, visit_id=visit)
                     yield HeldObject("dataset", number, name, key, of)
+
+    def selected(self, selection: InvestigationSelection) -> Iterator[InvestigationKey]:
+        """Yield investigations, each once."""
+        entity = "InvestigationInstrument" if selection.instruments else "Investigation"
+        path = "o.investigation" if selection.instruments else "o"
+        where = self._limits(path)
+        for name, period in (
+            ("startDate", selection.start),
+            ("endDate", selection.end),
+            ("releaseDate", selection.release),
+        ):
+            if period is not None:
+                where.append(f"{path}.{name} <= {_literal(period.until)}")
+            if period is not None and period.since is not None:
+                where.append(f"{path}.{name} >= {_literal(period.since)}")
+        where += [f"{path}.type.name IN {names}" for names in in_lists(selection.types)]
+        if selection.doi is not None:
+            where.append(f"{path}.doi IS {'NOT ' if selection.doi else ''}NULL")
+        where += [
+            f"o.instrument.name IN {names}" for names in in_lists(selection.instruments)
+        ]
+        told: set[InvestigationKey] = set()
+        what = f"o.id, {path}.name, {path}.visitId"
+        for _, name, visit in self._rows(entity, what, where):
+            key = InvestigationKey(name=name, visit_id=visit)
+            if key not in told:
+                yield key
+            # Of several of the instruments.
+            if selection.instruments:
+                told.add(key)
 
     def located(self, locations: Collection[str]) -> set[str]:
         """Return those of these locations that some datafile of the facility has."""

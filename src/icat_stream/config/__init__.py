@@ -13,8 +13,10 @@ from .paths import anchored
 from .settings import (
     DISABLED_MARK,
     DISABLED_SUFFIX,
+    AgeSettings,
     AlertSettings,
     BridgeSettings,
+    CheckSettings,
     ConsumerSettings,
     DeadLetterSettings,
     EventSettings,
@@ -58,9 +60,11 @@ __getattr__ = lazy_face(
 __all__ = [
     "DISABLED_MARK",
     "DISABLED_SUFFIX",
+    "AgeSettings",
     "AlertSettings",
     "BadYaml",
     "BridgeSettings",
+    "CheckSettings",
     "ConfigError",
     "ConsumerSettings",
     "DeadLetterSettings",

@@ -828,6 +828,41 @@ class ConsumerSettings(Section):
         return self
 
 
+class AgeSettings(Section):
+    """How long ago a date is; what has no date is not meant."""
+
+    at_least: Duration = Field(0.0, description="So long ago, or longer.")
+    at_most: Duration | Literal["last_run"] | None = Field(
+        None,
+        description="So long ago, or shorter; last_run: it passed the other limit since"
+        " the check ran last.",
+    )
+
+    @model_validator(mode="after")
+    def _holds_something(self) -> "AgeSettings":
+        if isinstance(self.at_most, float) and self.at_most < self.at_least:
+            raise ValueError("expected at_most to be longer than at_least")
+        return self
+
+
+class CheckSettings(Section):
+    """A check of the schedule: operations that are asked for again and again."""
+
+    every: Duration = Field(ge=60, description="From one run to the next.")
+    operations: list[str] = Field(
+        min_length=1, description="To ask for, of each investigation."
+    )
+    start: AgeSettings | None = Field(None, description="Of its startDate.")
+    end: AgeSettings | None = Field(None, description="Of its endDate.")
+    release: AgeSettings | None = Field(
+        None, description="Of its releaseDate: {at_most: last_run} is what opened."
+    )
+    types: list[str] = Field(default_factory=list, description="One of these.")
+    instruments: list[str] = Field(default_factory=list, description="One of these.")
+    doi: Literal["any", "present", "absent"] = Field("any", description="Its DOI.")
+    enabled: bool = Field(True, description="Switch.")
+
+
 class TelemetrySettings(Section):
     """Logs and traces."""
 
@@ -951,6 +986,22 @@ class Settings(BaseSettings):
                     },
                     "enabled": False,
                 },
+            }
+        },
+    )
+    schedule: dict[Name, CheckSettings] = Field(
+        default_factory=dict,
+        description="Named checks: which operations are asked for, of which"
+        " investigations, and how often; see `icat_stream schedule`.",
+        json_schema_extra={
+            "sample": {
+                "mint": {
+                    "every": "1d",
+                    "operations": ["mint-proposal"],
+                    "end": {"at_most": "30d"},
+                    "doi": "absent",
+                    "enabled": False,
+                }
             }
         },
     )

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from .operations import OperationsHandler, visit_meant
     from .options import read_options
     from .paths import Confinement, Locations, locate, map_path
+    from .rights import READING
     from .user_office_text import cut, orcid
     from .users import Users
 
@@ -25,6 +26,7 @@ __getattr__ = lazy_face(
         "FieldMapHandler": ".field_map_handler",
         "FileWritten": ".file_written",
         "Investigations": ".investigations",
+        "READING": ".rights",
         "Locations": ".paths",
         "OperationsHandler": ".operations",
         "Users": ".users",
@@ -38,6 +40,7 @@ __getattr__ = lazy_face(
 )
 
 __all__ = [
+    "READING",
     "Confinement",
     "Datasets",
     "FieldMapHandler",

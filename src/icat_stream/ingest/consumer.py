@@ -254,7 +254,10 @@ class IngestConsumer:
                 applied = self._apply(plan, session)
         except Rejection as failure:
             raise explained(failure, plan.origins) from failure
-        return self._outcome(plan, applied, record, steps)
+        outcome = self._outcome(plan, applied, record, steps)
+        if outcome.objects:
+            return outcome
+        return replace(outcome, objects=getattr(message, "objects", {}))
 
     def _guarded(
         self,

@@ -5,12 +5,13 @@ It follows our own events, so that nobody waits for it.
 
 from collections.abc import Mapping
 from datetime import UTC, datetime
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 from pydantic import Field
 
 from icat_stream.config import ConfigError, Problem, Section, Settings
 from icat_stream.handlers import (
+    READING,
     HandlerContext,
     Locations,
     map_path,
@@ -59,6 +60,12 @@ class Checksums(EventHandler[ChecksumOptions]):
     """
 
     Options = ChecksumOptions
+    rights: ClassVar[Mapping[str, str]] = {
+        **READING,
+        "DatasetType": "R",
+        "Dataset": "RU",
+        "Datafile": "RU",
+    }
 
     def __init__(self, context: HandlerContext) -> None:
         super().__init__(context)

@@ -6,7 +6,7 @@ from dataclasses import replace
 from typing import Any, ClassVar, Generic, TypeVar, cast
 
 from icat_stream.config import Section, Settings
-from icat_stream.handlers import Handler, HandlerContext, read_options
+from icat_stream.handlers import READING, Handler, HandlerContext, read_options
 from icat_stream.messages import DocumentLimits, EventMessage, Undecodable, read_event
 from icat_stream.records import Lookups, Outcome, OutcomeKind, Plan, Record
 
@@ -48,6 +48,7 @@ class EventHandler(Handler, Generic[_Options]):
     come by then: :meth:`looked` says so, and the others are ``gathered``."""
 
     sends_events = False
+    rights = READING
 
     def __init__(self, context: HandlerContext) -> None:
         self.facility = context.settings.facility

@@ -5,14 +5,15 @@ into the catalogue, and by that into the data service.
 """
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime
 from pathlib import PurePosixPath
+from typing import ClassVar
 
 from pydantic import Field
 
 from icat_stream.config import FormatSettings, Section
-from icat_stream.handlers import Confinement, HandlerContext, locate, map_path
+from icat_stream.handlers import READING, Confinement, HandlerContext, locate, map_path
 from icat_stream.messages import EventMessage
 from icat_stream.records import (
     Datafile,
@@ -67,6 +68,17 @@ class Gallery(EventHandler[GalleryOptions]):
     """Handler of our own events: gives datasets their pictures."""
 
     Options = GalleryOptions
+    sends_events = True
+    cause = "gallery"
+    rights: ClassVar[Mapping[str, str]] = {
+        **READING,
+        "DatasetType": "R",
+        "ParameterType": "R",
+        "DatasetParameter": "R",
+        "DatafileFormat": "R",
+        "Dataset": "RU",
+        "Datafile": "CRU",
+    }
 
     def __init__(self, context: HandlerContext) -> None:
         super().__init__(context)

@@ -6,9 +6,11 @@ and names that the portals of ESRF and ALBA follow.
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import ClassVar
 
 from pydantic import Field
 
+from icat_stream.handlers import READING
 from icat_stream.messages import EventMessage
 from icat_stream.records import (
     Dataset,
@@ -124,6 +126,17 @@ class Lineage(EventHandler[LineageOptions]):
     gathers = True
     sends_events = True
     cause = "lineage"
+    rights: ClassVar[Mapping[str, str]] = {
+        **READING,
+        "DatasetType": "R",
+        "ParameterType": "R",
+        "Dataset": "RU",
+        "DatasetParameter": "CRUD",
+        "Application": "R",
+        "Job": "CRD",
+        "DataCollection": "CRD",
+        "DataCollectionDataset": "CRD",
+    }
 
     def subject(self, event: EventMessage) -> str:
         """Return the dataset: a look at it is one at all that it is linked with."""

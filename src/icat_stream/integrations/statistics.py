@@ -5,7 +5,7 @@ Parameters as ESRF's and ALBA's portals read them, and ICAT's own ``fileCount`` 
 """
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from typing import Literal
+from typing import ClassVar, Literal
 
 from pydantic import Field
 
@@ -77,6 +77,19 @@ class Statistics(EventHandler[StatisticsOptions]):
     follows = frozenset({"dataset", "investigation"})
     operations = frozenset({"recount"})
     gathers = True
+    rights: ClassVar[Mapping[str, str]] = {
+        "Facility": "R",
+        "Investigation": "RU",
+        "InvestigationType": "R",
+        "DatasetType": "R",
+        "ParameterType": "R",
+        "Dataset": "RU",
+        "Datafile": "R",
+        "Sample": "R",
+        "DatasetParameter": "CRU",
+        "InvestigationParameter": "CRU",
+        "SampleParameter": "CRU",
+    }
 
     def plan(self, event: EventMessage, lookups: Lookups) -> Plan | Outcome:
         """Return the figures of the dataset, its investigation and their samples."""

@@ -18,6 +18,7 @@ from .newest_claims import (
 )
 from .read_access import journal_exists, reading
 from .reason_kinds import reason_kind
+from .scheduled_runs import ScheduledRun, ScheduledRuns
 from .search import By, Count, Entries, Entry, EntryPlace, Interval, Search
 from .stated import Stated
 
@@ -44,6 +45,8 @@ __all__ = [
     "Recalled",
     "Repeat",
     "RowKey",
+    "ScheduledRun",
+    "ScheduledRuns",
     "Search",
     "Standing",
     "Stated",

@@ -146,6 +146,16 @@ exports = Table(
     Column("sha256", String(64)),
 )
 
+# When each check of the schedule ran, and until when a process is at it; milliseconds.
+schedule = Table(
+    "schedule",
+    metadata,
+    Column("name", String(255), primary_key=True),
+    Column("begun_at", BigInteger, nullable=False),
+    Column("busy_until", BigInteger, nullable=False),
+    Column("ran_at", BigInteger),
+)
+
 # Up to where the outcomes topic is in the journal.
 positions = Table(
     "positions",
