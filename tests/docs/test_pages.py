@@ -22,7 +22,13 @@ COMMANDS = {
     "icat_stream": tools.app,
 }
 # Written when the documentation is built.
-REFERENCES = {"configuration.md", "commands.md", "metrics.md", "client.md"}
+REFERENCES = {
+    f"{name}.md"
+    for name in (
+        *("configuration", "commands", "metrics", "client", "schemas", "events"),
+        *("handlers", "integrations", "storage"),
+    )
+}
 _LINK = re.compile(r"\]\(([^)\s]+)\)")
 _BLOCK = re.compile(r"^```(?:\w+)?\n(.*?)^```", re.MULTILINE | re.DOTALL)
 _INLINE = re.compile(r"`(icat_\w+ [^`]+)`")
