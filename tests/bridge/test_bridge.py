@@ -3,7 +3,6 @@
 import logging
 
 import pytest
-from confluent_kafka.admin import AdminClient, NewTopic
 
 from icat_stream.bridge import Bridge
 from icat_stream.config import ConfigError
@@ -16,21 +15,9 @@ from .conftest import (
     arrived,
     bridged,
     eventually,
+    make_topic,
     settings_of,
 )
-
-
-def make_topic(kafka, name, **config):
-    admin = AdminClient({"bootstrap.servers": kafka})
-    admin.create_topics([NewTopic(name, 1, 1, config=config)])[name].result(30)
-
-
-@pytest.fixture
-def kafka(kafka_broker, topic_prefix):
-    """Its address, and a topic of the test's own."""
-    topic = f"{topic_prefix}.datasets"
-    make_topic(kafka_broker.bootstrap, topic, **{"max.message.bytes": "5000"})
-    return kafka_broker.bootstrap, topic
 
 
 def test_messages_arrive_and_are_acknowledged(kafka, stomp_broker):

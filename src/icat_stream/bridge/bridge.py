@@ -281,6 +281,14 @@ class Link(stomp.ConnectionListener):  # type: ignore[misc]  # untyped
         _log.warning("bridge: %s says: %s", self._broker, self._refusal)
         self._failed.set()
 
+    def on_heartbeat_timeout(self) -> None:
+        """Notice that nothing is heard of the broker any more."""
+        _log.warning(
+            "bridge: %s has been silent for longer than bridge.heartbeat; it is left",
+            self._broker,
+        )
+        self._failed.set()
+
     def on_disconnected(self) -> None:
         """Notice that the broker is gone."""
         if not self._failed.is_set():
