@@ -19,11 +19,13 @@ from .newest_claims import (
 from .read_access import journal_exists, reading
 from .reason_kinds import reason_kind
 from .scheduled_runs import ScheduledRun, ScheduledRuns
-from .search import By, Count, Entries, Entry, EntryPlace, Interval, Search
+from .search import By, Count, Entries, Entry, EntryPlace, Search
 from .stated import Stated
+from .summaries import QUARTER_MS, Interval, Summaries, Total, Wait
 
 __all__ = [
     "ONE_SHOT",
+    "QUARTER_MS",
     "Act",
     "AuditTrail",
     "By",
@@ -50,6 +52,9 @@ __all__ = [
     "Search",
     "Standing",
     "Stated",
+    "Summaries",
+    "Total",
+    "Wait",
     "entry_values",
     "journal_exists",
     "postgres_engine",

@@ -35,6 +35,7 @@ from .scheduled_runs import ScheduledRuns
 from .search import Entries
 from .stated import Stated
 from .storable_text import storable
+from .summaries import Summaries, delete_summaries
 from .tables import COMMITTED, SEVERAL, jobs, outcomes, positions
 
 _LOCK = "SELECT pg_advisory_xact_lock(1229144404)"
@@ -125,6 +126,7 @@ class Journal:
         self._patient = self._engines.patient
         self._reading = self._patient.execution_options(**READS)
         self.entries = Entries(lambda: self._begin(self._reading))
+        self.summaries = Summaries(lambda: self._begin(self._reading))
         self.audit = AuditTrail(self._begin, lambda: self._begin(self._reading))
         self._begin_position = (
             dialect.insert(positions)
@@ -174,6 +176,8 @@ class Journal:
             self._drop(now - retention)
 
     def _drop(self, limit: int) -> None:
+        with self._begin(self._patient) as connection:
+            delete_summaries(connection, limit)
         if self._engine.name == "postgresql":
             with self._begin(self._patient) as connection:
                 months = old_months(connection, limit)

@@ -1,11 +1,13 @@
 """Finding rows of the journal, as people ask for them."""
 
+import heapq
 import json
 import zlib
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
+from itertools import islice
 from typing import Any, NamedTuple
 
 from sqlalchemy import (
@@ -31,7 +33,10 @@ from .tables import SEVERAL, outcomes
 # Rows of one transaction: memory stays flat however many there are, and a database
 # cleans up behind a reader that takes hours.
 _PAGE = 2_000
+_SMALLEST_PAGE = 100
 _DAY_MS = 86_400_000
+# No text goes on with it.
+_LAST = "\U0010ffff"
 _LIKE = str.maketrans({"\\": r"\\", "%": r"\%", "_": r"\_", "*": "%"})
 
 
@@ -175,25 +180,6 @@ class Count:
     last: int
 
 
-@dataclass(frozen=True, slots=True)
-class Interval:
-    """How many records of one outcome came in some time.
-
-    Parameters
-    ----------
-    begin
-        Of the time, milliseconds.
-    outcome
-        Of all of them.
-    rows
-        How many.
-    """
-
-    begin: int
-    outcome: str
-    rows: int
-
-
 class Entries:
     """The rows that are there; reading them keeps nobody from writing.
 
@@ -236,6 +222,39 @@ class Entries:
             One after the other.  A row that is written meanwhile is among them if
             its place in the order is yet to come.
         """
+        searches = self._searches(search)
+        size = max(_SMALLEST_PAGE, _PAGE // len(searches))
+        found = heapq.merge(
+            *(self._find(one, limit, newest_first, after, size) for one in searches),
+            key=lambda entry: entry.place,
+            reverse=newest_first,
+        )
+        return islice(found, limit)
+
+    def _searches(self, search: Search) -> list[Search]:
+        """Return searches of which each is one range of an index, in order."""
+        named = (search.message, search.investigation, search.dataset, search.file)
+        if any((*named, search.sha256)) or not (search.groups or search.outcomes):
+            return [search]
+        groups = search.groups
+        if not groups:
+            with self._read() as connection:
+                groups = _groups(connection)
+        kinds = search.outcomes or list(OutcomeKind)
+        return [
+            replace(search, groups=[group], outcomes=[kind])
+            for group in groups
+            for kind in kinds
+        ]
+
+    def _find(
+        self,
+        search: Search,
+        limit: int | None,
+        newest_first: bool,
+        after: EntryPlace | None,
+        most: int,
+    ) -> Iterator[Entry]:
         columns = [outcomes.c[name] for name in EntryPlace._fields]
         key = tuple_(*columns)
         order: list[ColumnElement[Any]] = [*columns]
@@ -244,7 +263,7 @@ class Entries:
         last: Any = after
         left = limit
         while left is None or left > 0:
-            size = _PAGE if left is None else min(left, _PAGE)
+            size = most if left is None else min(left, most)
             with self._read() as connection:
                 query = _that(search, select(*_SHOWN), connection).limit(size)
                 query = query.order_by(*order)
@@ -315,31 +334,6 @@ class Entries:
                 for name, value in found.headers or ()
             ),
         )
-
-    def intervals(self, since: int, width: int) -> list[Interval]:
-        """Count what came since some time, an outcome and an interval at a time.
-
-        Parameters
-        ----------
-        since
-            Of the records' times, milliseconds.
-        width
-            Of an interval, milliseconds.
-        """
-        c = outcomes.c
-        # The place in the index is all that is read: of each outcome, its times.
-        query = (
-            select(
-                literal_column(f"outcomes.time / {int(width)}"),
-                c.outcome,
-                func.count(),
-            )
-            .where(c.outcome.in_([kind.value for kind in OutcomeKind]), c.time >= since)
-            .group_by(literal_column("1"), c.outcome)
-        )
-        with self._read() as connection:
-            found = connection.execute(query).all()
-        return [Interval(each[0] * width, each[1], each[2]) for each in found]
 
     def count(self, search: Search, by: Sequence[By] = ()) -> list[Count]:
         """Count rows, the most frequent first.
@@ -510,7 +504,13 @@ def _named(kind: str, value: str) -> ColumnElement[bool]:
     # As JSON has it, and as its beginning has it.
     needle = whole[:-1].replace("*", "") if value.endswith("*") else whole
     several = cast(objects[kind], Text).contains(needle, autoescape=True)
-    return or_(_like(column, value), and_(column == SEVERAL, several))
+    begin = value.removesuffix("*")
+    if begin != value and "*" not in begin:
+        # One range of the index, as the columns compare byte by byte.
+        that: ColumnElement[bool] = and_(column >= begin, column < f"{begin}{_LAST}")
+    else:
+        that = _like(column, value)
+    return or_(that, and_(column == SEVERAL, several))
 
 
 def _like(column: ColumnElement[Any], value: str) -> ColumnElement[bool]:

@@ -70,7 +70,7 @@ Index(
 )
 
 Index("outcomes_time", outcomes.c.time)
-Index("outcomes_outcome", outcomes.c.outcome, outcomes.c.time)
+Index("outcomes_kind", outcomes.c.group, outcomes.c.outcome, outcomes.c.time)
 Index("outcomes_sha256", outcomes.c.sha256)
 for _name in ("investigation", "dataset", "file"):
     Index(
@@ -79,6 +79,31 @@ for _name in ("investigation", "dataset", "file"):
         sqlite_where=text(f"{_name} IS NOT NULL"),
         postgresql_where=text(f"{_name} IS NOT NULL"),
     )
+
+# Both are kept by triggers, which a migration makes.
+tallies = Table(
+    "tallies",
+    metadata,
+    Column("group", String(255), primary_key=True),
+    Column("outcome", String(16), primary_key=True),
+    # When a quarter of an hour begins, and the newest time of a row in it.
+    Column("quarter", BigInteger, primary_key=True, autoincrement=False),
+    Column("records", BigInteger, nullable=False),
+    Column("newest", BigInteger, nullable=False),
+)
+Index("tallies_quarter", tallies.c.quarter)
+# Messages whose last row is `deferred`, with its time and its reason.
+waiting = Table(
+    "waiting",
+    metadata,
+    Column("group", String(255), primary_key=True),
+    Column("origin_topic", String(249), primary_key=True),
+    Column("origin_partition", Integer, primary_key=True, autoincrement=False),
+    Column("origin_offset", BigInteger, primary_key=True, autoincrement=False),
+    Column("origin_time", BigInteger, primary_key=True, autoincrement=False),
+    Column("time", BigInteger, nullable=False),
+    Column("text", Text, nullable=False),
+)
 
 jobs = Table(
     "jobs",

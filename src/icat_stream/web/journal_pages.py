@@ -8,7 +8,13 @@ from typing import Any
 
 from starlette.responses import Response
 
-from icat_stream.journal import Entry, EntryPlace, Search, entry_values
+from icat_stream.journal import (
+    QUARTER_MS,
+    Entry,
+    EntryPlace,
+    Search,
+    entry_values,
+)
 from icat_stream.messages import Undecodable, decode, schema_of
 from icat_stream.records import Coordinates, OutcomeKind
 from icat_stream.stream import group_of
@@ -17,7 +23,6 @@ from .page import Elsewhere, NotThere, Page, PageRequest, Unfit
 from .site import now_ms
 from .subjects import subject
 
-QUARTER_MS = 900_000
 _DAY_QUARTERS = 96
 _ROWS = 50
 _SHOWN_BYTES = 65_536
@@ -32,7 +37,7 @@ def overview(asked: PageRequest) -> Page:
     now = now_ms()
     since = (now // QUARTER_MS - _DAY_QUARTERS + 1) * QUARTER_MS
     intervals = asked.part(
-        "journal", lambda: asked.site.journal.entries.intervals(since, QUARTER_MS)
+        "journal", lambda: asked.site.journal.summaries.intervals(since)
     )
     failed = asked.part(
         "journal", lambda: _newest(asked, Search(outcomes=["rejected", "deferred"]))

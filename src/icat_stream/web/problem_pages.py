@@ -7,7 +7,6 @@ from markdown_it import MarkdownIt
 from markupsafe import Markup
 
 from icat_stream.config import documentation
-from icat_stream.journal import By, Search
 
 from .journal_pages import consumer_of
 from .page import NotThere, Page, PageRequest
@@ -88,15 +87,13 @@ def _html(asked: PageRequest, text: str) -> Markup:
 
 
 def _waiting(asked: PageRequest) -> list[dict[str, Any]]:
-    search = Search(outcomes=["deferred"], last=True)
-    counts = asked.site.journal.entries.count(search, [By.GROUP, By.REASON])
     return [
         {
-            "consumer": consumer_of(asked, str(count.common[0])),
-            "reason": count.common[1],
-            "count": count.rows,
-            "first": count.first,
-            "last": count.last,
+            "consumer": consumer_of(asked, each.group),
+            "reason": each.reason,
+            "count": each.messages,
+            "first": each.first,
+            "last": each.last,
         }
-        for count in counts[:100]
+        for each in asked.site.journal.summaries.waits()[:100]
     ]
