@@ -7,6 +7,7 @@ from sqlalchemy import event, text
 
 from icat_stream.config import JournalSettings
 from icat_stream.journal import By, Journal, Search
+from icat_stream.records import Coordinates
 
 from .test_entries import row
 
@@ -46,7 +47,7 @@ def check(journal: Journal) -> None:
     }
     counted = journal.entries.count(Search(), [By.GROUP, By.OUTCOME])
     assert totals == {each.common: (each.rows, each.last) for each in counted}
-    intervals = journal.summaries.intervals(0)
+    intervals = journal.summaries.intervals(0, ["g", "h"])
     assert all(each.begin % 900_000 == 0 for each in intervals)
     assert sum(each.rows for each in intervals) == sum(c.rows for c in counted)
     waits = {(w.group, w.reason): w.messages for w in journal.summaries.waits()}
@@ -97,7 +98,7 @@ def test_summaries_of_old_rows_are_dropped(url):
     journal.close()
     shorter = Journal(JournalSettings(url=url, retention="150d"))
     shorter.create()
-    assert shorter.summaries.intervals(0) == shorter.summaries.waits() == []
+    assert shorter.summaries.intervals(0, ["g", "h"]) == shorter.summaries.waits() == []
     shorter.close()
 
 
@@ -113,6 +114,8 @@ def test_summaries_of_old_rows_are_dropped(url):
         Search(dataset="run"),
         Search(file="run*"),
         Search(sha256="00000000"),
+        Search(message=Coordinates("t", 0, 3)),
+        Search(message=Coordinates("t", 0, 3), groups=["g"]),
     ],
 )
 def test_no_search_of_the_dashboard_reads_all_rows(tmp_path, search):
@@ -130,7 +133,7 @@ def test_no_search_of_the_dashboard_reads_all_rows(tmp_path, search):
     engine = journal._engines.patient
     event.listen(engine, "before_cursor_execute", explain)
     list(journal.entries.find(search, limit=50, newest_first=True))
-    journal.summaries.intervals(0)
+    journal.summaries.intervals(0, ["g", "h"])
     journal.summaries.totals()
     journal.summaries.waits()
     event.remove(engine, "before_cursor_execute", explain)
@@ -140,3 +143,5 @@ def test_no_search_of_the_dashboard_reads_all_rows(tmp_path, search):
     scans = [plan for plan in plans if plan.startswith("SCAN outcomes")]
     assert not scans or search == Search()
     assert all("USING INDEX outcomes_time" in plan for plan in scans)
+    # Nor all of one consumer.
+    assert not [p for p in plans if "outcomes" in p and p.endswith("(group=?)")]

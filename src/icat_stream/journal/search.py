@@ -335,6 +335,27 @@ class Entries:
             ),
         )
 
+    def are_many(self, search: Search, limit: int) -> bool:
+        """Whether more rows than some have names that a search looks for.
+
+        Parameters
+        ----------
+        search
+            All but its names is left aside.
+        limit
+            So many are few.
+        """
+        names = Search(
+            investigation=search.investigation, dataset=search.dataset, file=search.file
+        )
+        with self._read() as connection:
+            found = _that(names, select(literal_column("1")), connection)
+            found = found.limit(limit + 1)
+            count = connection.scalar(
+                select(func.count()).select_from(found.subquery())
+            )
+        return bool(count and count > limit)
+
     def count(self, search: Search, by: Sequence[By] = ()) -> list[Count]:
         """Count rows, the most frequent first.
 
@@ -406,13 +427,10 @@ def _that(search: Search, query: Select[Any], connection: Connection) -> Select[
         found.append(outcomes.c.origin_time < search.until)
     if search.since is not None:
         found.append(outcomes.c.origin_time >= search.since)
-    groups = search.groups
     if search.message is not None:
-        found.append(_of(search.message))
-        # The primary key begins with the group.
-        groups = groups or _groups(connection)
-    if groups:
-        found.append(outcomes.c.group.in_(groups))
+        found.append(_of(search.message, search.groups or _groups(connection)))
+    elif search.groups:
+        found.append(outcomes.c.group.in_(search.groups))
     if search.topics:
         found.append(outcomes.c.origin_topic.in_(search.topics))
     if search.outcomes:
@@ -438,15 +456,19 @@ def _that(search: Search, query: Select[Any], connection: Connection) -> Select[
     return query.where(*found)
 
 
-def _of(message: Coordinates) -> ColumnElement[bool]:
+def _of(message: Coordinates, groups: Sequence[str]) -> ColumnElement[bool]:
     c = outcomes.c
+    # The group in each of both: before them it would be an index that is chosen.
     return or_(
         and_(
+            # The primary key begins with it.
+            c.group.in_(groups),
             c.topic == message.topic,
             c.partition == message.partition,
             c.offset == message.offset,
         ),
         and_(
+            c.group.in_(groups),
             # As the partial index has it.
             c.origin_topic != c.topic,
             c.origin_topic == message.topic,

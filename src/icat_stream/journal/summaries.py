@@ -1,8 +1,9 @@
 """How many rows there are, and what waits, without looking at each row."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
+from functools import lru_cache
 
 from sqlalchemy import Connection, delete, func, select
 
@@ -12,6 +13,8 @@ from .tables import tallies, waiting
 QUARTER_MS = 900_000
 # Reasons that differ in names and numbers only are one in the end.
 _MOST_TEXTS = 10_000
+# What waits is asked for again and again.
+_reason = lru_cache(2 * _MOST_TEXTS)(reason_kind)
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,18 +79,20 @@ class Summaries:
     def __init__(self, read: Callable[[], AbstractContextManager[Connection]]) -> None:
         self._read = read
 
-    def intervals(self, since: int) -> list[Interval]:
+    def intervals(self, since: int, groups: Sequence[str]) -> list[Interval]:
         """Return how much came, an outcome and a quarter of an hour at a time.
 
         Parameters
         ----------
         since
             Where a quarter begins, milliseconds.
+        groups
+            Of these consumer groups.
         """
         c = tallies.c
         query = (
             select(c.quarter, c.outcome, func.sum(c.records))
-            .where(c.quarter >= since)
+            .where(c.quarter >= since, c.group.in_(groups))
             .group_by(c.quarter, c.outcome)
             .order_by(c.quarter, c.outcome)
         )
@@ -106,8 +111,14 @@ class Summaries:
                 found.setdefault(group, {})[outcome] = Total(int(rows), newest)
         return found
 
-    def waits(self) -> list[Wait]:
-        """Return what waits now, the most frequent reason first."""
+    def waits(self, group: str | None = None) -> list[Wait]:
+        """Return what waits now, the most frequent reason first.
+
+        Parameters
+        ----------
+        group
+            For messages of this consumer group only.
+        """
         c, count = waiting.c, func.count()
         query = (
             select(
@@ -117,13 +128,15 @@ class Summaries:
             .order_by(count.desc())
             .limit(_MOST_TEXTS)
         )
+        if group is not None:
+            query = query.where(c.group == group)
         found: dict[tuple[str, str], Wait] = {}
         with self._read() as connection:
-            for group, text, messages, first, last in connection.execute(query):
-                reason = reason_kind(text)
-                known = found.get((group, reason))
+            for whose, text, messages, first, last in connection.execute(query):
+                reason = _reason(text)
+                known = found.get((whose, reason))
                 if known is None:
-                    found[group, reason] = Wait(group, reason, messages, first, last)
+                    found[whose, reason] = Wait(whose, reason, messages, first, last)
                     continue
                 known.messages += messages
                 known.first = min(known.first, first)

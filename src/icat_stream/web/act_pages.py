@@ -12,7 +12,8 @@ from icat_stream.records import Coordinates, Failure
 from icat_stream.repair import Reingest, again
 from icat_stream.stream import Action, Consumer, Halt, Replay, Selection
 
-from .journal_pages import coordinates, row_values
+from .journal_pages import coordinates
+from .message_rows import row_values
 from .page import Elsewhere, NotThere, Page, PageRequest, Unfit
 
 _ACTIONS = {"replay": Action.REPLAYED, "discard": Action.DISCARDED}

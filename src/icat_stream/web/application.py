@@ -17,11 +17,13 @@ from icat_stream.records import Failure, SystemUnavailable, without_session_ids
 
 from . import (
     act_pages,
+    consumer_pages,
     data_pages,
     download_pages,
     investigation_pages,
     journal_pages,
     login_pages,
+    overview_page,
     problem_pages,
     search_pages,
 )
@@ -54,6 +56,10 @@ _OPERATORS: dict[str, View] = {
     f"{_MESSAGE}/payload": journal_pages.payload,
     "/problems": problem_pages.problems,
     "/problems/{fingerprint}": problem_pages.problem,
+    "/consumers": consumer_pages.consumers,
+    "/consumers/{name}": consumer_pages.consumer,
+    "/integrations": consumer_pages.integrations,
+    "/integrations/{name}": consumer_pages.consumer,
     "/help/{page}": problem_pages.night_page,
     "/audit": act_pages.audit,
 }
@@ -95,7 +101,7 @@ def application(site: Site) -> Starlette:
 
 def _first(asked: PageRequest) -> Page | Elsewhere:
     if asked.sign_in.operator:
-        return journal_pages.overview(asked)
+        return overview_page.overview(asked)
     return Elsewhere("/investigations")
 
 

@@ -9,7 +9,6 @@ from typing import Any
 from starlette.responses import Response
 
 from icat_stream.journal import (
-    QUARTER_MS,
     Entry,
     EntryPlace,
     Search,
@@ -19,51 +18,17 @@ from icat_stream.messages import Undecodable, decode, schema_of
 from icat_stream.records import Coordinates, OutcomeKind
 from icat_stream.stream import group_of
 
+from .message_rows import consumer_of, row_values
 from .page import Elsewhere, NotThere, Page, PageRequest, Unfit
-from .site import now_ms
-from .subjects import subject
 
-_DAY_QUARTERS = 96
 _ROWS = 50
+# Beyond so many, finding the newest of them takes seconds.
+_MOST_NAMED = 2_000
 _SHOWN_BYTES = 65_536
 _DUMPED_BYTES = 1024
 _PLACE = re.compile(r"([A-Za-z0-9._-]{1,249})(?:\[(\d{1,9})\]@|:(\d{1,9}):)(\d{1,18})")
 _OFFSET = re.compile(r" ([+-]\d\d:\d\d)$")
 _SHA256 = re.compile(r"[0-9a-f]{8,64}")
-
-
-def overview(asked: PageRequest) -> Page:
-    """Return what is wrong, and how much comes in."""
-    now = now_ms()
-    since = (now // QUARTER_MS - _DAY_QUARTERS + 1) * QUARTER_MS
-    intervals = asked.part(
-        "journal", lambda: asked.site.journal.summaries.intervals(since)
-    )
-    failed = asked.part(
-        "journal", lambda: _newest(asked, Search(outcomes=["rejected", "deferred"]))
-    )
-    arrived = asked.part(
-        "journal", lambda: _newest(asked, Search(outcomes=["ingested"]))
-    )
-    hour: dict[str, int] = {kind.value: 0 for kind in OutcomeKind}
-    day = dict(hour)
-    for each in intervals or ():
-        day[each.outcome] += each.rows
-        if each.begin >= now - 4 * QUARTER_MS:
-            hour[each.outcome] += each.rows
-    values = {
-        "health": asked.part("daemon", asked.site.health),
-        "since": since,
-        "width": QUARTER_MS,
-        "count": _DAY_QUARTERS,
-        "hour": hour,
-        "day": day,
-        "intervals": None if intervals is None else [asdict(i) for i in intervals],
-        "failed": failed,
-        "arrived": arrived,
-        "now": now,
-    }
-    return Page(template="overview.html", title="Overview", values=values)
 
 
 def messages(asked: PageRequest) -> Page | Elsewhere:
@@ -94,6 +59,11 @@ def messages(asked: PageRequest) -> Page | Elsewhere:
     entries = asked.site.journal.entries
     found: dict[Any, Entry] = {}
     for each in _meanings(search, text):
+        if text.endswith("*") and entries.are_many(each, _MOST_NAMED):
+            raise Unfit(
+                f"More than {_MOST_NAMED:,} messages have a name that begins so: give"
+                " more of the name."
+            )
         rows = entries.find(each, limit=_ROWS + 1, newest_first=True, after=after)
         found |= {entry.row.at: entry for entry in rows}
     listed = sorted(found.values(), key=lambda e: e.place, reverse=True)
@@ -184,38 +154,6 @@ def coordinates(asked: PageRequest) -> Coordinates:
     if partition >= 2**31:
         raise NotThere(f"No topic has a partition {partition}.")
     return Coordinates(topic, partition, offset)
-
-
-def consumer_of(asked: PageRequest, group: str) -> str:
-    """Return the name of the consumer that a group is of, else the group's."""
-    settings = asked.site.settings
-    names = {group_of(settings, name): name for name in settings.consumers}
-    return names.get(group, group)
-
-
-def row_values(asked: PageRequest, entry: Entry) -> dict[str, Any]:
-    """Return a row as lists show it."""
-    row, objects = entry.row, entry.row.objects
-    return {
-        "time": row.at.time,
-        "topic": row.origin_topic,
-        "partition": row.origin_partition,
-        "offset": row.origin_offset,
-        "consumer": consumer_of(asked, row.at.group),
-        "outcome": row.outcome,
-        "about": subject(objects, row.key),
-        "investigation": objects.get("investigation"),
-        "dataset": objects.get("dataset"),
-        "file": objects.get("file"),
-        "reason": row.text,
-        "error_class": row.error_class,
-        "attempts": row.attempts,
-    }
-
-
-def _newest(asked: PageRequest, search: Search) -> list[dict[str, Any]]:
-    found = asked.site.journal.entries.find(search, limit=5, newest_first=True)
-    return [row_values(asked, entry) for entry in found]
 
 
 def _meanings(search: Search, text: str) -> list[Search]:

@@ -66,7 +66,7 @@ class Templates:
             "bars": bars,
             "strip": strip,
             "graph": graph,
-            "state": lambda outcome: _STATES[outcome][2],
+            "state_of": lambda outcome: _STATES[outcome][2],
             "version": __version__,
             "facility": site.settings.facility,
             "read_only": site.settings.web.read_only,

@@ -4,11 +4,12 @@ import re
 from typing import Any
 
 from markdown_it import MarkdownIt
+from markdown_it.token import Token
 from markupsafe import Markup
 
 from icat_stream.config import documentation
 
-from .journal_pages import consumer_of
+from .message_rows import consumer_of
 from .page import NotThere, Page, PageRequest
 
 _HOUR_MS = 3_600_000
@@ -83,7 +84,17 @@ def _html(asked: PageRequest, text: str) -> Markup:
             found = re.fullmatch(r"([a-z0-9-]+)\.md", str(child.attrs.get("href")))
             page = found[1] if found else "index"
             child.attrs["href"] = f"{asked.site.path}/help/{page}"
+        _name_links(token.children or [])
     return Markup(reader.renderer.render(tokens, reader.options, {}))  # noqa: S704
+
+
+def _name_links(children: list[Token]) -> None:
+    """Give links without a text, as Sphinx fills them in, the name of their page."""
+    for place in range(len(children) - 1, 0, -1):
+        before, here = children[place - 1], children[place]
+        if (before.type, here.type) == ("link_open", "link_close"):
+            name = str(before.attrs["href"]).rpartition("/")[2].replace("-", " ")
+            children.insert(place, Token("text", "", 0, content=name))
 
 
 def _waiting(asked: PageRequest) -> list[dict[str, Any]]:

@@ -18,6 +18,7 @@ from .accounts import Accounts
 from .login_attempts import LoginAttempts
 from .problem_groups import ProblemReader
 from .sign_ins import SignIns
+from .unread_records import UnreadRecords
 
 _HEALTH_S = 3.0
 
@@ -46,6 +47,7 @@ class Site:
         self.sign_ins = SignIns(settings.web.idle, settings.web.longest)
         self.attempts = LoginAttempts()
         self.problems = ProblemReader(settings)
+        self.lag = UnreadRecords(settings)
         self.acting = threading.Lock()
         """Held by who replays or discards: two would fence each other."""
         self._lock = threading.Lock()
@@ -57,6 +59,7 @@ class Site:
         for sign_in in self.sign_ins.clear():
             self.accounts.leave(sign_in)
         self.accounts.close()
+        self.lag.close()
         self._open.close()
 
     @property
