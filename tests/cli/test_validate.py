@@ -150,6 +150,20 @@ def test_files_of_secrets_and_disabled_consumers_are_noted(facility, run, tmp_pa
     assert "consumers: on (disabled: off)" in done.out
 
 
+def test_a_login_whose_password_is_in_a_file_is_valid(facility, run):
+    client = {
+        "security.protocol": "SASL_SSL",
+        "sasl.mechanism": "SCRAM-SHA-512",
+        "sasl.username": "icat-stream",
+        "sasl.password_file": "/nowhere/kafka",
+    }
+    done = run(
+        "icat_validate_config", facility.variant("sasl", kafka={"client": client})
+    )
+    assert done.code == 0, done.err
+    assert "note: kafka.client.sasl.password_file: /nowhere/kafka is not" in done.out
+
+
 def test_mistake_in_a_schema(facility, run, tmp_path):
     (tmp_path / "mine.yaml").write_text("id: mine\nselector: {always: tru}\n")
     config = facility.variant("bad-schema", schemas=str(tmp_path))

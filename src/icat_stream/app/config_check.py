@@ -140,6 +140,12 @@ def _client_options(settings: Settings, source: str) -> list[Problem]:
         for key, value in settings.kafka.client.items()
         if not key.endswith("_file")
     }
+    # Files of secrets may be on another machine; but a name wants its password.
+    plain |= {
+        key.removesuffix("_file"): "unknown"
+        for key in settings.kafka.client
+        if key.startswith("sasl.") and key.endswith("_file")
+    }
     try:
         Producer({k: _clear(v) for k, v in plain.items()}, logger=_SILENT)
     except KafkaException as error:
