@@ -8,6 +8,7 @@ import ssl
 import urllib.error
 import urllib.parse
 import urllib.request
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -116,6 +117,8 @@ def test_an_icat_that_is_down_is_told(site: Site) -> None:
             "reader.password_file",
         ),
         ({"listen": "127.0.0.1:{taken}"}, "Address already in use"),
+        ({"icat": {"url": "http://u:S3CRET@here"}}, "expected a URL without a user"),
+        ({"icat": {"url": "http://here:S3CRET"}}, "expected a port from 0 to 65535"),
         ({"listen": "nonsense"}, "listen: String should match"),
         ({"storage_unit": "tape"}, "storage_unit: Input should be 'dataset' or"),
         ({"listen": "127.0.0.1:99999"}, "listen 127.0.0.1:99999: bind(): port"),
@@ -168,6 +171,7 @@ def test_a_wrong_configuration_is_told_at_the_start(
     ended = start(config)
     assert ended.code == 2
     assert message in ended.err
+    assert "S3CRET" not in ended.err
     assert "Traceback" not in ended.err
 
 
@@ -210,6 +214,56 @@ def test_https_with_a_certificate_of_its_own(site: Site) -> None:
             assert b"IdsOK" not in plain.recv(1000)
     finally:
         child.stop()
+
+
+def test_who_does_not_speak_tls_counts(site: Site) -> None:
+    tls = {"certificate": str(TLS / "certificate.pem"), "key": str(TLS / "key.pem")}
+    (site.folder.path / "silent").mkdir()
+    child, url = start_service(
+        site.folder,
+        "silent",
+        icat={"url": site.icat_url},
+        listen="127.0.0.1:0",
+        main_storage={"root": str(site.folder.path / "silent")},
+        tls=tls,
+        limits={"connections": 20, "head": "5s"},
+    )
+    trusted = ssl.create_default_context(cafile=tls["certificate"])
+    parts = urllib.parse.urlsplit(url)
+    try:
+        with ExitStack() as stack:
+            silent = [
+                stack.enter_context(
+                    socket.create_connection((parts.hostname, parts.port), timeout=60)
+                )
+                for _ in range(100)
+            ]
+            # Too many are refused at once, and the others when their time is over.
+            for connection in reversed(silent):
+                assert ended(connection)
+            with urllib.request.urlopen(f"{url}/ping", context=trusted) as response:
+                assert response.read() == b"IdsOK"
+        # What comes with the end of the handshake is not lost.
+        for _ in range(5):
+            with (
+                socket.create_connection((parts.hostname, parts.port)) as plain,
+                trusted.wrap_socket(plain, server_hostname=parts.hostname) as spoken,
+            ):
+                head = "GET /ids/ping HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n"
+                spoken.sendall(head.encode())
+                found = b""
+                while piece := spoken.recv(65536):
+                    found += piece
+                assert found.endswith(b"IdsOK")
+    finally:
+        child.stop()
+
+
+def ended(connection: socket.socket) -> bool:
+    try:
+        return connection.recv(1) == b""
+    except ConnectionResetError:
+        return True
 
 
 def test_two_on_one_folder(site: Site, start) -> None:

@@ -4,7 +4,8 @@ import logging
 import math
 import resource
 import time
-from asyncio import TimerHandle, Transport
+from asyncio import BaseTransport, Protocol, Task, TimerHandle, Transport
+from ssl import SSLContext
 from typing import Any
 
 import h11
@@ -28,6 +29,24 @@ _ONCE_IN = 60.0
 _MESSAGES = 100
 
 
+def accepting(
+    limits: LimitSettings, secure: SSLContext | None, **arguments: Any
+) -> Protocol:
+    """Return what speaks to who has just connected.
+
+    Parameters
+    ----------
+    limits
+        How long, how many.
+    secure
+        Whether by TLS.
+    arguments
+        As uvicorn gives them.
+    """
+    connection = Connection(limits, **arguments)
+    return connection if secure is None else Handshake(connection, secure)
+
+
 class Connection(H11Protocol):
     """A connection that its caller cannot keep without using it.
 
@@ -41,7 +60,7 @@ class Connection(H11Protocol):
 
     def __init__(self, limits: LimitSettings, **arguments: Any) -> None:
         super().__init__(**arguments)
-        self._limits = limits
+        self.limits = limits
         self._timer: TimerHandle | None = None
         self._head = Head()
         self._refused = False
@@ -51,10 +70,10 @@ class Connection(H11Protocol):
         """Begin; refuse what is too many."""
         super().connection_made(transport)
         self._wait_for_head()
-        if len(self.connections) > self._limits.connections:
+        if len(self.connections) > self.limits.connections:
             _log.warning(
                 "more than %d connections: refused another one",
-                self._limits.connections,
+                self.limits.connections,
             )
             self._refuse(503, "InternalException", "too many connections: try again")
             # Those that linger are connections, too.
@@ -98,7 +117,7 @@ class Connection(H11Protocol):
     def pause_writing(self) -> None:
         """Wait for the caller to take what it asked for."""
         super().pause_writing()
-        self._wait(self._limits.idle, "took nothing of its answer")
+        self._wait(self.limits.idle, "took nothing of its answer")
 
     def resume_writing(self) -> None:
         """Go on."""
@@ -109,7 +128,7 @@ class Connection(H11Protocol):
             self._stop_waiting()
 
     def _wait_for_head(self) -> None:
-        self._wait(self._limits.head, "sent no whole request")
+        self._wait(self.limits.head, "sent no whole request")
 
     def _wait_for_body(self) -> None:
         self._stop_waiting()
@@ -126,7 +145,7 @@ class Connection(H11Protocol):
             else:
                 self._give_up("sent next to nothing of its body")
 
-        self._timer = self.loop.call_later(self._limits.idle, look)
+        self._timer = self.loop.call_later(self.limits.idle, look)
 
     def _wait(self, seconds: float, otherwise: str) -> None:
         self._stop_waiting()
@@ -155,6 +174,76 @@ class Connection(H11Protocol):
             self.transport.write_eof()
         self._stop_waiting()
         self._timer = self.loop.call_later(_LINGER, self.transport.abort)
+
+
+class Handshake(Protocol):
+    """A connection that does not speak TLS yet: it has a limit and counts, too.
+
+    Parameters
+    ----------
+    connection
+        What it becomes.
+    secure
+        With certificate and key.
+    """
+
+    def __init__(self, connection: Connection, secure: SSLContext) -> None:
+        self._connection = connection
+        self._secure = secure
+        self._early = b""
+        self._transport: Transport | None = None
+        self._task: Task[None] | None = None
+
+    def connection_made(self, transport: BaseTransport) -> None:
+        """Begin, if these are not too many."""
+        assert isinstance(transport, Transport)  # noqa: S101 - it is TCP
+        connection = self._connection
+        if len(connection.connections) >= connection.limits.connections:
+            _log.warning(
+                "more than %d connections: refused another one",
+                connection.limits.connections,
+            )
+            transport.abort()
+            return
+        connection.connections.add(self)  # type: ignore[arg-type]
+        self._transport = transport
+        # What arrives is for who speaks TLS.
+        transport.pause_reading()
+        self._task = connection.loop.create_task(self._shake_hands(transport))
+
+    def data_received(self, data: bytes) -> None:
+        """Keep what came together with the end of the handshake."""
+        self._early += data
+
+    def shutdown(self) -> None:
+        """Break it off: the service ends."""
+        if self._transport is not None:
+            self._transport.abort()
+
+    async def _shake_hands(self, transport: Transport) -> None:
+        connection = self._connection
+        try:
+            secured = await connection.loop.start_tls(
+                transport,
+                self,
+                self._secure,
+                server_side=True,
+                ssl_handshake_timeout=connection.limits.head,
+            )
+        except OSError as error:
+            # Among them those of TLS, and that it took too long.
+            _log.debug("no handshake: %s", error)
+            transport.abort()
+            return
+        finally:
+            connection.connections.discard(self)
+        if secured is None or secured.is_closing():
+            transport.abort()
+            return
+        secured.set_protocol(connection)
+        connection.connection_made(secured)
+        if self._early:
+            connection.data_received(self._early)
 
 
 class Head:

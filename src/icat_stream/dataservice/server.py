@@ -16,7 +16,13 @@ from icat_stream.telemetry import configure_logging, configure_traces
 
 from . import plugin_loader
 from .catalogue import Catalogue
-from .connections import LONGEST_HEAD, Connection, OnceAMinute, within_open_files
+from .connections import (
+    LONGEST_HEAD,
+    Connection,
+    OnceAMinute,
+    accepting,
+    within_open_files,
+)
 from .errors import InsufficientPrivileges
 from .levels import Levels, OneLevel
 from .links import Links
@@ -133,10 +139,14 @@ def serve(settings: DataServiceSettings, ready: Path | None = None) -> None:
             log_config=None,
             lifespan="off",
             h11_max_incomplete_event_size=LONGEST_HEAD,
-            http=partial(Connection, limits),  # type: ignore[arg-type]
             timeout_graceful_shutdown=max(1, round(settings.stop_within)),
         )
         _load(config, settings)
+        # Not uvicorn's to speak: whoever does not would not be counted.
+        secure, config.ssl = config.ssl, None
+        config.http_protocol_class = partial(  # type: ignore[assignment]
+            accepting, limits, secure
+        )
         worker.start()
         stack.callback(worker.stop, settings.stop_within)
         stack.callback(stopping.set)

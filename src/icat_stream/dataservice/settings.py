@@ -21,6 +21,7 @@ from icat_stream.config import (
     Section,
     Size,
     TelemetrySettings,
+    Url,
     anchored,
     line_of,
     read_secret,
@@ -29,7 +30,6 @@ from icat_stream.config import (
 
 # What ids.server takes is up to its operator; this much must be.
 _SHORTEST_KEY = 12
-Url = Annotated[str, Field(pattern=r"^https?://[^\s]+$")]
 
 
 class IcatAccess(Section):
