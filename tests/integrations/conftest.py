@@ -190,3 +190,15 @@ def change(client):
         found.update()
 
     return change
+
+
+@pytest.fixture(scope="session")
+def open_to_all(client):
+    """What everybody sees without a login: what is released."""
+    released = "SELECT i FROM Investigation i WHERE i.releaseDate < CURRENT_TIMESTAMP"
+    for what in (
+        released,
+        "SELECT k FROM Keyword k JOIN k.investigation i WHERE i.releaseDate <"
+        " CURRENT_TIMESTAMP",
+    ):
+        client.new("Rule", what=what, crudFlags="R").create()

@@ -18,6 +18,7 @@ from icat_stream.records import (
     as_text,
 )
 from plugins.datacite import ACCOUNT, PASSWORD, PREFIX, DataCiteServer
+from plugins.panosc import ScoringServer
 from plugins.proxy import Proxy
 from plugins.visa import VisaDatabase
 
@@ -103,7 +104,7 @@ class VisaSystem:
     writes_blindly = False
     grown = True
 
-    def __init__(self, patch: Any, postgres: str, journal: Journal) -> None:
+    def __init__(self, patch: Any, postgres: str, journal: Journal, *_: Any) -> None:
         self._journal = journal
         self._folder = parse_qs(urlsplit(postgres).query)["host"][0]
         self.database = VisaDatabase(postgres, grown=self.grown)
@@ -225,6 +226,55 @@ class DataCiteSystem:
 
     def refuse(self, name: str) -> None:
         self.server.refused = f'"title": "{name}"'
+
+
+class PanoscSystem:
+    """The integration ``panosc``, and a stand-in of the scoring service."""
+
+    integration = "panosc"
+    subject = "investigation"
+    asked: ClassVar[dict[str, Any]] = {}
+    forgets = True
+    writes_blindly = False
+
+    def __init__(self, patch: Any, postgres: Any, journal: Any, icat: str) -> None:
+        self.server = ScoringServer()
+        self.server.login = "Basic bWU6c2VjcjN0"
+        self.settings = {"icat": {"url": icat, "username": "root"}}
+        self.options = {
+            "url": self.server.url,
+            "username": "me",
+            "password": "secr3t",
+        }
+        self.wrong_options = self.options | {"password": "something else"}
+        self.secret = "something else"
+        self.close = self.server.close
+
+    def prepare(self, key: InvestigationKey) -> None:
+        pass
+
+    def names(self) -> list[str]:
+        return sorted(each["fields"]["title"] for each in self.server.items.values())
+
+    def types(self) -> list[str]:
+        return [each["fields"]["keywords"] for each in self.server.items.values()]
+
+    @property
+    def calls(self) -> int:
+        return len([c for c in self.server.writes if c == "POST /items/"])
+
+    def hold(self) -> threading.Event:
+        self.server.held = threading.Event()
+        return self.server.held
+
+    def wait_for_call(self) -> None:
+        assert self.server.arrived.wait(30)
+
+    def take_down(self, down: bool) -> None:
+        self.server.status = 503 if down else 200
+
+    def refuse(self, name: str) -> None:
+        self.server.refused = name
 
 
 def datacite_options(server: DataCiteServer) -> dict[str, Any]:

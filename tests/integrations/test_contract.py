@@ -27,7 +27,12 @@ from icat_stream.records import (
 from plugins.pages import TOKEN, PageServer, pages_module
 
 from .conftest import NAME
-from .investigation_systems import DataCiteSystem, PlainVisaSystem, VisaSystem
+from .investigation_systems import (
+    DataCiteSystem,
+    PanoscSystem,
+    PlainVisaSystem,
+    VisaSystem,
+)
 from .search_system import SearchSystem
 
 
@@ -82,15 +87,24 @@ class Pages:
         self.server.refused = name
 
 
-SYSTEMS = [Pages, DataCiteSystem, VisaSystem, PlainVisaSystem, SearchSystem]
+SYSTEMS = [
+    Pages,
+    DataCiteSystem,
+    PanoscSystem,
+    PlainVisaSystem,
+    VisaSystem,
+    SearchSystem,
+]
 
 
 @pytest.fixture(params=SYSTEMS, ids=lambda system: system.__name__)
-def system(request, monkeypatch, postgres, journal) -> Iterator[Any]:
+def system(
+    request, monkeypatch, postgres, journal, open_to_all, settings
+) -> Iterator[Any]:
     if request.param is SearchSystem:
         system: Any = SearchSystem(request.getfixturevalue("opensearch"))
     else:
-        system = request.param(monkeypatch, postgres, journal)
+        system = request.param(monkeypatch, postgres, journal, settings.url)
     yield system
     system.close()
 

@@ -39,7 +39,9 @@ class Server:
 def start_icat(folder: Path, *options: str, **others: str) -> Iterator[Server]:
     """Start an embedded ICAT, yield it, and end it; others are accounts beside root."""
     accounts, ready = folder / "accounts.json", folder / "ready.json"
-    accounts.write_text(json.dumps({"simple": {"root": "secret", **others}}))
+    accounts.write_text(
+        json.dumps({"simple": {"root": "secret", **others}, "anon": {}})
+    )
     command = [sys.executable, "-m", "icat_stream.sandbox.icat", "--port", "0"]
     command += ["--admin-port", "0", "--database", str(folder / "icat.db")]
     command += ["--accounts", str(accounts), "--ready", str(ready), *options]

@@ -25,6 +25,7 @@ _BUILT_IN = {
 }
 _BUILT_IN_INTEGRATIONS = {
     "datacite": "icat_stream.integrations:DataCite",
+    "panosc": "icat_stream.integrations:Panosc",
     "search_index": "icat_stream.integrations:SearchIndex",
     "visa": "icat_stream.integrations:Visa",
 }

@@ -809,7 +809,7 @@ class ConsumerSettings(Section):
         None,
         pattern=_CLASS,
         description="Instead of a handler, what writes to another system: built in"
-        " (datacite, search_index, visa), an entry point of the group"
+        " (datacite, panosc, search_index, visa), an entry point of the group"
         " icat_stream.integrations, or package.module:Class.",
     )
     topics: list[TopicName] = Field(min_length=1, description="To read.")
@@ -958,6 +958,12 @@ class Settings(BaseSettings):
                     "handler": "lineage",
                     "topics": ["icat-stream.events"],
                     "options": {"inputs": "input_datasets"},
+                    "enabled": False,
+                },
+                "panosc": {
+                    "integration": "panosc",
+                    "topics": ["icat-stream.events"],
+                    "options": {"url": "http://127.0.0.1:8000"},
                     "enabled": False,
                 },
                 "search_index": {

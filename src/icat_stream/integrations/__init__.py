@@ -16,10 +16,13 @@ from .statistics import Statistics
 
 if TYPE_CHECKING:
     from .datacite import DataCite
+    from .panosc import Panosc
     from .visa import Visa
 
 # With clients of their own.
-__getattr__ = lazy_face(__name__, {"DataCite": ".datacite", "Visa": ".visa"})
+__getattr__ = lazy_face(
+    __name__, {"DataCite": ".datacite", "Panosc": ".panosc", "Visa": ".visa"}
+)
 
 __all__ = [
     "Checksums",
@@ -32,6 +35,7 @@ __all__ = [
     "Integration",
     "IntegrationContext",
     "Lineage",
+    "Panosc",
     "Progress",
     "SearchIndex",
     "Statistics",

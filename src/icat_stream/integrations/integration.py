@@ -21,6 +21,19 @@ from icat_stream.records import (
 
 from .event_filter import nothing
 
+DETAILS = (
+    "Facility",
+    "Investigation",
+    "InvestigationType",
+    "InvestigationInstrument",
+    "Instrument",
+    "InvestigationUser",
+    "User",
+    "Keyword",
+    "Sample",
+)
+"""What may be read in ICAT by who asks for the details of investigations."""
+
 _Options = TypeVar("_Options", bound=Section)
 
 

@@ -20,7 +20,7 @@ from icat_stream.records import (
     Plan,
 )
 
-from ..integration import Document, Integration, IntegrationContext
+from ..integration import DETAILS, Document, Integration, IntegrationContext
 from .metadata import Metadata, metadata
 from .options import DataCiteOptions
 from .repository import Repository
@@ -42,23 +42,7 @@ class DataCite(Integration[DataCiteOptions]):
     operations = frozenset({_MINT, _WITHDRAW})
     cause = "datacite"
     rights = MappingProxyType(
-        {
-            **dict.fromkeys(
-                (
-                    "Facility",
-                    "InvestigationType",
-                    "InvestigationInstrument",
-                    "Instrument",
-                    "InvestigationUser",
-                    "User",
-                    "Keyword",
-                    "Sample",
-                    "Dataset",
-                ),
-                "R",
-            ),
-            "Investigation": "RU",
-        }
+        {**dict.fromkeys((*DETAILS, "Dataset"), "R"), "Investigation": "RU"}
     )
 
     def __init__(self, context: IntegrationContext) -> None:

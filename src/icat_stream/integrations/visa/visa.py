@@ -28,7 +28,7 @@ from icat_stream.records import (
     User,
 )
 
-from ..integration import Document, Integration, IntegrationContext
+from ..integration import DETAILS, Document, Integration, IntegrationContext
 from .database import Database, Rows
 from .options import VisaOptions
 
@@ -50,22 +50,7 @@ class Visa(Integration[VisaOptions]):
     Options = VisaOptions
     follows = frozenset({"user", "investigation"})
     operations = frozenset({"refresh"})
-    rights = MappingProxyType(
-        dict.fromkeys(
-            (
-                "Facility",
-                "Investigation",
-                "InvestigationType",
-                "InvestigationInstrument",
-                "Instrument",
-                "InvestigationUser",
-                "User",
-                "Keyword",
-                "Sample",
-            ),
-            "R",
-        )
-    )
+    rights = MappingProxyType(dict.fromkeys(DETAILS, "R"))
 
     def __init__(self, context: IntegrationContext) -> None:
         super().__init__(context)
