@@ -95,6 +95,9 @@ class Keyless:
     def plan(self, message, lookups):
         return None
 
+    def fingerprint(self, record):
+        return f"hash of {record.value!r}"
+
 
 @pytest.mark.parametrize("wrapped", [Keyless, lambda context: Keyless(context)])
 def test_a_plain_handler_is_taken_as_it_is(monkeypatch, settings, wrapped) -> None:
@@ -108,6 +111,7 @@ def test_a_plain_handler_is_taken_as_it_is(monkeypatch, settings, wrapped) -> No
     # A topic without keys: each record goes its own way.
     assert len({ordering_key(handler.key, record) for record in records}) == 2
     assert handler.redact(records[0]) == b"x"
+    assert handler.fingerprint(records[0]) == "hash of b'x'"
     assert not handler.takes_files
 
 

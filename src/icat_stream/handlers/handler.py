@@ -178,6 +178,11 @@ class PlainHandler(Handler):
         found: Plan | Outcome = self._plain.plan(message, lookups)
         return found
 
+    def fingerprint(self, record: Record) -> str | None:
+        """Return its hash of a record, if it makes any."""
+        own = getattr(self._plain, "fingerprint", None) or super().fingerprint
+        return cast(str | None, own(record))
+
     def redact(self, record: Record) -> bytes | None:
         """Return what it leaves of the value, or all of it."""
         own = getattr(self._plain, "redact", None) or super().redact
