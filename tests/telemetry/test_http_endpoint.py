@@ -52,6 +52,8 @@ def test_who_speaks_slowly_goes_in_the_end(monkeypatch):
         ("127.0.0.1", "127.0.0.1", False),
         ("[::1]:8081", "::1", False),
         ("[::1]", "::1", False),
+        (socket.gethostname(), "127.0.1.1", False),
+        (f"{socket.getfqdn()}:8081", "127.0.1.1", False),
         (None, "127.0.0.1", False),
         # Who comes over the network may, whatever it calls this machine.
         ("icat.example.org:8081", "192.0.2.1", False),
@@ -59,6 +61,10 @@ def test_who_speaks_slowly_goes_in_the_end(monkeypatch):
 )
 def test_a_name_that_leads_here_is_foreign(host, address, foreign):
     assert is_foreign(host, address) is foreign
+
+
+def test_the_name_that_it_listens_on_is_its_own():
+    assert not is_foreign("monitor:8081", "127.0.0.1", "monitor")
 
 
 def test_a_page_of_somebody_elses_does_not_see_how_it_is():

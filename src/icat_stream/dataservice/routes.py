@@ -403,11 +403,14 @@ class Calls:
         return handler
 
     def _watched(self, look: Callable[[Request], Response]) -> Handler:
-        async def handler(request: Request) -> Response:
-            address = (request.scope.get("server") or ("",))[0]
-            if is_foreign(request.headers.get("host"), address):
+        def seen(request: Request) -> Response:
+            here = (request.scope.get("server") or ("",))[0]
+            if is_foreign(request.headers.get("host"), here):
                 raise InsufficientPrivileges("ask for localhost")
-            return await self._threads.look(lambda: look(request))
+            return look(request)
+
+        async def handler(request: Request) -> Response:
+            return await self._threads.look(lambda: seen(request))
 
         return handler
 

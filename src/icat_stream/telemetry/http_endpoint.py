@@ -6,6 +6,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
+from functools import cache
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from ipaddress import ip_address
 from typing import Any, NamedTuple
@@ -56,7 +57,7 @@ def health_endpoint(listen: str | None, pages: Pages) -> Iterator[str | None]:
     host, _, port = listen.rpartition(":")
     address = host.removeprefix("[").removesuffix("]")
     kind = _Server6 if ":" in address else _Server
-    server = kind((address, int(port)), _handler(pages))
+    server = kind((address, int(port)), _handler(pages, host))
     thread = threading.Thread(target=server.serve_forever, name="health", daemon=True)
     thread.start()
     try:
@@ -67,12 +68,12 @@ def health_endpoint(listen: str | None, pages: Pages) -> Iterator[str | None]:
         thread.join()
 
 
-def is_foreign(host: str | None, address: str) -> bool:
+def is_foreign(host: str | None, address: str, listen: str = "localhost") -> bool:
     """Return whether a page of somebody else's asks, in a browser on this machine.
 
     A browser lets a page read what its own name leads to, and whose name it is says
-    where it leads to: here, if he likes.  Monitoring asks for ``localhost`` or for an
-    address.
+    where it leads to: here, if he likes.  Monitoring asks for ``localhost``, for an
+    address, or for this machine's name.
 
     Parameters
     ----------
@@ -80,12 +81,21 @@ def is_foreign(host: str | None, address: str) -> bool:
         The ``Host`` that is asked for.
     address
         Of this side of the connection: only who asks over loopback is looked at.
+    listen
+        A name that is ours, too.
     """
     if host is None or not _is_loopback(address):
         return False
     name = host.rpartition(":")[0] if host[-1:].isdigit() else host
-    name = (name or host).removeprefix("[").removesuffix("]")
-    return name.lower() != "localhost" and not _is_address(name)
+    name = (name or host).removeprefix("[").removesuffix("]").lower()
+    ours = ("localhost", listen.lower())
+    return name not in ours and not _is_address(name) and name not in _own_names()
+
+
+@cache
+def _own_names() -> frozenset[str]:
+    # Asked for when somebody uses a name: a name server may take its time.
+    return frozenset(n.lower() for n in (socket.gethostname(), socket.getfqdn()))
 
 
 def _is_loopback(address: str) -> bool:
@@ -144,14 +154,15 @@ class _Server6(_Server):
     address_family = socket.AF_INET6
 
 
-def _handler(pages: Pages) -> type[BaseHTTPRequestHandler]:
+def _handler(pages: Pages, host: str) -> type[BaseHTTPRequestHandler]:
     class Handler(BaseHTTPRequestHandler):
         # A client that says nothing must not hold a thread for ever.
         timeout = 10
 
         def do_GET(self) -> None:
             page = pages.get(self.path.partition("?")[0])
-            if is_foreign(self.headers["Host"], self.connection.getsockname()[0]):
+            here = self.connection.getsockname()[0]
+            if is_foreign(self.headers["Host"], here, host):
                 self._answer(Page(403, "text/plain", b"ask for localhost\n"))
             elif page is None:
                 there = ", ".join(pages)
