@@ -15,6 +15,7 @@ from .dataset_messages import (
 )
 from .test_early_datasets import read
 
+PNG = b"\x89PNG\r\n\x1a\n" + bytes(10)
 RAW = {"name": "ref-cq_3", "location": "Sample-cq/ref-cq_3"}
 LINKS = (
     "input_datasetIds output_datasetIds output_datasetNames output_datasets"
@@ -37,6 +38,7 @@ def client(facility):
             applicableToDataset=True,
             facility=of,
         ).create()
+    client.new("Application", name="pipeline", version="1.0", facility=of).create()
     yield client
     client.logout()
 
@@ -55,6 +57,10 @@ def test_the_known_xml_and_its_raw_dataset(facility, client, run, order):
             path = facility.path / "data" / folder / file
             path.parent.mkdir(parents=True, exist_ok=True)
             path.write_bytes(b"a" * (number + 1))
+    pictures = facility.path / "data" / proposal / "gallery"
+    pictures.mkdir()
+    for number in range(4):
+        (pictures / f"{number}_diffraction_thumbnail.png").write_bytes(PNG)
     messages = {
         "raw": RAW
         | {
@@ -72,7 +78,11 @@ def test_the_known_xml_and_its_raw_dataset(facility, client, run, order):
     config = facility.variant(
         topic,
         kafka={"group_id": topic},
-        files={"roots": [str(facility.path / "data")], "settle": 0},
+        files={
+            "roots": [str(facility.path / "data")],
+            "settle": 0,
+            "path_map": {"/icat/gallery": str(pictures)},
+        },
         journal={"url": f"sqlite:///{topic}.db"},
         events={"topic": events},
         dead_letters={"topic": f"{topic}.dead"},
@@ -82,7 +92,12 @@ def test_the_known_xml_and_its_raw_dataset(facility, client, run, order):
                 "topics": [topic],
                 "options": {"base": "{root}/{investigation}"},
             },
-            "lineage": {"handler": "lineage", "topics": [events]},
+            "lineage": {
+                "handler": "lineage",
+                "topics": [events],
+                "options": {"application": "pipeline"},
+            },
+            "gallery": {"handler": "gallery", "topics": [events]},
             "statistics": {"handler": "statistics", "topics": [events]},
         },
     )
@@ -109,12 +124,34 @@ def test_the_known_xml_and_its_raw_dataset(facility, client, run, order):
     assert values["input_datasetIds"] == str(raw.id)
     assert values["__full_input_datasetNames"] == raw.name
     assert (raw.fileCount, raw.fileSize) == (1, 1)
-    assert (processed.fileCount, processed.fileSize) == (4, 10)
-    # The topic is at rest: two announcements, and the two that the links changed.
+    # Its four pictures have the names of its files, and are counted with them.
+    size = 10 + 4 * len(PNG)
+    assert (processed.fileCount, processed.fileSize) == (8, size)
+    files = client.search(
+        f"SELECT f FROM Datafile f WHERE f.dataset.id = {processed.id}"
+    )
+    assert {f.name: f.location for f in files if f.name.startswith("gallery/")} == {
+        f"gallery/{n}_diffraction_thumbnail.png": (
+            f"{proposal}/gallery/{n}_diffraction_thumbnail.png"
+        )
+        for n in range(4)
+    }
+    jobs = client.search(
+        "SELECT d.dataset.id FROM DataCollectionDataset d"
+        f" WHERE d.dataset.id IN ({raw.id}, {processed.id})"
+    )
+    assert sorted(jobs) == sorted([raw.id, processed.id])
+    # The topic is at rest: two announcements, and what links and pictures changed.
     bodies = [json.loads(record.value()) for record in read(facility, events)]
     told = [(body.get("cause"), body["dataset"]["id"]) for body in bodies]
-    assert sorted(told, key=str) == sorted(
-        [(c, d.id) for c in (None, "lineage") for d in (raw, processed)], key=str
-    )
+    expected = [(c, d.id) for c in (None, "lineage") for d in (raw, processed)]
+    expected.append(("gallery", processed.id))
+    assert sorted(told, key=str) == sorted(expected, key=str)
     *_, summary = run(*command, timeout=120).lines
     assert summary["announced"] == 0
+    # The same again changes nothing.
+    for message in messages.values():
+        send(kafka, topic, message)
+    for _ in range(2):
+        *lines, summary = run(*command, timeout=120).lines
+        assert summary["unchanged"] == summary["announced"] > 0, lines
