@@ -34,7 +34,7 @@ def kafka_broker(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SharedBro
 
     @contextmanager
     def start(folder: Path) -> Iterator[str]:
-        with _started(folder / "broker") as broker:
+        with started(folder / "broker") as broker:
             yield broker.bootstrap
 
     with shared(tmp_path_factory, "kafka", start) as bootstrap:
@@ -44,7 +44,7 @@ def kafka_broker(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SharedBro
 @pytest.fixture
 def own_broker(tmp_path: Path) -> Iterator[JavaBroker]:
     """A broker of the test's own, to be frozen and killed."""
-    with _started(tmp_path / "broker") as broker:
+    with started(tmp_path / "broker") as broker:
         yield broker
 
 
@@ -55,7 +55,8 @@ def topic_prefix() -> str:
 
 
 @contextmanager
-def _started(folder: Path) -> Iterator[JavaBroker]:
+def started(folder: Path) -> Iterator[JavaBroker]:
+    """Give a broker that is killed at the end."""
     broker = JavaBroker(folder, properties=_HASTE, tied=True)
     try:
         broker.start()

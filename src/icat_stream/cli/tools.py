@@ -10,6 +10,7 @@ from .command_line import CommandLine, VersionOption
 from .dataservice import app as dataservice
 from .dead_letters import app as dead_letters
 from .docs import docs
+from .forward import forward
 from .health import health
 from .integrations import app as integrations
 from .journal import app as journal
@@ -34,6 +35,7 @@ app.add_typer(schedule, name="schedule", help="What is asked for by time.")
 app.add_typer(transactions, name="transactions", help="Those that hang in Kafka.")
 app.command()(bridge)
 app.command()(docs)
+app.command()(forward)
 app.command()(health)
 app.command()(reconcile)
 app.command()(search)

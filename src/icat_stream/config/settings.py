@@ -750,6 +750,90 @@ class BridgeSettings(Section):
         return read_secret(self.password, self.password_file)
 
 
+_Path = Annotated[str, Field(pattern=r"^[^.\s]+(\.[^.\s]+)*$")]
+
+
+class ForwardRule(Section):
+    """Which records are forwarded, and as what."""
+
+    topics: list[TopicName] = Field(min_length=1, description="Of this cluster.")
+    to: str = Field(
+        "{topic}", min_length=1, description="Topic there; {topic}: of the same name."
+    )
+    kinds: list[str] = Field(
+        default_factory=list,
+        description="Only such events: dataset, investigation, user, operation.",
+    )
+    where: dict[_Path, list[str | int | float | bool]] = Field(
+        default_factory=dict,
+        description="Only JSON with one of these values in a field, such as"
+        " {facility: [EXAMPLE], investigation.name: ['240815']}.",
+    )
+    redact: list[_Path] = Field(
+        default_factory=list,
+        description="Fields that are taken out, such as members.email; of each item"
+        " where there is a list.",
+    )
+    rename: dict[_Path, _Path] = Field(
+        default_factory=dict, description="Fields that are called otherwise there."
+    )
+    rate: float | None = Field(
+        None, gt=0, description="Records a second, at most; null: as they come."
+    )
+    enabled: bool = Field(True, description="Switch.")
+
+    @field_validator("to")
+    @classmethod
+    def _of_topic(cls, template: str) -> str:
+        if not set(template_fields(template)) <= {"topic"}:
+            raise ValueError("expected a topic's name, with nothing but {topic} in {}")
+        if not re.fullmatch(r"[A-Za-z0-9._-]{1,249}", template.format(topic="t")):
+            raise ValueError("expected letters, digits, dots, dashes, underscores")
+        return template
+
+    @property
+    def reads_values(self) -> bool:
+        """Whether it has to understand what records say."""
+        return bool(self.kinds or self.where or self.redact or self.rename)
+
+
+class ForwardSettings(Section):
+    """From this Kafka cluster to another one: `icat_stream forward`."""
+
+    source_name: Name = Field(
+        "source", description="What this cluster is called in what is forwarded."
+    )
+    target_name: Name = Field(
+        "target",
+        description="What the other one is called, were it to forward to here; what"
+        " has been there does not go there again.",
+    )
+    target: KafkaSettings | None = Field(
+        None,
+        description="As `kafka`: bootstrap_servers and client, to reach the other"
+        " cluster.",
+    )
+    positions: TopicName = Field(
+        "icat-stream.forwarded",
+        description="Topic there that says how far each partition was forwarded.",
+    )
+    start: Literal["earliest", "latest"] = Field(
+        "earliest", description="Where a partition begins that never was."
+    )
+    rules: dict[Name, ForwardRule] = Field(
+        default_factory=dict,
+        description="By name; the first example is events without people, to a test"
+        " system: {events: {topics: [icat-stream.events], to: 'test.{topic}', kinds:"
+        " [dataset]}}.",
+    )
+
+    @model_validator(mode="after")
+    def _two_clusters(self) -> "ForwardSettings":
+        if self.source_name == self.target_name:
+            raise ValueError("source_name and target_name must differ")
+        return self
+
+
 class TlsSettings(Section):
     """A certificate to be known by."""
 
@@ -1012,6 +1096,7 @@ class Settings(BaseSettings):
         },
     )
     bridge: BridgeSettings = Field(default_factory=BridgeSettings)
+    forward: ForwardSettings = Field(default_factory=ForwardSettings)
     web: WebSettings = Field(default_factory=WebSettings)
     telemetry: TelemetrySettings = Field(default_factory=TelemetrySettings)
 
