@@ -11,6 +11,7 @@ from .catalogue import Catalogue
 from .catalogue_session import CatalogueSession
 from .file_store import FileStore
 from .inventory import (
+    EndedDataset,
     HeldObject,
     Inventory,
     InvestigationSelection,
@@ -23,6 +24,7 @@ from .inventory import (
 __all__ = [
     "Catalogue",
     "CatalogueSession",
+    "EndedDataset",
     "FacilityMissing",
     "FileStore",
     "HeldObject",

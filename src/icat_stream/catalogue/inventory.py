@@ -79,6 +79,43 @@ class HeldObject(NamedTuple):
         return f"{self.kind} {self.investigation}{within}"
 
 
+class EndedDataset(NamedTuple):
+    """A dataset of an investigation that is over.
+
+    Parameters
+    ----------
+    ended
+        When that was.
+    changed
+        When the dataset was changed last in ICAT.
+    """
+
+    id: int
+    name: str
+    investigation: InvestigationKey
+    complete: bool
+    ended: datetime
+    changed: datetime | None
+
+
+class FileFacts(NamedTuple):
+    """What is known of the files of a dataset together.
+
+    Parameters
+    ----------
+    size
+        Bytes.
+    changed
+        When the newest of them was changed.
+    """
+
+    files: int
+    size: int
+    without_location: int
+    without_checksum: int
+    changed: datetime | None
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Period:
     """From when until when, both included; ``None``: from the beginning."""
@@ -216,6 +253,75 @@ class Inventory:
                     key = InvestigationKey(name=its_name, visit_id=visit)
                     yield HeldObject("dataset", number, name, key, of)
 
+    def ended_datasets(self, scope: Scope, before: datetime) -> Iterator[EndedDataset]:
+        """Yield datasets of investigations that were over before then, by id."""
+        of = "o.investigation"
+        what = f"o.id, o.name, {of}.name, {of}.visitId, o.complete, {of}.endDate"
+        where = [f"{of}.endDate <= {_literal(before)}", *self._limits(of, scope)]
+        for number, name, its, visit, complete, ended, changed in self._rows(
+            "Dataset", f"{what}, o.modTime", where
+        ):
+            yield EndedDataset(
+                id=number,
+                name=name,
+                investigation=InvestigationKey(name=its, visit_id=visit),
+                complete=bool(complete),
+                ended=datetime.fromisoformat(ended),
+                changed=_time(changed),
+            )
+
+    def file_facts(self, ids: Sequence[int]) -> dict[int, FileFacts]:
+        """Return those of the datasets that have files."""
+        found = {}
+        for listed in _id_lists(ids):
+            query = (
+                "SELECT d.id, COUNT(f), SUM(f.fileSize), COUNT(f.location),"  # noqa: S608
+                " COUNT(f.checksum), MAX(f.datafileModTime)"
+                f" FROM Datafile f JOIN f.dataset d WHERE d.id IN {listed}"
+                " GROUP BY d.id"
+            )
+            for row in self._session.search(query, "Datafile"):
+                number, count, size, located, summed, changed = row
+                found[int(number)] = FileFacts(
+                    files=count,
+                    size=size or 0,
+                    without_location=count - located,
+                    without_checksum=count - summed,
+                    changed=_time(changed),
+                )
+        return found
+
+    def having_parameter(self, name: str, ids: Sequence[int]) -> set[int]:
+        """Return those of the datasets that have a parameter of that name."""
+        return {
+            int(number)
+            for listed in _id_lists(ids)
+            for number in self._session.search(
+                select(
+                    "DatasetParameter",
+                    f"o.type.name = {quote(name)}",
+                    f"o.dataset.id IN {listed}",
+                    what="o.dataset.id",
+                ),
+                "DatasetParameter",
+            )
+        }
+
+    def used_by_jobs(self, ids: Sequence[int], since: datetime) -> dict[int, int]:
+        """Return those of the datasets that are inputs of jobs made since then.
+
+        With the id of one of these jobs.
+        """
+        found = {}
+        for listed in _id_lists(ids):
+            query = (
+                "SELECT d.id, j.id FROM Job j JOIN j.inputDataCollection c"  # noqa: S608
+                " JOIN c.dataCollectionDatasets e JOIN e.dataset d"
+                f" WHERE d.id IN {listed} AND j.createTime >= {_literal(since)}"
+            )
+            found.update(dict(self._session.search(query, "Job")))
+        return found
+
     def selected(self, selection: InvestigationSelection) -> Iterator[InvestigationKey]:
         """Yield investigations, each once."""
         entity = "InvestigationInstrument" if selection.instruments else "Investigation"
@@ -308,6 +414,12 @@ class Inventory:
             if len(rows) < self._page:
                 return
             last = int(rows[-1][0])
+
+
+def _id_lists(ids: Collection[int]) -> Iterator[str]:
+    ordered = sorted(set(ids))
+    for begin in range(0, len(ordered), _IDS):
+        yield f"({', '.join(str(int(each)) for each in ordered[begin : begin + _IDS])})"
 
 
 def _literal(when: datetime) -> str:

@@ -15,6 +15,7 @@ from .health import health
 from .integrations import app as integrations
 from .journal import app as journal
 from .reconcile import reconcile
+from .retention import app as retention
 from .sandbox import app as sandbox
 from .schedule import app as schedule
 from .schemas import app as schema_tools
@@ -31,6 +32,7 @@ app.add_typer(config, name="config", help="The configuration.")
 app.add_typer(schema_tools, name="schemas", help="What a file becomes.")
 app.add_typer(journal, name="journal", help="What became of each message.")
 app.add_typer(integrations, name="integrations", help="What follows a dataset.")
+app.add_typer(retention, name="retention", help="What may leave the disk.")
 app.add_typer(schedule, name="schedule", help="What is asked for by time.")
 app.add_typer(transactions, name="transactions", help="Those that hang in Kafka.")
 app.command()(bridge)

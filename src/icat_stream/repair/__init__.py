@@ -4,6 +4,7 @@ from .backfill import KINDS, Backfill, Extent
 from .findings import Finding, Wanted
 from .reconciliation import Reconciliation, announce, outermost
 from .reingest import Reingest, again
+from .retention import RetentionReport, RetentionRow, RetentionRules
 
 __all__ = [
     "KINDS",
@@ -12,6 +13,9 @@ __all__ = [
     "Finding",
     "Reconciliation",
     "Reingest",
+    "RetentionReport",
+    "RetentionRow",
+    "RetentionRules",
     "Wanted",
     "again",
     "announce",
