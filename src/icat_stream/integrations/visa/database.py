@@ -191,9 +191,10 @@ class Database:
         reason = f"{self._name}: {shortened(words, _SHOWN)}"
         if state:
             reason += f" (SQLSTATE {state})"
-        if state.startswith(_STOP) or error.connection_invalidated or not state:
+        if state.startswith("28"):
             # With a new password the next connection may do.
             self.close()
+        if state.startswith(_STOP) or error.connection_invalidated or not state:
             self._tables = {}
             return self._down(reason)
         if state.startswith("08") or state.startswith("57P"):
