@@ -138,6 +138,8 @@ def serve(settings: DataServiceSettings, ready: Path | None = None) -> None:
             access_log=False,
             log_config=None,
             lifespan="off",
+            # Where the library is there, they would be connections without limits.
+            ws="none",
             h11_max_incomplete_event_size=LONGEST_HEAD,
             timeout_graceful_shutdown=max(1, round(settings.stop_within)),
         )
