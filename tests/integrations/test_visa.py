@@ -1,6 +1,7 @@
 """VISA: who left has no access, a stranger never has, what is closed stays closed."""
 
 import json
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
@@ -112,6 +113,39 @@ def test_the_team_is_that_of_the_newest_snapshot(make, new, event, team, visa, s
         "jdoe",
         "ptolemy",
     }
+
+
+def test_a_slow_process_lets_nobody_in_again(make, new, event, team, visa, system):
+    number = new()
+    team(number, "jdoe")
+    slow, quick = make(), make()
+    go_on = system.hold()
+    with ThreadPoolExecutor(1) as pool:
+
+        def handle():
+            try:
+                return slow.handle(event(number))
+            finally:
+                slow.leave_lane()
+
+        late = pool.submit(handle)
+        try:
+            system.wait_for_call()
+            # It has read that he is in the team, and he leaves it.
+            team(number)
+            quick.handle(event(number))
+            visa.run(
+                "CREATE TABLE visa.seen (id varchar(250))",
+                "CREATE FUNCTION visa.see() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN"
+                " INSERT INTO visa.seen VALUES (NEW.user_id); RETURN NEW; END'",
+                "CREATE TRIGGER see AFTER INSERT ON visa.experiment_user FOR EACH ROW"
+                " EXECUTE FUNCTION visa.see()",
+            )
+        finally:
+            go_on.set()
+        late.result(60)
+    assert visa.team == set()
+    assert visa.rows("SELECT id FROM seen") == []
 
 
 def test_all_of_a_proposal(make, new, event, team, visa, person, system, keys):

@@ -23,9 +23,9 @@ from .test_visa import system, visa
 
 __all__ = ["system", "visa"]
 
-PROPOSALS = int(os.environ.get("VISA_PROPOSALS", "5"))
+PROPOSALS = int(os.environ.get("VISA_PROPOSALS", "3"))
 SNAPSHOTS = int(os.environ.get("VISA_SNAPSHOTS", "4"))
-CUTS = int(os.environ.get("VISA_CUTS", "5"))
+CUTS = int(os.environ.get("VISA_CUTS", "3"))
 PEOPLE = [f"person-{number}" for number in range(12)]
 
 
