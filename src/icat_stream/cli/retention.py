@@ -48,7 +48,7 @@ def report(
     ] = None,
     output: Annotated[ReportOutput, typer.Option("--output")] = ReportOutput.TEXT,
 ) -> None:
-    """List datasets of investigations that are over, with why they have to stay.
+    """List datasets of ended investigations, and why they stay.
 
     Those without a reason are candidates: complete, unchanged, registered with
     checksums, not on hold, not in use, on disk of a data service that has an archive.
