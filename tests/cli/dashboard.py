@@ -94,15 +94,21 @@ def serving(facility: Facility) -> Iterator[Site]:
     hostile.path.rename(hostile.path.with_name('a"><script>.nxs'))
     announcer.send(f'{{"{MARKUP}": "{MARKUP}"}}'.encode(), [(MARKUP, MARKUP.encode())])
     announcer.flush()
-    log = facility.path / f"{name}.log"
+    with running(facility, config) as made:
+        made.ingest()
+        yield made
+
+
+@contextmanager
+def running(facility: Facility, config: Path) -> Iterator[Site]:
+    """Run a dashboard; whatever it meets, it must not stumble."""
+    log = config.with_suffix(".log")
     command = [BIN / "icat_stream", "web", "-c", config, "--listen", "127.0.0.1:0"]
     with log.open("w") as err:
         process = subprocess.Popen(command, stderr=err)
     try:
         at = eventually(lambda: re.search(r"dashboard is at (\S+)", log.read_text()))
-        made = Site(at[1], facility, config)
-        made.ingest()
-        yield made
+        yield Site(at[1], facility, config)
     finally:
         process.terminate()
         assert process.wait(60) == 0

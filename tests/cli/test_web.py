@@ -1,6 +1,7 @@
 """``icat_stream web`` as operators and scientists meet it, and as attackers do."""
 
 import re
+from concurrent.futures import ThreadPoolExecutor
 from html import unescape
 from urllib.parse import urlsplit
 
@@ -55,12 +56,23 @@ def test_all_that_failed_for_one_reason_is_replayed_once(site, operator):
     assert operator.post(f"{at}/replay", reason="repaired").status_code == 403
     assert operator.json("/audit")["acts"] == before
 
-    done = operator.post(f"{at}/replay", csrf=csrf, reason="the files are repaired")
-    assert "2 records done" in done.text
-    act, *_ = operator.json("/audit")["acts"]
+    # Two people at once: one of them is told that it is done.
+    other = site.enter("simple", "useroffice")
+    why = "the files are repaired"
+    with ThreadPoolExecutor(2) as pool:
+        tried = [
+            pool.submit(who.post, f"{at}/replay", csrf=who.csrf(), reason=why)
+            for who in (operator, other)
+        ]
+        done = [each.result() for each in tried]
+    assert sorted(each.status_code for each in done) in ([200, 200], [200, 404])
+    assert sum("2 records done" in each.text for each in done) == 1
+    [act] = [
+        each
+        for each in operator.json("/audit")["acts"]
+        if each["reason"] == why and each["result"] == "2 records done"
+    ]
     assert act["user"] == "simple/useroffice"
-    assert act["reason"] == "the files are repaired"
-    assert act["result"] == "2 records done"
     assert operator.get(at).status_code == 404
     # They are still spoilt: they come back, and are discarded.
     site.ingest()
@@ -90,6 +102,31 @@ def test_a_message_is_handled_again(site, operator):
     assert first == "ingested"
     # Others may have had it handled again before.
     assert set(later) == {"unchanged"}
+
+
+def test_a_consumer_says_how_it_is_and_what_waits_for_it(operator):
+    [listed] = operator.json("/consumers")["consumers"]
+    assert listed["name"] == "scans"
+    assert listed["unread"] == 0
+    assert listed["last_success"] > 0
+    assert listed["outcomes"]["ingested"] >= 1
+    one = operator.json("/consumers/scans")
+    [wait] = one["waits"]
+    assert wait["messages"] == 2
+    assert "No consumer" not in operator.get("/consumers/scans").text
+    assert operator.json("/integrations")["consumers"] == []
+
+
+def test_a_file_is_tried_below_the_roots_only(site, operator):
+    *_, one = operator.json("/messages?outcome=ingested")["messages"]
+    [path] = (site.facility.path / "data").rglob(one["file"])
+    [draft] = operator.json(f"/schemas/try?file={path}")["drafts"]
+    assert draft["name"] == one["dataset"]
+    assert one["dataset"] in operator.get(f"/schemas/try?file={path}").text
+    for outside in ("/etc/passwd", f"{path.parent}/../../secrets/root"):
+        found = operator.json(f"/schemas/try?file={outside}")
+        assert found["drafts"] == []
+        assert "not opened" in found["refusal"]
 
 
 def test_what_waits_is_named_with_what_it_waits_for(operator):
@@ -171,6 +208,10 @@ def test_operators_pages_are_for_operators(scientist):
         "/problems/0123456789ab",
         "/problems/0123456789ab/replay",
         "/audit",
+        "/consumers",
+        "/consumers/scans",
+        "/integrations",
+        "/schemas/try?file=/etc/passwd",
         "/help/icat-down",
     ):
         assert scientist.get(path).status_code == 403
@@ -198,6 +239,26 @@ def test_the_login_goes_on_where_one_was_and_nowhere_else(site):
     for evil in ("//evil.example", "https://evil.example", "/\\evil.example"):
         answer = visitor.post("/login", next=evil, **form)
         assert urlsplit(answer.url).netloc == urlsplit(site.url).netloc
+
+
+def test_who_is_logged_out_in_the_middle_of_an_act_goes_on_with_it(site, operator):
+    *_, one = operator.json("/messages?outcome=ingested")["messages"]
+    where = "/messages/{topic}/{partition}/{offset}/again".format(**one)
+    visitor = Visitor(site.url)
+    sent = visitor.post(
+        where, csrf="of a session that is over", reason='say "why" & <b>'
+    )
+    assert urlsplit(sent.url).path == "/login"
+    [goal] = re.findall('name="next" value="([^"]*)"', sent.text)[:1]
+    back = visitor.post(
+        "/login",
+        authenticator="simple",
+        username="useroffice",
+        password=site.password("useroffice"),
+        next=unescape(goal),
+    )
+    assert "Replay 1 record?" in back.text
+    assert 'value="say &#34;why&#34; &amp; &lt;b&gt;"' in back.text
 
 
 def test_a_cookie_that_was_there_before_is_worth_nothing(site):
@@ -333,6 +394,17 @@ def test_any_text_can_be_looked_for(operator, path):
         ("/messages/none/99999999999999999999/0", 404),
         ("/messages/none/4294967296/0", 404),
         ("/messages/none/-1/0", 404),
+        ("/messages/%E2%80%AE%1B[31m/0/0", 404),
+        ("/messages/none/0/0/payload", 404),
+        ("/messages/none/0/0/again", 404),
+        ("/consumers/none", 404),
+        ("/consumers/%22%3E%3Cscript%3E", 404),
+        ("/integrations/" + "a" * 10_000, 404),
+        ("/investigations/99999999999999999999", 404),
+        ("/investigations/0", 404),
+        ("/datasets/0/files?from=99999999999", 400),
+        ("/datasets/0/download", 404),
+        ("/datafiles/999999999999999999/download", 404),
         ("/datasets/99999999999999999999", 404),
         ("/datasets/0", 404),
         ("/datasets/abc", 404),

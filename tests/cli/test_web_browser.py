@@ -38,6 +38,10 @@ OPERATORS_PAGES = {
     "/problems/FINGERPRINT",
     "/problems/FINGERPRINT/replay",
     "/problems/FINGERPRINT/discard",
+    "/consumers",
+    "/consumers/NAME",
+    "/integrations",
+    "/schemas/try",
     "/audit",
     "/help/NAME",
 }
@@ -119,7 +123,7 @@ def shape(address: str) -> str:
     path = re.sub(r"/\d+(?=/|$)", "/N", path)
     path = re.sub(r"^/messages/[^/]+", "/messages/TOPIC", path)
     path = re.sub(r"^/problems/[0-9a-f]{12}", "/problems/FINGERPRINT", path)
-    return re.sub(r"^/help/.+", "/help/NAME", path)
+    return re.sub(r"^/(help|consumers)/.+", r"/\1/NAME", path)
 
 
 def pages(tab: Tab, *starts: str) -> Iterator[str]:

@@ -3,7 +3,10 @@
 import csv
 import io
 
+import pytest
+
 from icat_stream.web.charts import bars, strip
+from icat_stream.web.journal_pages import _shown
 from icat_stream.web.lineage_graph import graph
 from icat_stream.web.page import as_csv, as_json
 
@@ -21,6 +24,23 @@ def test_a_spreadsheet_takes_no_cell_for_a_formula():
 def test_a_lone_surrogate_is_no_reason_to_show_nothing():
     assert as_json({"name": "a\udc80b"}).status_code == 200
     assert as_csv([{"name": "a\udc80b"}]).status_code == 200
+
+
+@pytest.mark.parametrize(
+    ("value", "form"),
+    [
+        (b"\x1b[31mr\xc3\xa4d\x07", "text"),
+        (b"\x00\xff" * 40, "bytes"),
+        (b"<b>&" * 4_000_000, "the beginning of a long text"),
+        (b"\xff" * 16_000_000, "the beginning of a long text"),
+        (b"[" * 100_000, "text"),
+        (b'{"a": "\\u202e"}', "JSON"),
+    ],
+)
+def test_whatever_a_message_is_some_of_it_is_shown(value, form):
+    shown = _shown(value)
+    assert shown["format"] == form
+    assert 0 < len(shown["text"]) <= 65_536
 
 
 def test_charts_take_no_name_for_markup():

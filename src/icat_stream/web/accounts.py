@@ -152,6 +152,17 @@ class Accounts:
         """Return the objects that a query finds; else as :meth:`search`."""
         return entities(self.search(sign_in, query))
 
+    def own_objects(self, query: str, entity: str) -> list[dict[str, Any]]:
+        """Return what our own account finds: for what everybody may see.
+
+        Raises
+        ------
+        SystemUnavailable, TransientFailure, Rejection
+            ICAT cannot be asked.
+        """
+        with self._lock:
+            return entities(self._own.search(query, entity))
+
     def _is_operator(self, user: str) -> bool:
         # With our own account: a person may not be allowed to read groups.
         query = select(

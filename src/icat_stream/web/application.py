@@ -22,9 +22,11 @@ from . import (
     download_pages,
     investigation_pages,
     journal_pages,
+    landing_page,
     login_pages,
     overview_page,
     problem_pages,
+    schema_trial_page,
     search_pages,
 )
 from .accounts import SessionOver
@@ -60,6 +62,7 @@ _OPERATORS: dict[str, View] = {
     "/consumers/{name}": consumer_pages.consumer,
     "/integrations": consumer_pages.integrations,
     "/integrations/{name}": consumer_pages.consumer,
+    "/schemas/try": schema_trial_page.schema_trial,
     "/help/{page}": problem_pages.night_page,
     "/audit": act_pages.audit,
 }
@@ -83,6 +86,7 @@ def application(site: Site) -> Starlette:
         Route("/", answers.to(_first, operators=False)),
         Route("/login", answers.login, methods=["GET", "POST"]),
         Route("/logout", answers.logout, methods=["POST"]),
+        Route("/doi/{prefix}/{suffix:path}", answers.landing),
     ]
     for path, view in _PEOPLE.items():
         routes.append(Route(path, answers.to(view, operators=False)))
@@ -279,6 +283,27 @@ class _Answers:
         if outcome.values["wait"]:
             answer.headers["Retry-After"] = str(outcome.values["wait"])
         return answer
+
+    async def landing(self, request: Request) -> Response:
+        """Show everybody what a DOI leads to."""
+        return await run_in_threadpool(self._landing, request)
+
+    def _landing(self, request: Request) -> Response:
+        parts = request.path_params
+        try:
+            page = landing_page.landing(self._site, parts["prefix"], parts["suffix"])
+        except NotThere as error:
+            return self._problem(request, None, 404, str(error))
+        except (Failure, IcatFault):
+            # Why is nobody's business out there.
+            text = "The catalogue does not answer just now: try again in some minutes."
+            return self._problem(request, None, 503, text)
+        if wanted(request) == "json":
+            return as_json(page.values)
+        values = {"title": page.title, "missing": [], "is_table": False, **page.values}
+        return self._templates.response(
+            request, page.template, values, sign_in=None, status=page.status
+        )
 
     async def logout(self, request: Request) -> Response:
         """Let somebody go."""

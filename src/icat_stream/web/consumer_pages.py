@@ -56,7 +56,7 @@ def consumer(asked: PageRequest) -> Page:
     run = (health.get("loops") or {}).get(name)
     follower = _followers(asked).get(name)
     values = {
-        **_values(asked, name, run, totals, asked.part("kafka", lambda: _lag(asked))),
+        **_values(asked, name, run, totals, asked.part("kafka", asked.site.lag.read)),
         "runs": run is not None,
         "process": run,
         "follower": None if follower is None else asdict(follower),
@@ -73,7 +73,7 @@ def consumer(asked: PageRequest) -> Page:
 def _listed(asked: PageRequest, names: list[str], title: str) -> Page:
     health = asked.part("daemon", asked.site.health) or {}
     totals = asked.part("journal", lambda: asked.site.journal.summaries.totals())
-    lag = asked.part("kafka", lambda: _lag(asked))
+    lag = asked.part("kafka", asked.site.lag.read)
     loops = health.get("loops") or {}
     values = {
         "kind": title.lower(),
@@ -119,11 +119,6 @@ def _state(enabled: bool, run: Mapping[str, Any] | None) -> str:
     if run is None:
         return "not in this daemon"
     return "paused" if run["down"] else "running"
-
-
-def _lag(asked: PageRequest) -> dict[str, int]:
-    settings = asked.site.settings.consumers
-    return asked.site.lag.read([name for name, c in settings.items() if c.enabled])
 
 
 def source_groups(asked: PageRequest) -> list[str]:

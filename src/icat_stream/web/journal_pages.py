@@ -25,6 +25,8 @@ _ROWS = 50
 # Beyond so many, finding the newest of them takes seconds.
 _MOST_NAMED = 2_000
 _SHOWN_BYTES = 65_536
+# What is longer is not taken apart.
+_READ_BYTES = 1_048_576
 _DUMPED_BYTES = 1024
 _PLACE = re.compile(r"([A-Za-z0-9._-]{1,249})(?:\[(\d{1,9})\]@|:(\d{1,9}):)(\d{1,18})")
 _OFFSET = re.compile(r" ([+-]\d\d:\d\d)$")
@@ -205,6 +207,9 @@ def _waited(entries: list[Entry], number: int) -> float | None:
 
 def _shown(value: bytes) -> dict[str, Any]:
     """Return what a message says, as far as it can be read."""
+    if len(value) > _READ_BYTES:
+        text = value[:_SHOWN_BYTES].decode("utf-8", "replace")
+        return _text("the beginning of a long text", text, cut=True)
     try:
         text = value.decode("utf-8")
         indented = json.dumps(json.loads(text), indent=2, ensure_ascii=False)

@@ -16,6 +16,7 @@ from icat_stream import __version__
 from icat_stream.records import iso, printable
 
 from .charts import bars, strip
+from .landing_page import as_script
 from .lineage_graph import graph
 from .sign_ins import SignIn
 from .site import Site
@@ -60,6 +61,7 @@ class Templates:
             "size": _size,
             "seconds": _seconds,
             "lines": _lines,
+            "script": as_script,
         }
         self._made.globals |= {
             "link": self.link,

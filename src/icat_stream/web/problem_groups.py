@@ -1,8 +1,6 @@
 """Dead letters that wait, grouped by what they have in common."""
 
 import hashlib
-import threading
-import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -13,9 +11,9 @@ from icat_stream.journal import reason_kind
 from icat_stream.records import Coordinates
 from icat_stream.stream import DeadLetter, DeadLetters, Selection
 
+from .recent_answer import RecentAnswer
 from .subjects import subject
 
-_FRESH_S = 10.0
 _EXAMPLES = 3
 # More are counted, and done in turns.
 _MOST = 50_000
@@ -89,17 +87,14 @@ class ProblemGroups:
         By fingerprint, the largest first.
     ends
         The next offset of each partition at that time.
-    at
-        Monotonic.
     """
 
     groups: Mapping[str, ProblemGroup]
     ends: Mapping[int, int]
-    at: float
 
 
 class ProblemReader:
-    """Reads the dead letters, at most every few seconds; safe for threads.
+    """Reads the dead letters now and then; safe for threads.
 
     Parameters
     ----------
@@ -109,8 +104,7 @@ class ProblemReader:
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
-        self._lock = threading.Lock()
-        self._last: ProblemGroups | None = None
+        self._recent = RecentAnswer(self._read)
 
     def read(self, *, fresh: bool = False) -> ProblemGroups:
         """Return all groups.
@@ -125,11 +119,7 @@ class ProblemReader:
         SystemUnavailable
             Kafka does not answer.
         """
-        with self._lock:
-            last = self._last
-            if last is None or fresh or time.monotonic() - last.at > _FRESH_S:
-                self._last = last = self._read()
-            return last
+        return self._recent.get(fresh=fresh)
 
     def find(self, place: Coordinates) -> DeadLetter | None:
         """Return the last dead letter of a record, done or not."""
@@ -145,7 +135,7 @@ class ProblemReader:
                 found.setdefault(group.fingerprint, group).add(letter)
         ordered = sorted(found.values(), key=lambda each: -each.count)
         groups = {each.fingerprint: each for each in ordered}
-        return ProblemGroups(groups, ends, time.monotonic())
+        return ProblemGroups(groups, ends)
 
 
 def _group(letter: DeadLetter) -> ProblemGroup:

@@ -1,17 +1,13 @@
 """How much consumers have still to read, asked of Kafka now and then."""
 
-import threading
-import time
-from collections.abc import Sequence
-
 from icat_stream.config import Settings
 from icat_stream.stream import ConsumerLag
 
-_FRESH_S = 10.0
+from .recent_answer import RecentAnswer
 
 
 class UnreadRecords:
-    """Asks at most every few seconds; safe for threads.
+    """Of all consumers that are enabled; safe for threads.
 
     Parameters
     ----------
@@ -20,37 +16,26 @@ class UnreadRecords:
     """
 
     def __init__(self, settings: Settings) -> None:
-        self._settings = settings
-        self._lock = threading.Lock()
-        self._kafka: ConsumerLag | None = None
-        self._last: tuple[float, dict[str, int]] | None = None
+        self._names = [n for n, c in settings.consumers.items() if c.enabled]
+        self._kafka = ConsumerLag(settings, self._names)
+        self._recent = RecentAnswer(self._measure)
 
-    def read(self, names: Sequence[str]) -> dict[str, int]:
+    def read(self) -> dict[str, int]:
         """Return how many records each consumer has not finished.
-
-        Parameters
-        ----------
-        names
-            Of the consumers: always the same ones.
 
         Raises
         ------
         SystemUnavailable
             Kafka does not answer.
         """
-        with self._lock:
-            if self._last is None or time.monotonic() - self._last[0] > _FRESH_S:
-                if self._kafka is None:
-                    self._kafka = ConsumerLag(self._settings, names)
-                found = dict.fromkeys(names, 0)
-                for (name, _), lag in self._kafka.measure().lag.items():
-                    found[name] += lag
-                self._last = time.monotonic(), found
-            return self._last[1]
+        return self._recent.get()
 
     def close(self) -> None:
         """Close its clients."""
-        with self._lock:
-            if self._kafka is not None:
-                self._kafka.close()
-                self._kafka = None
+        self._kafka.close()
+
+    def _measure(self) -> dict[str, int]:
+        found = dict.fromkeys(self._names, 0)
+        for (name, _), lag in self._kafka.measure().lag.items():
+            found[name] += lag
+        return found
