@@ -51,3 +51,16 @@ def test_many_at_once_get_versions_of_their_own(exports):
         found = list(pool.map(begin, range(12)))
     for key in keys:
         assert sorted(each[key] for each in found) == list(range(1, 13))
+
+
+def test_more_than_one_question_holds(exports):
+    keys = [f"k{n}" for n in range(2_500)]
+    first = exports.begin("s", keys)
+    assert [one.key for one in first] == keys
+    assert {one.version for one in first} == {1}
+    exports.begin("s", keys[:3])
+    sums = {key: f"sum of {key}" for key in keys}
+    assert exports.finish("s", first, sums) == set(keys[:3])
+    held = exports.held("s", keys)
+    assert held["k2499"].sha256 == "sum of k2499"
+    assert held["k0"] == Export(key="k0", version=2, sha256=None)

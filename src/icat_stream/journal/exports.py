@@ -1,12 +1,12 @@
 """What was written to other systems, and which state of it is the newest."""
 
 import hashlib
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import Connection, select, update
+from sqlalchemy import Connection, bindparam, select, update
 from sqlalchemy.dialects import postgresql, sqlite
 
 from .storable_text import storable
@@ -74,33 +74,36 @@ class Exports:
         rows = {_digest(key): key for key in keys}
         found: dict[str, Export] = {}
         with self._begin_transaction() as connection:
-            # In one order in all processes, or two of them wait for each other.
-            for digest in sorted(rows):
-                key = rows[digest]
-                row = _locked(connection, system, digest)
-                if row is None:
-                    values = {"system": system, "key": digest, "version": 0}
-                    connection.execute(
-                        self._insert.values(values | {"name": storable(key)})
-                    )
-                    row = _locked(connection, system, digest)
-                version = row.version + 1
-                connection.execute(
-                    _of(system, digest).values(version=version, sha256=None)
-                )
-                found[key] = Export(key=key, version=version, sha256=row.sha256)
+            for some in _chunks(rows):
+                # In one order in all processes, or two of them wait for each other: the
+                # new ones first, which another process may be at, too.
+                new = [
+                    {
+                        "system": system,
+                        "key": digest,
+                        "version": 0,
+                        "name": storable(rows[digest]),
+                    }
+                    for digest in some
+                ]
+                connection.execute(self._insert.values(new))
+                for row in _locked(connection, system, some):
+                    key = rows[row.key]
+                    version = row.version + 1
+                    found[key] = Export(key=key, version=version, sha256=row.sha256)
+                ours = (exports.c.system == system, exports.c.key.in_(some))
+                begun = {"version": exports.c.version + 1, "sha256": None}
+                connection.execute(update(exports).where(*ours).values(begun))
         return [found[key] for key in keys]
 
     def held(self, system: str, keys: Sequence[str]) -> dict[str, Export]:
         """Return the newest versions of documents; those never written are left out."""
         rows = {_digest(key): key for key in keys}
-        digests = list(rows)
         found = {}
         with self._begin_transaction() as connection:
-            for start in range(0, len(digests), _AT_ONCE):
+            for some in _chunks(rows):
                 query = select(exports).where(
-                    exports.c.system == system,
-                    exports.c.key.in_(digests[start : start + _AT_ONCE]),
+                    exports.c.system == system, exports.c.key.in_(some)
                 )
                 for row in connection.execute(query):
                     key = rows[row.key]
@@ -144,26 +147,42 @@ class Exports:
         :
             Keys of which somebody began a newer version meanwhile.
         """
-        overtaken = set()
+        ours = {_digest(each.key): each for each in versions}
+        overtaken = {each.key for each in versions}
         with self._begin_transaction() as connection:
-            for one in sorted(versions, key=lambda each: _digest(each.key)):
-                done = (
-                    _of(system, _digest(one.key))
-                    .where(exports.c.version == one.version)
-                    .values(sha256=held[one.key])
-                )
-                if connection.execute(done).rowcount == 0:
-                    overtaken.add(one.key)
+            for some in _chunks(ours):
+                done = [
+                    {"its_key": row.key, "its_sha256": held[ours[row.key].key]}
+                    for row in _locked(connection, system, some)
+                    if row.version == ours[row.key].version
+                ]
+                if done:
+                    connection.execute(
+                        _DONE, [{"its_system": system, **d} for d in done]
+                    )
+                overtaken -= {ours[each["its_key"]].key for each in done}
         return overtaken
 
 
-def _locked(connection: Connection, system: str, digest: str) -> Any:
-    query = select(exports).where(exports.c.system == system, exports.c.key == digest)
-    return connection.execute(query.with_for_update()).one_or_none()
+_DONE = (
+    update(exports)
+    .where(exports.c.system == bindparam("its_system"))
+    .where(exports.c.key == bindparam("its_key"))
+    .values(sha256=bindparam("its_sha256"))
+)
 
 
-def _of(system: str, digest: str) -> Any:
-    return update(exports).where(exports.c.system == system, exports.c.key == digest)
+def _chunks(digests: Iterable[str]) -> Iterator[list[str]]:
+    ordered = sorted(digests)
+    for start in range(0, len(ordered), _AT_ONCE):
+        yield ordered[start : start + _AT_ONCE]
+
+
+def _locked(connection: Connection, system: str, digests: Sequence[str]) -> Any:
+    query = select(exports).where(
+        exports.c.system == system, exports.c.key.in_(digests)
+    )
+    return connection.execute(query.order_by(exports.c.key).with_for_update()).all()
 
 
 def _digest(key: str) -> str:
