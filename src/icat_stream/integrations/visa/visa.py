@@ -50,6 +50,7 @@ class Visa(Integration[VisaOptions]):
     Options = VisaOptions
     follows = frozenset({"user", "investigation"})
     operations = frozenset({"refresh"})
+    needs_stated = True
     rights = MappingProxyType(dict.fromkeys(DETAILS, "R"))
 
     def __init__(self, context: IntegrationContext) -> None:
