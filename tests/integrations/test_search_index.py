@@ -150,6 +150,12 @@ def found(consumer: ExportConsumer, query: str, **limits: Any) -> list[dict[str,
     return consumer.integration.search(query, **limits)[1]
 
 
+def named(consumer: ExportConsumer, query: str, number: int) -> list[str]:
+    """Names under which an object is found; an index made anew has those of others."""
+    those = found(consumer, query, most=10_000)
+    return [each["name"] for each in those if each["id"] == number]
+
+
 def test_what_people_look_for_is_found(make, ingest, event, client, investigation):
     consumer = make()
     parameters = (
@@ -286,7 +292,7 @@ def test_a_database_that_was_lost_is_noticed(make, ingest, event, client):
     with pytest.raises(SystemUnavailable, match="integrations reindex search"):
         forgetful.handle(event(number))
     reindex(forgetful)
-    assert [each["name"] for each in found(forgetful, "c")] == ["c"]
+    assert named(forgetful, "c", number) == ["c"]
     assert forgetful.handle(event(number)).kind is OutcomeKind.INGESTED
 
 
@@ -323,7 +329,7 @@ def test_an_index_is_made_anew_while_it_is_written(
     # What was written before goes on being written.
     client.delete(client.get("Dataset", kept))
     assert another.handle(event(kept)).kind is OutcomeKind.INGESTED
-    assert found(another, "d2") == []
+    assert named(another, "d2", kept) == []
 
 
 def test_one_that_is_slow_while_the_index_changes(make, ingest, event, client, proxy):
@@ -347,8 +353,7 @@ def test_one_that_is_slow_while_the_index_changes(make, ingest, event, client, p
     finally:
         go_on.set()
         thread.join(60)
-    names = [e["name"] for e in found(consumer, "run", most=999) if e["id"] == number]
-    assert names == ["run b"]
+    assert named(consumer, "run", number) == ["run b"]
     assert consumer.handle(event(number)).kind is not OutcomeKind.REJECTED
 
 
