@@ -6,7 +6,7 @@ from catalogue.conftest import new_investigation
 from catalogue.plans import FACILITY
 from icat_stream.catalogue import Scope
 from icat_stream.config import Settings
-from icat_stream.journal import Stated
+from icat_stream.journal import StatedSnapshots
 from icat_stream.records import Dataset, Plan
 from icat_stream.repair import Backfill, Extent
 
@@ -75,10 +75,10 @@ def test_objects_are_named_as_events_name_them(lane, ingest, investigation, clie
 def test_what_nobody_stated_is_listed(fill, investigation, client):
     other = new_investigation(client)
     extent = Extent(kinds=["user", "investigation"], investigation=investigation.name)
-    _, _, unstated = fill(extent, Stated(None, FACILITY))
+    _, _, unstated = fill(extent, StatedSnapshots(None, FACILITY))
     assert [str(each) for each in unstated] == [f"investigation {investigation}"]
     _, _, unstated = fill(
-        Extent(kinds=["user", "investigation"]), Stated(None, FACILITY)
+        Extent(kinds=["user", "investigation"]), StatedSnapshots(None, FACILITY)
     )
     told = {str(each) for each in unstated}
     assert f"investigation {other}" in told

@@ -2,7 +2,7 @@
 
 import pytest
 
-from icat_stream.journal import Claim, Entity, Stated
+from icat_stream.journal import Claim, Entity, StatedSnapshots
 from icat_stream.records import (
     Coordinates,
     Investigation,
@@ -67,7 +67,7 @@ def test_what_was_applied_is_stated(stated, apply, claim, journal):
     assert list(found) == [KEY]
     assert (found[KEY].members, found[KEY].proposal_id) == (TEAM, "42")
     assert journal.stated("G").users(["db/ada"]) == {}
-    assert Stated(None, "F").users(["db/ada"]) == {}
+    assert StatedSnapshots(None, "F").users(["db/ada"]) == {}
 
 
 def test_what_waits_is_not_stated_yet(stated, apply, claim):

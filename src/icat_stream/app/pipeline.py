@@ -20,7 +20,7 @@ from icat_stream.ingest import (
     RecordConsumer,
     RunningConsumer,
 )
-from icat_stream.journal import Journal, Stated, journal_exists
+from icat_stream.journal import Journal, StatedSnapshots, journal_exists
 from icat_stream.nexus import Limits, NexusReader
 from icat_stream.records import (
     LocationKey,
@@ -160,12 +160,12 @@ class Pipeline:
         end = math.inf if patience is None else time.monotonic() + patience
         return _patiently(self.catalogue.open, stopping, end)
 
-    def stated(self) -> Stated:
+    def stated(self) -> StatedSnapshots:
         """Return what user offices state; nothing where there is no journal yet."""
         facility = self._settings.facility
         # A dry run makes none.
         if self._dry_run and not journal_exists(self._settings.journal):
-            return Stated(None, facility)
+            return StatedSnapshots(None, facility)
         return self.journal.stated(facility)
 
     def close(self) -> None:

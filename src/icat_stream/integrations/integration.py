@@ -8,7 +8,7 @@ from typing import Any, ClassVar, Generic, TypeVar, cast
 
 from icat_stream.config import Section, Settings
 from icat_stream.handlers import read_options
-from icat_stream.journal import Stated
+from icat_stream.journal import StatedSnapshots
 from icat_stream.messages import EventMessage
 from icat_stream.records import (
     Failure,
@@ -56,7 +56,7 @@ class IntegrationContext:
 
     name: str
     settings: Settings
-    stated: Stated
+    stated: StatedSnapshots
     options: Mapping[str, Any] = field(default_factory=dict)
 
 

@@ -20,7 +20,7 @@ from .read_access import journal_exists, reading
 from .reason_kinds import reason_kind
 from .scheduled_runs import ScheduledRun, ScheduledRuns
 from .search import By, Count, Entries, Entry, EntryPlace, Search
-from .stated import Stated
+from .stated_snapshots import StatedSnapshots
 from .summaries import QUARTER_MS, Interval, Summaries, Total, Wait
 
 __all__ = [
@@ -51,7 +51,7 @@ __all__ = [
     "ScheduledRuns",
     "Search",
     "Standing",
-    "Stated",
+    "StatedSnapshots",
     "Summaries",
     "Total",
     "Wait",

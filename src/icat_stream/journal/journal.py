@@ -33,7 +33,7 @@ from .newest_claims import NewestClaims
 from .postgres_copy import write_copied
 from .scheduled_runs import ScheduledRuns
 from .search import Entries
-from .stated import Stated
+from .stated_snapshots import StatedSnapshots
 from .storable_text import storable
 from .summaries import Summaries, delete_summaries
 from .tables import COMMITTED, SEVERAL, jobs, outcomes, positions
@@ -213,9 +213,9 @@ class Journal:
         with self._begin(self._reading) as connection:
             return is_current(connection)
 
-    def stated(self, facility: str) -> Stated:
+    def stated(self, facility: str) -> StatedSnapshots:
         """Return what user offices state of the users and investigations of one."""
-        return Stated(self._begin, facility)
+        return StatedSnapshots(self._begin, facility)
 
     def ping(self) -> None:
         """Return if the database answers."""

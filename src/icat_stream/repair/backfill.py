@@ -9,7 +9,7 @@ from itertools import chain, islice
 
 from icat_stream.catalogue import HeldObject, Inventory, Scope
 from icat_stream.config import Settings
-from icat_stream.journal import ONE_SHOT, Stated
+from icat_stream.journal import ONE_SHOT, StatedSnapshots
 from icat_stream.messages import dataset_event, snapshot_event
 from icat_stream.records import (
     AppliedDataset,
@@ -80,7 +80,7 @@ class Backfill:
         name: str,
         inventory: Inventory,
         *,
-        stated: Stated | None,
+        stated: StatedSnapshots | None,
         progress: Callable[[HeldObject, int, int], None],
         unstated: Callable[[HeldObject], None],
     ) -> None:

@@ -16,7 +16,7 @@ _AT_ONCE = 1_000
 _T = TypeVar("_T", User, Investigation)
 
 
-class Stated:
+class StatedSnapshots:
     """What is stated of users and investigations, as it was last applied.
 
     For what ICAT has no field for, and for who is stated to be in a team, whether or
