@@ -21,15 +21,7 @@ _EVERY_S = 60.0
 
 
 class SqliteHost:
-    """Looks whether another machine reads our groups.
-
-    Parameters
-    ----------
-    settings
-        All of them.
-    names
-        Of the consumers that run.
-    """
+    """Looks whether another machine reads the groups of the consumers that run."""
 
     def __init__(self, settings: Settings, names: Sequence[str]) -> None:
         self._settings = settings

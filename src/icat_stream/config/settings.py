@@ -5,7 +5,7 @@ The descriptions become the comments of the sample; the names are a contract.
 
 import re
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
 from urllib.parse import urlsplit
 
 from pydantic import (
@@ -99,6 +99,31 @@ class Section(BaseModel):
     model_config = ConfigDict(
         extra="forbid", frozen=True, hide_input_in_errors=True, validate_default=True
     )
+
+
+class PasswordSection(Section):
+    """A section that has a password, or the name of a file with it, or neither."""
+
+    if TYPE_CHECKING:
+        # Where they stand among its other keys, each section says.
+        password: SecretStr | None
+        password_file: Path | None
+
+    @model_validator(mode="after")
+    def _one_password(self) -> Self:
+        if self.password is not None and self.password_file is not None:
+            raise ValueError("give password or password_file, not both")
+        return self
+
+    def secret(self) -> str | None:
+        """Return the password.
+
+        Raises
+        ------
+        OSError
+            Its file cannot be read.
+        """
+        return read_secret(self.password, self.password_file)
 
 
 class KafkaSettings(Section):
@@ -203,7 +228,7 @@ CA_FILE: Any = Field(
 )
 
 
-class IcatSettings(Section):
+class IcatSettings(PasswordSection):
     """The catalogue."""
 
     url: Url = Field("http://127.0.0.1:8080", description="Of icat.server.")
@@ -225,21 +250,9 @@ class IcatSettings(Section):
         600.0, description="How long reference data (types, instruments) is believed."
     )
 
-    @model_validator(mode="after")
-    def _one_password(self) -> "IcatSettings":
-        if self.password is not None and self.password_file is not None:
-            raise ValueError("give password or password_file, not both")
-        return self
-
     def secret(self) -> str:
-        """Return the password.
-
-        Raises
-        ------
-        OSError
-            Its file cannot be read.
-        """
-        return read_secret(self.password, self.password_file) or ""
+        """Return the password; empty where there is none."""
+        return super().secret() or ""
 
 
 class LocationSettings(Section):
@@ -704,7 +717,7 @@ class AlertSettings(Section):
         return self.webhook is not None or self.webhook_file is not None
 
 
-class BridgeSettings(Section):
+class BridgeSettings(PasswordSection):
     """From a STOMP broker to Kafka: `icat_stream bridge` (extra `bridge`)."""
 
     brokers: list[Annotated[str, Field(pattern=r"^\S+:\d{1,5}$")]] = Field(
@@ -732,22 +745,6 @@ class BridgeSettings(Section):
     prefetch: int = Field(
         1000, ge=1, le=100_000, description="Messages on their way at a time, at most."
     )
-
-    @model_validator(mode="after")
-    def _one_password(self) -> "BridgeSettings":
-        if self.password is not None and self.password_file is not None:
-            raise ValueError("give password or password_file, not both")
-        return self
-
-    def secret(self) -> str | None:
-        """Return the password.
-
-        Raises
-        ------
-        OSError
-            Its file cannot be read.
-        """
-        return read_secret(self.password, self.password_file)
 
 
 _Path = Annotated[str, Field(pattern=r"^[^.\s]+(\.[^.\s]+)*$")]

@@ -16,7 +16,7 @@ _NOT_ADMITTED = {401, 403, 407}
 
 
 def is_not_there(status: int) -> bool:
-    """Whether a status without the server's own body says there is no server."""
+    """Whether HTTP's status, without a body of the server, says that it is away."""
     return status in _NOT_THERE
 
 

@@ -10,9 +10,9 @@ from pathlib import Path
 from typing import Any
 
 import urllib3
-from pydantic import Field, SecretStr, model_validator
+from pydantic import Field, SecretStr
 
-from icat_stream.config import Duration, Section, Url, read_secret
+from icat_stream.config import Duration, PasswordSection, Url
 from icat_stream.records import SystemUnavailable, shortened
 
 _LONGEST_ANSWER = 16 * 2**20
@@ -23,7 +23,7 @@ _PAUSE_S = 30.0
 _LONGEST_PAUSE_S = 3600.0
 
 
-class ServiceOptions(Section):
+class ServiceOptions(PasswordSection):
     """Where a web service is, and who we are there."""
 
     url: Url = Field(description="Of its API.")
@@ -38,22 +38,6 @@ class ServiceOptions(Section):
         description="For https: certificates (PEM) of the authorities to trust, instead"
         " of the system's.",
     )
-
-    @model_validator(mode="after")
-    def _one_password(self) -> "ServiceOptions":
-        if self.password is not None and self.password_file is not None:
-            raise ValueError("give password or password_file, not both")
-        return self
-
-    def secret(self) -> str | None:
-        """Return the password, ``None`` where there is none.
-
-        Raises
-        ------
-        OSError
-            Its file cannot be read.
-        """
-        return read_secret(self.password, self.password_file)
 
 
 @dataclass(frozen=True, slots=True)

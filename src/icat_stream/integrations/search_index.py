@@ -407,12 +407,12 @@ def _of_dataset(dataset: DatasetDetails) -> dict[str, Any]:
         ],
     }
     del values["sample"]
-    return _said(values)
+    return _without_blanks(values)
 
 
 def _of_investigation(investigation: InvestigationDetails) -> dict[str, Any]:
     # Its people are left out: who sees the index need not know them.
-    return _said(
+    return _without_blanks(
         {
             "id": investigation.id,
             "investigation": asdict(investigation.key),
@@ -431,7 +431,7 @@ def _of_investigation(investigation: InvestigationDetails) -> dict[str, Any]:
     )
 
 
-def _said(values: Mapping[str, Any]) -> dict[str, Any]:
+def _without_blanks(values: Mapping[str, Any]) -> dict[str, Any]:
     return {
         name: _time(value) if isinstance(value, datetime) else value
         for name, value in values.items()

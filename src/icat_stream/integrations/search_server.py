@@ -10,7 +10,7 @@ from typing import Any
 
 from pydantic import Field, SecretStr, field_validator, model_validator
 
-from icat_stream.config import ConfigError, Duration, Problem, Section, Url, read_secret
+from icat_stream.config import ConfigError, Duration, PasswordSection, Problem, Url
 from icat_stream.records import (
     Failure,
     Rejection,
@@ -30,7 +30,7 @@ _GONE = (502, 503, 504)
 _LONGEST_REASON = 400
 
 
-class SearchServerOptions(Section):
+class SearchServerOptions(PasswordSection):
     """How a search server is reached."""
 
     urls: list[Url] = Field(
@@ -56,9 +56,7 @@ class SearchServerOptions(Section):
         return path
 
     @model_validator(mode="after")
-    def _one_password(self) -> "SearchServerOptions":
-        if self.password is not None and self.password_file is not None:
-            raise ValueError("give password or password_file, not both")
+    def _a_password_has_its_user(self) -> "SearchServerOptions":
         if self.username is None and (self.password or self.password_file):
             raise ValueError("username: is required with a password")
         return self
@@ -240,7 +238,7 @@ class SearchServer:
         with self._lock:
             if self._client is None:
                 options = self._options
-                secret = read_secret(options.password, options.password_file)
+                secret = options.secret()
                 auth = (options.username, secret or "") if options.username else None
                 given: dict[str, Any] = {}
                 if options.ca_file is not None:

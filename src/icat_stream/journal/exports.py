@@ -7,10 +7,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from sqlalchemy import Connection, bindparam, select, update
-from sqlalchemy.dialects import postgresql, sqlite
 
 from .storable_text import storable
-from .tables import exports
+from .tables import exports, insert_new
 
 # Rows in one question; databases limit its parameters.
 _AT_ONCE = 1_000
@@ -58,8 +57,7 @@ class Exports:
         self, begin: Callable[[], AbstractContextManager[Connection]], dialect: str
     ) -> None:
         self._begin_transaction = begin
-        module: Any = postgresql if dialect == "postgresql" else sqlite
-        self._insert = module.insert(exports).on_conflict_do_nothing()
+        self._insert = insert_new(exports, dialect)
 
     def begin(self, system: str, keys: Sequence[str]) -> list[Export]:
         """Begin the next version of documents, each once, in the order of their keys.

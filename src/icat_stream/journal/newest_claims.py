@@ -16,13 +16,12 @@ from enum import StrEnum
 from typing import Any
 
 from sqlalchemy import Connection, bindparam, select, update
-from sqlalchemy.dialects import postgresql, sqlite
 
 from icat_stream.records import Coordinates, InvestigationKey
 
 from .group_commit import GroupCommit
 from .storable_text import storable
-from .tables import newest
+from .tables import insert_new, newest
 
 CLAIMED = "claimed"
 APPLIED = "applied"
@@ -194,8 +193,7 @@ class NewestClaims:
         self, begin: Callable[[], AbstractContextManager[Connection]], dialect: str
     ) -> None:
         self._begin = begin
-        module: Any = postgresql if dialect == "postgresql" else sqlite
-        self._insert = module.insert(newest).on_conflict_do_nothing()
+        self._insert = insert_new(newest, dialect)
         self._together: GroupCommit[_Job, Any] = GroupCommit(begin, self._work)
 
     def claim(self, claims: Sequence[Claim]) -> list[Decision]:

@@ -3,12 +3,10 @@
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
-from typing import Any
 
 from sqlalchemy import Connection, select, update
-from sqlalchemy.dialects import postgresql, sqlite
 
-from .tables import schedule
+from .tables import insert_new, schedule
 
 # Who has not finished after so long is dead, or was frozen.
 _LEASE_MS = 15 * 60_000
@@ -51,8 +49,7 @@ class ScheduledRuns:
         self, begin: Callable[[], AbstractContextManager[Connection]], dialect: str
     ) -> None:
         self._begin = begin
-        module: Any = postgresql if dialect == "postgresql" else sqlite
-        self._insert = module.insert(schedule).on_conflict_do_nothing()
+        self._insert = insert_new(schedule, dialect)
 
     def claim(self, name: str, now: int, every: int) -> ScheduledRun | None:
         """Begin a run, unless it is not due or another process is at it.

@@ -1,5 +1,7 @@
 """The journal's tables."""
 
+from typing import Any
+
 from sqlalchemy import (
     JSON,
     BigInteger,
@@ -13,6 +15,7 @@ from sqlalchemy import (
     Text,
     text,
 )
+from sqlalchemy.dialects import postgresql, sqlite
 
 metadata = MetaData()
 
@@ -192,3 +195,17 @@ positions = Table(
     Column("partition", Integer, primary_key=True, autoincrement=False),
     Column("next", BigInteger, nullable=False),
 )
+
+
+def insert_new(table: Table, dialect: str) -> Any:
+    """Return an insert that leaves alone a row which is there already.
+
+    Parameters
+    ----------
+    table
+        Of the journal.
+    dialect
+        ``postgresql`` or ``sqlite``.
+    """
+    module: Any = postgresql if dialect == "postgresql" else sqlite
+    return module.insert(table).on_conflict_do_nothing()

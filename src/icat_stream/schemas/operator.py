@@ -62,7 +62,7 @@ class Operator(BaseModel):
         """
         return self._function(kind, zone)
 
-    # What each operator is.
+    # Each operator has its own; one that lacks them is a mistake in this package.
 
     def _result(self, kind: Kind) -> Kind:
         raise NotImplementedError

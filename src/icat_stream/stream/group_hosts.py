@@ -13,19 +13,9 @@ _REQUEST_S = 10.0
 
 
 def other_hosts(settings: Settings, names: Sequence[str]) -> set[str]:
-    """Return the other machines from which members of our groups come.
+    """Return the other machines from which members of the consumers' groups come.
 
-    Parameters
-    ----------
-    settings
-        All of them.
-    names
-        Of the consumers.
-
-    Returns
-    -------
-    :
-        Empty also where the cluster does not answer, or tells no members.
+    None also where the cluster does not answer, or tells no members.
     """
     admin = kafka_clients.admin(settings.kafka)
     groups = [group_of(settings, name) for name in names]

@@ -3,17 +3,17 @@
 from pathlib import Path
 from zoneinfo import ZoneInfo
 
-from pydantic import Field, SecretStr, field_validator, model_validator
+from pydantic import Field, SecretStr, field_validator
 from sqlalchemy.engine import URL, make_url
 from sqlalchemy.exc import ArgumentError
 
-from icat_stream.config import Duration, Section, read_secret, template_fields
+from icat_stream.config import Duration, PasswordSection, template_fields
 
 _USER = frozenset({"name", "username", "id"})
 _EXPERIMENT = frozenset({"id", "name", "visit_id"})
 
 
-class VisaOptions(Section):
+class VisaOptions(PasswordSection):
     """Options of the integration ``visa``."""
 
     url: str = Field(description="postgresql://user@host:port/database of VISA.")
@@ -101,12 +101,6 @@ class VisaOptions(Section):
             raise ValueError("expected {name} beside {visit_id}")
         return _checked(template, _EXPERIMENT)
 
-    @model_validator(mode="after")
-    def _one_password(self) -> "VisaOptions":
-        if self.password is not None and self.password_file is not None:
-            raise ValueError("give password or password_file, not both")
-        return self
-
     def database(self) -> URL:
         """Return where VISA's database is, with the password.
 
@@ -116,7 +110,7 @@ class VisaOptions(Section):
             Its file cannot be read.
         """
         url = make_url(self.url).set(drivername="postgresql+psycopg")
-        secret = read_secret(self.password, self.password_file)
+        secret = self.secret()
         return url if secret is None else url.set(password=secret)
 
 
