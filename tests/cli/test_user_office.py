@@ -225,6 +225,55 @@ def test_a_reschedule_brings_new_dates_if_nothing_newer_is_there(client, office)
     assert investigation(client, one).startDate.hour == 8
 
 
+def test_an_investigation_spans_the_stays_of_all_who_come(facility, run, client):
+    name = f"stays-{next(_NUMBERS):04}"
+    topic = f"{name}-proposals"
+    config = facility.variant(
+        name,
+        kafka={"group_id": name},
+        journal={"url": f"sqlite:///{name}.db"},
+        consumers={
+            "proposals": {
+                "handler": "investigations",
+                "topics": [topic],
+                "options": {
+                    "maps": ["user-office-proposal", "user-office-visit"],
+                    "investigation_type": "experiment",
+                },
+            }
+        },
+    )
+    create_topic(facility.endpoints["kafka"], topic, partitions=2)
+    stated = {"proposalPk": 1, "shortCode": name, "title": "T", "submitted": True}
+    producer = Producer({"bootstrap.servers": facility.endpoints["kafka"]})
+
+    def stay(start, end):
+        return {
+            "startAt": f"2026-03-0{start}T08:00:00Z",
+            "endAt": f"2026-03-0{end}T08:00:00Z",
+            "visitorId": "v",
+            "proposal": stated,
+        }
+
+    for event, message in (
+        ("PROPOSAL_CREATED", stated),
+        ("VISIT_CREATED", stay(3, 7)),
+        ("PROPOSAL_UPDATED", stated),
+        ("VISIT_CREATED", stay(2, 4)),
+        ("VISIT_CREATED", stay(3, 5)),
+        ("PROPOSAL_UPDATED", stated),
+    ):
+        producer.produce(
+            topic, json.dumps(message), key=name, headers={"type": event.encode()}
+        )
+    assert producer.flush(30) == 0
+    done = run("icat_ingestor", "-c", config, "--until-end", timeout=120)
+    assert done.code == 0, done.err
+    (found,) = client.search(f"SELECT i FROM Investigation i WHERE i.name = '{name}'")
+    assert (found.startDate.day, found.endDate.day) == (2, 7)
+    assert (found.releaseDate.year, found.releaseDate.day) == (2029, 7)
+
+
 def test_what_is_bad_is_a_dead_letter_that_names_the_field(client, office):
     lines, summary = office(
         ("users", b"{"),

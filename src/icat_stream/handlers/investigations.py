@@ -13,6 +13,7 @@ from icat_stream.messages import (
     StatedProposalSample,
     StatedShift,
     StatedVisit,
+    StayMessage,
 )
 from icat_stream.records import (
     Investigation,
@@ -28,11 +29,13 @@ from icat_stream.records import (
     Shift,
 )
 
+from .embargo import Embargo
 from .field_map_handler import FieldMapHandler, MappedMessage
 from .handler import HandlerContext
 from .options import FieldMapOptions
 from .rights import INVESTIGATIONS
 from .stated_parameters import StatedParameters
+from .stays import Stays
 from .user_office_text import cut, doi
 
 _TITLE, _SUMMARY = 255, 4000
@@ -60,6 +63,11 @@ class InvestigationOptions(FieldMapOptions):
         default=["industrial", "proprietary"],
         description="Types whose data are never released; case does not matter.",
     )
+    submitted_only: bool = Field(
+        True,
+        description="Proposals whose messages say that they are still being written"
+        " are ignored.",
+    )
     participant_role: str = Field(
         "Participant",
         description="Role that is left out where somebody has another one.",
@@ -78,7 +86,10 @@ class Investigations(FieldMapHandler[InvestigationOptions]):
     """Handler of snapshots of proposals."""
 
     Options = InvestigationOptions
-    kinds: ClassVar[Mapping[str, type]] = {"investigation": InvestigationMessage}
+    kinds: ClassVar[Mapping[str, type]] = {
+        "investigation": InvestigationMessage,
+        "stay": StayMessage,
+    }
     key_fields = ("name",)
     keyed_by_record = True
 
@@ -89,18 +100,25 @@ class Investigations(FieldMapHandler[InvestigationOptions]):
         super().__init__(context)
         self._facility = context.settings.facility
         self._policies = context.settings.policies
-        self._industrial = {t.casefold() for t in self._options.industrial_types}
+        self._embargo = Embargo(
+            self._options.embargo_years, self._options.industrial_types
+        )
+        self._stays = Stays(self._embargo)
 
     def plan(self, proposal: MappedMessage, lookups: Lookups) -> Plan | Outcome:
-        """Return an investigation for each visit."""
-        message: InvestigationMessage = proposal.message
-        if message.wanted is False:
+        """Return an investigation for each visit, or the one that a stay is part of."""
+        message: InvestigationMessage | StayMessage = proposal.message
+        unwanted = self._unwanted(message)
+        if unwanted is not None:
             return Outcome(
-                kind=OutcomeKind.IGNORED,
-                reason="the message says that it is not for the catalogue",
-                objects=proposal.objects,
+                kind=OutcomeKind.IGNORED, reason=unwanted, objects=proposal.objects
             )
         notes = proposal.unread
+        if isinstance(message, StayMessage):
+            dates = self._stays.investigation(self._key(message), message, lookups)
+            return Plan(
+                facility=self._facility, investigations=(dates,), notes=tuple(notes)
+            )
         common = self._investigation(proposal, lookups, notes)
         visits = [self._visit(common, visit, message) for visit in message.visits]
         ids = [each.investigation.visit_id for each in visits]
@@ -112,10 +130,27 @@ class Investigations(FieldMapHandler[InvestigationOptions]):
             notes=tuple(notes),
         )
 
-    def about(self, message: InvestigationMessage) -> Mapping[str, Any]:
+    def about(self, message: InvestigationMessage | StayMessage) -> Mapping[str, Any]:
         """Return the investigation."""
-        visit_id = message.visit_id or self._options.visit_id
-        return {"investigation": f"{message.name}/{visit_id}"}
+        return {"investigation": str(self._key(message))}
+
+    def _key(self, message: InvestigationMessage | StayMessage) -> InvestigationKey:
+        return InvestigationKey(
+            name=message.name, visit_id=message.visit_id or self._options.visit_id
+        )
+
+    def _unwanted(self, message: InvestigationMessage | StayMessage) -> str | None:
+        """Return why nothing follows from a message; ``None``: something does."""
+        if isinstance(message, InvestigationMessage) and message.wanted is False:
+            return "the message says that it is not for the catalogue"
+        if message.submitted is False and self._options.submitted_only:
+            return "the proposal is not submitted (options.submitted_only)"
+        if isinstance(message, StayMessage) and message.cancelled:
+            return (
+                "a stay is cancelled: the investigation's dates stay as they are, for"
+                " others may have come at that time"
+            )
+        return None
 
     def _investigation(
         self, proposal: MappedMessage, lookups: Lookups, notes: list[str]
@@ -132,15 +167,11 @@ class Investigations(FieldMapHandler[InvestigationOptions]):
             message.samples or message.sample_acronyms
         ):
             samples = self._samples(message, parameters, notes)
-        release, never = self._release(
-            message.release, message.end, self._is_industrial(message)
-        )
+        never = self._is_never_released(message)
+        release = None if never else self._release(message.release, message.end)
         cleared = {n for n in ("summary", "doi", "start", "end") if n in empty}
         return Investigation(
-            investigation=InvestigationKey(
-                name=message.name,
-                visit_id=message.visit_id or self._options.visit_id,
-            ),
+            investigation=self._key(message),
             title=None if title is None else cut(title, _TITLE, "title", notes),
             type=message.type or self._options.investigation_type,
             summary=None
@@ -170,8 +201,9 @@ class Investigations(FieldMapHandler[InvestigationOptions]):
         self, common: Investigation, visit: StatedVisit, message: InvestigationMessage
     ) -> Investigation:
         start, end = visit.start or common.start, visit.end or common.end
-        release, _ = self._release(
-            visit.release or message.release, end, self._is_industrial(message)
+        never = self._is_never_released(message)
+        release = (
+            None if never else self._release(visit.release or message.release, end)
         )
         # What the message says is none may be there for this visit.
         stated = {"start": start, "end": end, "release": release}
@@ -188,20 +220,16 @@ class Investigations(FieldMapHandler[InvestigationOptions]):
             cleared=tuple(cleared),
         )
 
-    def _is_industrial(self, message: InvestigationMessage) -> bool:
-        if message.industrial is not None:
-            return message.industrial
-        return (message.type or "").casefold() in self._industrial
+    def _is_never_released(self, message: InvestigationMessage) -> bool:
+        type_ = message.type or self._options.investigation_type
+        return self._embargo.is_endless(message.industrial, type_)
 
     def _release(
-        self, stated: datetime | None, end: datetime | None, industrial: bool
-    ) -> tuple[datetime | None, bool]:
-        """Return when data are released, and whether never."""
-        if industrial:
-            return None, True
+        self, stated: datetime | None, end: datetime | None
+    ) -> datetime | None:
         if stated is not None or end is None:
-            return stated, False
-        return _years_later(end, self._options.embargo_years), False
+            return stated
+        return self._embargo.release(end)
 
     def _members(self, members: Iterable[StatedMember]) -> Iterable[Member]:
         participant = self._options.participant_role
@@ -266,16 +294,3 @@ def _shifts(stated: Iterable[StatedShift]) -> Iterable[Shift]:
             instrument=shift.instrument,
             comment=shift.comment,
         )
-
-
-def _years_later(when: datetime, years: int) -> datetime:
-    try:
-        return when.replace(year=when.year + years)
-    except ValueError:
-        # The 29th of February, or the end of the calendar.
-        if when.year + years > 9999:
-            raise Rejection(
-                f"end: {when.isoformat()} plus an embargo of {years} years is outside"
-                " the calendar"
-            ) from None
-        return when.replace(year=when.year + years, day=28)

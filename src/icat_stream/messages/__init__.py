@@ -54,6 +54,7 @@ from .user_office import (
     StatedProposalSample,
     StatedShift,
     StatedVisit,
+    StayMessage,
 )
 
 __all__ = [
@@ -91,6 +92,7 @@ __all__ = [
     "StatedShift",
     "StatedVisit",
     "Status",
+    "StayMessage",
     "Undecodable",
     "Unfit",
     "applied_events",

@@ -25,7 +25,7 @@ from icat_stream.config import (
 from .conversions import KINDS, Conversion, Scalar, Unfit, shown
 from .field_map import FieldMap
 from .field_map_reader import FieldRule, Known, Path, Source, Table, plain_name
-from .user_office import SECRETS, InvestigationMessage, PersonMessage
+from .user_office import SECRETS, InvestigationMessage, PersonMessage, StayMessage
 
 _KEYS = (
     "message",
@@ -54,7 +54,7 @@ _FIELD_KEYS = (
     "join",
 )
 _SHIPPED = "messages"
-_OF_USER_OFFICES = (PersonMessage, InvestigationMessage)
+_OF_USER_OFFICES = (PersonMessage, InvestigationMessage, StayMessage)
 Place = tuple[str, ...]
 
 

@@ -116,6 +116,8 @@ class InvestigationMessage:
         Samples of which nothing else is known.
     visits
         Each is an investigation of the catalogue; without any there is one.
+    submitted
+        ``False``: it is still being written.
     wanted
         ``False``: it is not for the catalogue.
     """
@@ -140,4 +142,26 @@ class InvestigationMessage:
     shifts: tuple[StatedShift, ...] = ()
     cycles: tuple[str, ...] = ()
     visits: tuple[StatedVisit, ...] = ()
+    submitted: bool | None = None
     wanted: bool | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StayMessage:
+    """The time that one person comes for an investigation.
+
+    Parameters
+    ----------
+    name, visit_id, industrial, submitted
+        As of the investigation.
+    cancelled
+        The person does not come then.
+    """
+
+    name: str
+    start: datetime
+    end: datetime
+    visit_id: str | None = None
+    industrial: bool | None = None
+    submitted: bool | None = None
+    cancelled: bool = False
