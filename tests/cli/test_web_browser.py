@@ -42,6 +42,7 @@ OPERATORS_PAGES = {
     "/consumers/NAME",
     "/integrations",
     "/schemas/try",
+    "/reconcile",
     "/audit",
     "/help/NAME",
 }

@@ -66,8 +66,10 @@ def reconcile(
     Finds files without an entry, entries without a file, and what else differs.
 
     Sizes and times are compared, incomplete datasets listed, and announcements in the
-    journal that did not become a dataset.  With --ingest, files without an entry go
-    to the consumer's own retry topic, and the running daemon takes them in.
+    journal that did not become a dataset.  The dashboard shows what was found.
+
+    With --ingest, files without an entry go to the consumer's own retry topic, and the
+    running daemon takes them in.
 
     Exit codes: 0 nothing was found, or all of it was announced again; 2 bad usage or
     configuration; 3 something differs; 4, 5 a system does not answer.
@@ -101,7 +103,7 @@ def reconcile(
             missing = Path(scratch, "missing")
             counts = _compare(settings, pipeline, wanted, missing, output)
             left = counts.total()
-            sys.stderr.write(f"{_summary(counts)}\n")
+            sys.stderr.write(_summary(counts))
             if named is not None and counts["no_entry"]:
                 question = f"announce {counts['no_entry']} files again to {named.name}?"
                 if yes or typer.confirm(question, err=True):
@@ -116,10 +118,13 @@ def _compare(
 ) -> Counter[str]:
     """Print all findings; write the paths of files without an entry to a file."""
     from icat_stream.records import printable
-    from icat_stream.repair import Reconciliation
+    from icat_stream.repair import KeptFindings, Reconciliation
 
-    counts: Counter[str] = Counter()
-    with _progress() as progress, missing.open("w") as spool:
+    with (
+        _progress() as progress,
+        missing.open("w") as spool,
+        KeptFindings(settings.journal, pipeline.journal, wanted) as kept,
+    ):
         work = Reconciliation(
             settings,
             wanted,
@@ -132,7 +137,7 @@ def _compare(
         )
         try:
             for finding in work.findings():
-                counts[finding.kind] += 1
+                kept.add(finding)
                 if finding.kind == "no_entry":
                     spool.write(json.dumps(finding.what) + "\n")
                 if output is Output.JSON:
@@ -145,7 +150,7 @@ def _compare(
         finally:
             work.close()
     sys.stdout.flush()
-    return counts
+    return kept.counts
 
 
 def _lines(spool: Path) -> Iterator[str]:
@@ -155,9 +160,14 @@ def _lines(spool: Path) -> Iterator[str]:
 
 
 def _summary(counts: Counter[str]) -> str:
+    """Return how many there are of each kind, and what to do about them."""
+    from icat_stream.repair import FINDING_KINDS
+
     if not counts:
-        return "all is as it should be"
-    return ", ".join(f"{count} {kind}" for kind, count in sorted(counts.items()))
+        return "all is as it should be\n"
+    listed = ", ".join(f"{count} {kind}" for kind, count in sorted(counts.items()))
+    advice = (f"{kind}: {FINDING_KINDS[kind].what_to_do}" for kind in sorted(counts))
+    return "\n".join([listed, *advice, ""])
 
 
 def _utc(text: str | None) -> datetime | None:

@@ -18,6 +18,7 @@ from .newest_claims import (
 )
 from .read_access import journal_exists, reading
 from .reason_kinds import reason_kind
+from .reconciliations import KeptFinding, ReconciliationRun
 from .scheduled_runs import ScheduledRun, ScheduledRuns
 from .search import By, Count, Entries, Entry, EntryPlace, Search
 from .stated_snapshots import StatedSnapshots
@@ -42,9 +43,11 @@ __all__ = [
     "Interval",
     "Journal",
     "JournalRow",
+    "KeptFinding",
     "Move",
     "NewestClaims",
     "Recalled",
+    "ReconciliationRun",
     "Repeat",
     "RowKey",
     "ScheduledRun",

@@ -31,6 +31,7 @@ from .month_partitions import (
 )
 from .newest_claims import NewestClaims
 from .postgres_copy import write_copied
+from .reconciliations import Reconciliations
 from .scheduled_runs import ScheduledRuns
 from .search import Entries
 from .stated_snapshots import StatedSnapshots
@@ -128,6 +129,9 @@ class Journal:
         self.entries = Entries(lambda: self._begin(self._reading))
         self.summaries = Summaries(lambda: self._begin(self._reading))
         self.audit = AuditTrail(self._begin, lambda: self._begin(self._reading))
+        self.reconciliations = Reconciliations(
+            self._begin, lambda: self._begin(self._reading)
+        )
         self._begin_position = (
             dialect.insert(positions)
             .on_conflict_do_nothing()

@@ -1,6 +1,6 @@
 """Replaying and discarding: shown first, then done, and written down before."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from contextlib import ExitStack
 from dataclasses import asdict
 from functools import cache
@@ -9,7 +9,7 @@ from typing import Any
 from icat_stream.app import Pipeline
 from icat_stream.journal import Search
 from icat_stream.records import Coordinates, Failure
-from icat_stream.repair import Reingest, again
+from icat_stream.repair import Reingest, again, announce
 from icat_stream.stream import Action, Consumer, Halt, Replay, Selection
 
 from .journal_pages import coordinates
@@ -31,7 +31,7 @@ def of_problem(asked: PageRequest) -> Page | Elsewhere:
     if group is None:
         raise NotThere("No dead letter waits with this reason any more.")
     if asked.request.method == "GET":
-        return _preview(
+        return preview(
             asked,
             name,
             f"{group.count} dead letters of {group.consumer}: {group.reason}",
@@ -40,10 +40,10 @@ def of_problem(asked: PageRequest) -> Page | Elsewhere:
         )
     selection = Selection(places=frozenset(group.places))
 
-    def run(tool: "_Acting") -> None:
+    def run(tool: "Acting") -> None:
         tool.letters(action, selection, read.ends)
 
-    return _act(asked, name, f"problem {fingerprint}: {group.reason}", group.count, run)
+    return act(asked, name, f"problem {fingerprint}: {group.reason}", group.count, run)
 
 
 def of_message(asked: PageRequest) -> Page | Elsewhere:
@@ -57,9 +57,9 @@ def of_message(asked: PageRequest) -> Page | Elsewhere:
         raise Unfit("This message waits, and is handled again by itself.")
     if asked.request.method == "GET":
         example = row_values(asked, last)
-        return _preview(asked, "replay", f"message {last.origin}", 1, [example])
+        return preview(asked, "replay", f"message {last.origin}", 1, [example])
 
-    def run(tool: "_Acting") -> None:
+    def run(tool: "Acting") -> None:
         letter = None
         if last.row.outcome == "rejected":
             letter = asked.site.problems.find(last.origin)
@@ -70,7 +70,7 @@ def of_message(asked: PageRequest) -> Page | Elsewhere:
         else:
             tool.message(last.origin)
 
-    return _act(asked, "replay", f"message {last.origin}", 1, run)
+    return act(asked, "replay", f"message {last.origin}", 1, run)
 
 
 def audit(asked: PageRequest) -> Page:
@@ -80,13 +80,14 @@ def audit(asked: PageRequest) -> Page:
     return Page(template="audit.html", title="Audit", values=values, table="acts")
 
 
-def _preview(
+def preview(
     asked: PageRequest,
     action: str,
     subject: str,
     count: int,
     examples: list[dict[str, Any]],
 ) -> Page:
+    """Return the page that asks whether to do something, and why."""
     values = {
         "action": action,
         "subject": subject,
@@ -97,13 +98,14 @@ def _preview(
     return Page(template="act.html", title=f"{action} {subject}", values=values)
 
 
-def _act(
+def act(
     asked: PageRequest,
     action: str,
     subject: str,
     count: int,
-    run: Callable[["_Acting"], None],
+    run: Callable[["Acting"], None],
 ) -> Page:
+    """Do something that a person has given a reason for, and note it before."""
     if asked.site.settings.web.read_only:
         raise Unfit("This dashboard only shows: web.read_only is set.")
     reason = asked.form.get("reason", "").strip()
@@ -120,7 +122,7 @@ def _act(
             records=count,
             reason=reason,
         )
-        tool = _Acting(asked)
+        tool = Acting(asked)
         try:
             run(tool)
             result = tool.result()
@@ -146,7 +148,7 @@ def _act(
     return Page(template="done.html", title=result, values=values)
 
 
-class _Acting:
+class Acting:
     """Has records handled again, or marks them as done."""
 
     def __init__(self, asked: PageRequest) -> None:
@@ -179,6 +181,13 @@ class _Acting:
             )
             stack.callback(tool.close)
             tool.run(again(journal, Search(message=origin)))
+
+    def files(self, consumer: str, paths: Iterable[str]) -> None:
+        """Announce files to a consumer."""
+        settings = self._asked.site.settings
+        with Pipeline(settings, dry_run=True) as pipeline:
+            (named,) = pipeline.consumers([consumer])
+            self._count(announce(settings, named, paths))
 
     def result(self) -> str:
         """Return what came of it."""

@@ -26,6 +26,7 @@ from . import (
     login_pages,
     overview_page,
     problem_pages,
+    reconcile_pages,
     schema_trial_page,
     search_pages,
 )
@@ -62,6 +63,7 @@ _OPERATORS: dict[str, View] = {
     "/consumers/{name}": consumer_pages.consumer,
     "/integrations": consumer_pages.integrations,
     "/integrations/{name}": consumer_pages.consumer,
+    "/reconcile": reconcile_pages.reconcile,
     "/schemas/try": schema_trial_page.schema_trial,
     "/help/{page}": problem_pages.night_page,
     "/audit": act_pages.audit,
@@ -70,6 +72,7 @@ _OPERATORS: dict[str, View] = {
 _ACTS: dict[str, View] = {
     "/problems/{fingerprint}/{action}": act_pages.of_problem,
     _MESSAGE + "/again": act_pages.of_message,
+    "/reconcile/{number}/announce": reconcile_pages.announcement,
 }
 
 
