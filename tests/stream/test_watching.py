@@ -6,7 +6,7 @@ from confluent_kafka.admin import AdminClient, NewTopic
 
 from icat_stream.config import Settings
 from icat_stream.records import Coordinates, SystemUnavailable
-from icat_stream.stream import Action, ConsumerLag
+from icat_stream.stream import Action, ConsumerLag, DeadLetters
 from icat_stream.stream.dead_letters.markers import marker
 
 pytestmark = pytest.mark.kafka
@@ -153,3 +153,19 @@ def test_any_number_of_dead_letters_is_counted(kafka_broker, topic_prefix):
     watch = ConsumerLag(settings(bootstrap, topic_prefix), ["one"])
     assert watch.measure().dead_letters == 120_000
     watch.close()
+
+
+def test_a_topic_made_a_moment_ago_can_be_looked_at(kafka_broker, topic_prefix):
+    """It is listed before its partitions have leaders."""
+    bootstrap = kafka_broker.bootstrap
+    admin = AdminClient({"bootstrap.servers": bootstrap})
+    for number in range(5):
+        given = settings(bootstrap, f"{topic_prefix}.{number}")
+        with DeadLetters(given) as letters:
+            assert letters.ends() == {}
+            topics = [NewTopic(given.dead_letters.topic, 12, 1)]
+            [made] = admin.create_topics(topics).values()
+            while not (ends := letters.ends()):
+                pass
+            assert set(ends.values()) == {0}
+            made.result(60)

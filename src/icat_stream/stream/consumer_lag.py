@@ -14,7 +14,7 @@ from confluent_kafka import Consumer, KafkaError, KafkaException, TopicPartition
 from icat_stream.config import Settings
 from icat_stream.records import SystemUnavailable
 
-from . import topics
+from . import kafka_clients, topics
 from .dead_letters import marked, said, spans, state_topic
 from .offset_metadata import NewerVersion, decode
 
@@ -156,7 +156,7 @@ class ConsumerLag:
         if not places:
             return
         for place in _committed(client, places):
-            low, high = client.get_watermark_offsets(place, timeout=_TIMEOUT_S)
+            low, high = kafka_clients.watermarks(client, place, seconds=_TIMEOUT_S)
             ends[place.topic, place.partition] = high
             finished = _finished(place)
             begin = place.offset if place.offset >= 0 else low
@@ -170,8 +170,10 @@ class ConsumerLag:
         now = time.monotonic()
         found: dict[tuple[str, int], tuple[int, float]] = {}
         for (topic, number), end in ends.items():
-            _, decided = self._committed_reader().get_watermark_offsets(
-                TopicPartition(topic, number), timeout=_TIMEOUT_S
+            _, decided = kafka_clients.watermarks(
+                self._committed_reader(),
+                TopicPartition(topic, number),
+                seconds=_TIMEOUT_S,
             )
             if decided >= end:
                 continue

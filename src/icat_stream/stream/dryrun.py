@@ -198,7 +198,7 @@ class _Reading:
             for number in range(present.get(topic, 0))
         ]
         for at in client.committed(wanted, timeout=_CALL_S):
-            low, high = client.get_watermark_offsets(at, timeout=_CALL_S)
+            low, high = kafka_clients.watermarks(client, at, seconds=_CALL_S)
             place = self._place(at, low, high, settings)
             at.offset = max(low, place.offset)
             if at.offset < high:

@@ -177,8 +177,8 @@ def _records(
 ) -> list[Hanging]:
     found = []
     for place in places:
-        _, decided = stable.get_watermark_offsets(place, timeout=_CALL_S)
-        _, high = client.get_watermark_offsets(place, timeout=_CALL_S)
+        _, decided = kafka_clients.watermarks(stable, place, seconds=_CALL_S)
+        _, high = kafka_clients.watermarks(client, place, seconds=_CALL_S)
         if decided < high:
             found.append(Hanging(place.topic, place.partition, decided))
     return found

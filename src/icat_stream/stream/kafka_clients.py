@@ -6,7 +6,13 @@ import sys
 import time
 from typing import Any, TypeVar
 
-from confluent_kafka import Consumer, KafkaError, KafkaException, Producer
+from confluent_kafka import (
+    Consumer,
+    KafkaError,
+    KafkaException,
+    Producer,
+    TopicPartition,
+)
 from confluent_kafka.admin import AdminClient
 
 from icat_stream.config import KafkaSettings
@@ -32,6 +38,12 @@ _RECONNECTING = {"reconnect.backoff.max.ms": 2000}
 _STEADY = _RECONNECTING | {"metadata.recovery.strategy": "none"}
 _LOG_INTERVAL_S = 10.0
 _MARK = b"CGMDv2:"
+# Of a topic that was made a moment ago, or whose leader is being elected.
+_NO_LEADER_YET = (
+    KafkaError.NOT_LEADER_FOR_PARTITION,
+    KafkaError.LEADER_NOT_AVAILABLE,
+)
+_AGAIN_S = 0.05
 # librdkafka warns of options that only the other kind of client knows.
 _HARMLESS = ("is a producer property", "is a consumer property")
 # And of what is part of every good start: a person wants it only with -v.
@@ -125,6 +137,40 @@ def producer(settings: KafkaSettings, transactional_id: str) -> Producer:
         "delivery.report.only.error": True,
     }
     return _made(Producer, options, _logger("producer"))
+
+
+def watermarks(
+    client: Consumer, place: TopicPartition, *, seconds: float
+) -> tuple[int, int]:
+    """Return first and next offset of a partition, waiting for it to have a leader.
+
+    A topic is listed before its partitions can be asked for anything.
+
+    Parameters
+    ----------
+    client
+        Any; whether it reads only what is committed decides what the next offset is.
+    place
+        The partition.
+    seconds
+        How long an answer may take, and how long none may be there.
+
+    Raises
+    ------
+    KafkaException
+        There is no answer.
+    """
+    end = time.monotonic() + seconds
+    while True:
+        try:
+            low, high = client.get_watermark_offsets(place, timeout=seconds)
+        except KafkaException as error:
+            code = error.args[0].code()
+            if code not in _NO_LEADER_YET or time.monotonic() > end:
+                raise
+            time.sleep(_AGAIN_S)
+        else:
+            return int(low), int(high)
 
 
 def is_of_member(metadata: bytes) -> bool:

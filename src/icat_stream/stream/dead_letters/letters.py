@@ -287,8 +287,8 @@ def spans(client: Consumer, topic: str) -> dict[int, tuple[int, int]]:
     """Return first and next offset of each partition; nothing for no topic."""
     known = client.list_topics(timeout=_TIMEOUT_S).topics
     return {
-        number: client.get_watermark_offsets(
-            TopicPartition(topic, number), timeout=_TIMEOUT_S
+        number: kafka_clients.watermarks(
+            client, TopicPartition(topic, number), seconds=_TIMEOUT_S
         )
         for number in (known[topic].partitions if topic in known else ())
     }

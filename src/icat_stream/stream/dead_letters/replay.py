@@ -256,7 +256,7 @@ def fetch(client: KafkaConsumer, at: Coordinates) -> Any:
     known = client.list_topics(timeout=_TIMEOUT_S).topics
     if at.topic not in known or at.partition not in known[at.topic].partitions:
         return None
-    low, high = client.get_watermark_offsets(place, timeout=_TIMEOUT_S)
+    low, high = kafka_clients.watermarks(client, place, seconds=_TIMEOUT_S)
     if not low <= at.offset < high:
         return None
     client.assign([place])
