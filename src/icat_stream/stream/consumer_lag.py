@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
-from confluent_kafka import Consumer, KafkaError, KafkaException, TopicPartition
+from confluent_kafka import Consumer, KafkaException, TopicPartition
 
 from icat_stream.config import Settings
 from icat_stream.records import SystemUnavailable
@@ -21,13 +21,6 @@ from .offset_metadata import NewerVersion, decode
 _log = logging.getLogger("icat_stream.stream.librdkafka.watch")
 _log.addFilter(lambda _: False)
 _TIMEOUT_S = 10.0
-_BETWEEN_S = 0.2
-# A coordinator that moves, or that a new cluster has not made yet, is no outage.
-_MOVING = (
-    KafkaError.NOT_COORDINATOR,
-    KafkaError.COORDINATOR_NOT_AVAILABLE,
-    KafkaError.COORDINATOR_LOAD_IN_PROGRESS,
-)
 _BATCH = 1_000
 
 
@@ -155,7 +148,7 @@ class ConsumerLag:
         ]
         if not places:
             return
-        for place in _committed(client, places):
+        for place in kafka_clients.committed(client, places, seconds=_TIMEOUT_S):
             low, high = kafka_clients.watermarks(client, place, seconds=_TIMEOUT_S)
             ends[place.topic, place.partition] = high
             finished = _finished(place)
@@ -267,21 +260,6 @@ def _finished(place: TopicPartition) -> int:
         return decode(place.metadata or "").bit_count()
     except (NewerVersion, ValueError):
         return 0
-
-
-def _committed(client: Any, places: list[TopicPartition]) -> list[TopicPartition]:
-    end = time.monotonic() + _TIMEOUT_S
-    while True:
-        try:
-            found: list[TopicPartition] = client.committed(places, timeout=_TIMEOUT_S)
-            for place in found:
-                if place.error is not None:
-                    raise KafkaException(place.error)
-            return found
-        except KafkaException as error:
-            if error.args[0].code() not in _MOVING or time.monotonic() > end:
-                raise
-            time.sleep(_BETWEEN_S)
 
 
 class _Letters:

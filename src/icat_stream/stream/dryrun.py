@@ -197,7 +197,7 @@ class _Reading:
             for topic in self.kinds
             for number in range(present.get(topic, 0))
         ]
-        for at in client.committed(wanted, timeout=_CALL_S):
+        for at in kafka_clients.committed(client, wanted, seconds=_CALL_S):
             low, high = kafka_clients.watermarks(client, at, seconds=_CALL_S)
             place = self._place(at, low, high, settings)
             at.offset = max(low, place.offset)

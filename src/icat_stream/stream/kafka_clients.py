@@ -4,6 +4,7 @@ import logging
 import socket
 import sys
 import time
+from collections.abc import Callable, Sequence
 from typing import Any, TypeVar
 
 from confluent_kafka import (
@@ -21,6 +22,7 @@ from icat_stream.records import ExitCode
 from .run_result import Halt
 
 _C = TypeVar("_C", Consumer, Producer)
+_T = TypeVar("_T")
 
 MARK = "icat-stream@"
 CLIENT_ID = MARK + socket.gethostname()
@@ -42,6 +44,12 @@ _MARK = b"CGMDv2:"
 _NO_LEADER_YET = (
     KafkaError.NOT_LEADER_FOR_PARTITION,
     KafkaError.LEADER_NOT_AVAILABLE,
+)
+# A coordinator that moves, or that a new cluster has not made yet, is no outage.
+_NO_COORDINATOR_YET = (
+    KafkaError.NOT_COORDINATOR,
+    KafkaError.COORDINATOR_NOT_AVAILABLE,
+    KafkaError.COORDINATOR_LOAD_IN_PROGRESS,
 )
 _AGAIN_S = 0.05
 # librdkafka warns of options that only the other kind of client knows.
@@ -153,24 +161,60 @@ def watermarks(
     place
         The partition.
     seconds
-        How long an answer may take, and how long none may be there.
+        How long an answer may take, and how long there may be no leader.
 
     Raises
     ------
     KafkaException
         There is no answer.
     """
+
+    def ask() -> tuple[int, int]:
+        low, high = client.get_watermark_offsets(place, timeout=seconds)
+        return int(low), int(high)
+
+    return _answer(ask, _NO_LEADER_YET, seconds)
+
+
+def committed(
+    client: Consumer, places: list[TopicPartition], *, seconds: float
+) -> list[TopicPartition]:
+    """Return what a group has committed, waiting for it to have a coordinator.
+
+    Parameters
+    ----------
+    client
+        Of the group.
+    places
+        Partitions.
+    seconds
+        How long an answer may take, and how long there may be no coordinator.
+
+    Raises
+    ------
+    KafkaException
+        There is no answer, or none for one of them.
+    """
+
+    def ask() -> list[TopicPartition]:
+        found: list[TopicPartition] = client.committed(places, timeout=seconds)
+        for place in found:
+            if place.error is not None:
+                raise KafkaException(place.error)
+        return found
+
+    return _answer(ask, _NO_COORDINATOR_YET, seconds)
+
+
+def _answer(ask: Callable[[], _T], passing: Sequence[int], seconds: float) -> _T:
     end = time.monotonic() + seconds
     while True:
         try:
-            low, high = client.get_watermark_offsets(place, timeout=seconds)
+            return ask()
         except KafkaException as error:
-            code = error.args[0].code()
-            if code not in _NO_LEADER_YET or time.monotonic() > end:
+            if error.args[0].code() not in passing or time.monotonic() > end:
                 raise
-            time.sleep(_AGAIN_S)
-        else:
-            return int(low), int(high)
+        time.sleep(_AGAIN_S)
 
 
 def is_of_member(metadata: bytes) -> bool:
