@@ -31,37 +31,8 @@ def send_events(settings: Settings, events: Sequence[Event]) -> None:
     SystemUnavailable
         Kafka does not have them all.
     """
-    problems: list[str] = []
-
-    def delivered(error: KafkaError | None, _: Message) -> None:
-        if error is not None:
-            problems.append(error.str())
-
-    try:
-        producer = Producer(
-            {
-                **settings.kafka.client_options(),
-                "enable.idempotence": True,
-                "message.timeout.ms": int(_TIMEOUT_S * 1000),
-            },
-            logger=logging.getLogger("icat_stream.kafka"),
-        )
-        _ensure(producer, settings, settings.events.topic)
-        for event in events:
-            producer.produce(
-                settings.events.topic,
-                key=event.key.encode(),
-                value=event.value,
-                on_delivery=delivered,
-            )
-        if producer.flush(_TIMEOUT_S):
-            problems.append("no answer")
-    except (KafkaException, BufferError, Halt) as error:
-        problems.append(str(error))
-    if problems:
-        raise SystemUnavailable(
-            f"the event could not be sent ({problems[0]})", system="kafka"
-        )
+    records = ((event.key.encode(), event.value) for event in events)
+    _send(settings, settings.events.topic, records)
 
 
 def announce_again(settings: Settings, name: str, values: Iterable[bytes]) -> int:
@@ -90,6 +61,18 @@ def announce_again(settings: Settings, name: str, values: Iterable[bytes]) -> in
         Kafka does not have them all: the rest may be announced again, twice is once.
     """
     topic = topics.retry_topics(settings, name)[0]
+    records = ((None, value) for value in values)
+    return _send(settings, topic, records, retries=[topic])
+
+
+def _send(
+    settings: Settings,
+    topic: str,
+    records: Iterable[tuple[bytes | None, bytes]],
+    *,
+    retries: Sequence[str] = (),
+) -> int:
+    """Send keys and values, and return how many there were."""
     problems: list[str] = []
 
     def delivered(error: KafkaError | None, _: Message) -> None:
@@ -107,11 +90,11 @@ def announce_again(settings: Settings, name: str, values: Iterable[bytes]) -> in
             },
             logger=logging.getLogger("icat_stream.kafka"),
         )
-        _ensure(producer, settings, topic, retries=[topic])
-        for value in values:
+        _ensure(producer, settings, topic, retries)
+        for key, value in records:
             while True:
                 try:
-                    producer.produce(topic, value=value, on_delivery=delivered)
+                    producer.produce(topic, key=key, value=value, on_delivery=delivered)
                     break
                 except BufferError:
                     producer.poll(0.1)
@@ -132,7 +115,7 @@ def announce_again(settings: Settings, name: str, values: Iterable[bytes]) -> in
 
 
 def _ensure(
-    producer: Producer, settings: Settings, topic: str, retries: Sequence[str] = ()
+    producer: Producer, settings: Settings, topic: str, retries: Sequence[str]
 ) -> None:
     known = producer.list_topics(timeout=_TIMEOUT_S).topics
     if topic in known:
