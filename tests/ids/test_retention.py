@@ -1,21 +1,26 @@
 """What may leave the disk, with an archive behind the data service."""
 
+import hashlib
 import json
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import closing
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 
 import pytest
 import yaml
 from icat.ids import DataSelection, IDSClient
 
 from icat_stream.catalogue import Scope
-from icat_stream.config import IdsSettings
+from icat_stream.config import IdsSettings, JournalSettings
 from icat_stream.ids import Ids
+from icat_stream.journal import Journal
 from icat_stream.records import Dataset, Plan
 from icat_stream.repair import RetentionReport, RetentionRules
 from icat_stream.sandbox.children import Child
 from icat_stream.sandbox.folder import Folder
+from plugins.commands import Commands, Done
 
 from .conftest import FACILITY, Site
 
@@ -156,3 +161,192 @@ def test_what_has_to_stay_says_why(report, ingest, site, lane, investigation):
     assert report(used=-DAY)["used"].reasons == ()
     assert report(untouched=DAY)["good"].reasons == (f"it changed {NOW:%Y-%m-%d}",)
     assert report(ended=300 * DAY) == {}
+
+
+@pytest.fixture(scope="module")
+def config(site: Site, two_levels, tmp_path_factory) -> Path:
+    """Of a program that carries plans out as root, with a journal."""
+    url, folder = two_levels
+    file = tmp_path_factory.mktemp("retention") / "config.yaml"
+    journal = f"sqlite:///{file.with_name('journal.db')}"
+    values = {
+        "facility": FACILITY,
+        "icat": {"url": site.icat, "username": "root", "password": "secret"},
+        "ids": {"url": url, "location": {"root": str(folder.data)}},
+        "files": {"roots": [str(folder.data)]},
+        "journal": {"url": journal},
+        "consumers": {"files": {"handler": "file_written", "topics": ["files"]}},
+    }
+    file.write_text(yaml.safe_dump(values))
+    for user, password in (("root", "secret"), ("idsreader", "reads")):
+        file.with_name(user).write_text(password)
+    with closing(Journal(JournalSettings(url=journal))) as made:
+        made.create()
+    return file
+
+
+@pytest.fixture(scope="module")
+def commands() -> Iterator[Commands]:
+    commands = Commands("icat_stream.app.pipeline", "icat_stream.repair.archiver")
+    yield commands
+    commands.close()
+
+
+@pytest.fixture
+def retention(commands, config) -> Callable[..., Done]:
+    def retention(name: str, *arguments: object, **extra: str) -> Done:
+        given = ("retention", name, "-c", str(config), *map(str, arguments))
+        return commands.run("icat_stream", *given, timeout=240, **extra)
+
+    return retention
+
+
+@pytest.fixture
+def approve(retention, config):
+    def approve(plan: Path, user: str) -> Done:
+        password = config.with_name(user)
+        why = ("--reason", "the disk is full", "--yes", "--password-file", password)
+        return retention("approve", plan, "--user", user, *why)
+
+    return approve
+
+
+@pytest.fixture(scope="module")
+def _approvers(site: Site) -> None:
+    """Make the group that root and another one are in; a third one is not."""
+    new = site.client.new
+    group = new("Grouping", name="approvers")
+    group.create()
+    for name in ("simple/idsreader", "simple/root"):
+        user = new("User", name=name)
+        user.create()
+        new("UserGroup", grouping=group, user=user).create()
+
+
+@pytest.fixture
+def planned(retention, ingest, investigation, tmp_path):
+    """Return a plan of three datasets, and their ids."""
+    numbers = {name: ingest(name) for name in ("one", "two", "three")}
+    plan = tmp_path / "plan.jsonl"
+    rules = ("--ended", "100d", "--untouched", "0d", "--plan", plan)
+    done = retention("report", *rules, "--investigation", investigation.name)
+    assert done.code == 0, done.err
+    assert "3 of 3 datasets" in done.err
+    return plan, numbers
+
+
+def states(site, url, numbers):
+    client = IDSClient(url, sessionId=site.client.sessionId)
+    return {
+        name: client.getStatus(DataSelection({"datasetIds": [number]}))
+        for name, number in numbers.items()
+    }
+
+
+@pytest.mark.usefixtures("_approvers")
+def test_an_approved_plan_is_archived_though_it_is_killed(
+    retention, approve, planned, site, two_levels, config
+):
+    plan, numbers = planned
+    refused = retention("archive", plan)
+    assert refused.code == 3
+    assert "nobody has approved" in refused.err
+    executor = approve(plan, "root")
+    assert executor.code == 3
+    assert "somebody else has to approve" in executor.err
+    assert retention("archive", plan).code == 3
+    approved = approve(plan, "idsreader")
+    assert approved.code == 0, approved.err
+    assert "approved by simple/idsreader" in approved.out
+    # What changes after the plan was made stays.
+    (row,) = site.client.search(f"Dataset d INCLUDE 1 [id = {numbers['two']}]")
+    row.description = "somebody works on it"
+    row.update()
+    time.sleep(0.01)
+
+    killed = retention(
+        "archive", plan, "--batch", "1", ICAT_STREAM_FAULT="retention-asked"
+    )
+    assert killed.code == -9
+    done = retention("archive", plan, "--batch", "1", "--output", "json")
+    assert done.code == 0, done.err
+    found = {each["dataset_id"]: each for each in done.lines}
+    assert {name: found[number]["state"] for name, number in numbers.items()} == {
+        "one": "archived",
+        "two": "skipped",
+        "three": "archived",
+    }
+    assert "changed since the plan was made" in found[numbers["two"]]["reason"]
+    url, _ = two_levels
+    assert states(site, url, numbers) == {
+        "one": "ARCHIVED",
+        "two": "ONLINE",
+        "three": "ARCHIVED",
+    }
+    again = retention("archive", plan, "--output", "json")
+    assert (again.code, again.out) == (0, "")
+    assert "2 archived, 1 skipped of 3 datasets" in again.err
+    url = f"sqlite:///{config.with_name('journal.db')}"
+    with closing(Journal(JournalSettings(url=url))) as journal:
+        acts = [each for each in journal.audit.newest(50) if each.records == 3]
+    done = [(a.action, a.user, a.ended_at is not None) for a in reversed(acts)]
+    assert done == [
+        ("approve", "simple/idsreader", True),
+        ("archive", "simple/root", False),
+        ("archive", "simple/root", True),
+        ("archive", "simple/root", True),
+    ]
+    assert "approved by simple/idsreader: the disk is full" in acts[0].reason
+
+
+def test_only_members_approve(retention, approve, planned, site, tmp_path, config):
+    plan, _ = planned
+    other = config.with_name("other.yaml")
+    values = yaml.safe_load(config.read_text())
+    other.write_text(yaml.safe_dump(values | {"retention": {"approvers": "nobody"}}))
+    refused = retention("approve", plan, *_by("idsreader", config), "-c", other)
+    assert refused.code == 3
+    assert "is no member of the grouping “nobody”" in refused.err
+    wrong = tmp_path / "wrong"
+    wrong.write_text("guessed")
+    given = ("--user", "idsreader", "--reason", "x", "--yes", "--password-file", wrong)
+    guessed = retention("approve", plan, *given)
+    assert guessed.code == 5
+    assert "refuses the login" in guessed.err
+    assert "guessed" not in guessed.err
+
+
+def _by(user, config):
+    given = ("--user", user, "--reason", "x", "--yes", "--password-file")
+    return (*given, config.with_name(user))
+
+
+@pytest.mark.parametrize(
+    "spoil",
+    [
+        lambda text: text.replace('"bytes": 3', '"bytes": 4', 1),
+        lambda text: "".join(text.splitlines(keepends=True)[:-1]),
+        lambda text: "".join(text.splitlines(keepends=True)[1:]),
+        lambda text: text + text,
+        lambda text: text.replace('"files": 1', '"files":  1', 1),
+        lambda text: "[1]\n" + text,
+        lambda text: "",
+        lambda text: "no plan",
+    ],
+)
+def test_a_plan_that_was_changed_is_refused(retention, config, tmp_path, spoil):
+    rows = [
+        {"retention_plan": 1, "facility": FACILITY, "made": NOW.isoformat()},
+        {"dataset_id": 1, "name": "a/b", "files": 1, "bytes": 3, "changed": None},
+    ]
+    rows[0]["rules"] = {"ended": 1.0, "untouched": 1.0, "used": 1.0, "hold": None}
+    text = "".join(f"{json.dumps(row)}\n" for row in rows)
+    digest = hashlib.sha256(text.encode()).hexdigest()
+    text += json.dumps({"datasets": 1, "bytes": 3, "sha256": digest}) + "\n"
+    plan = tmp_path / "plan.jsonl"
+    plan.write_text(text)
+    assert "nobody has approved" in retention("archive", plan).err
+    plan.write_text(spoil(text))
+    refused = retention("archive", plan)
+    assert refused.code == 2, refused.err
+    assert str(plan) in refused.err

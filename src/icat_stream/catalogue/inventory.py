@@ -253,11 +253,25 @@ class Inventory:
                     key = InvestigationKey(name=its_name, visit_id=visit)
                     yield HeldObject("dataset", number, name, key, of)
 
-    def ended_datasets(self, scope: Scope, before: datetime) -> Iterator[EndedDataset]:
-        """Yield datasets of investigations that were over before then, by id."""
+    def ended_datasets(
+        self, scope: Scope, before: datetime, ids: Collection[int] | None = None
+    ) -> Iterator[EndedDataset]:
+        """Yield datasets of investigations that were over before then, by id.
+
+        Parameters
+        ----------
+        scope
+            Which part of the catalogue.
+        before
+            The latest end.
+        ids
+            Only these, some hundred at most.
+        """
         of = "o.investigation"
         what = f"o.id, o.name, {of}.name, {of}.visitId, o.complete, {of}.endDate"
         where = [f"{of}.endDate <= {_literal(before)}", *self._limits(of, scope)]
+        if ids is not None:
+            where.append(f"o.id IN ({', '.join(str(int(each)) for each in ids)})")
         for number, name, its, visit, complete, ended, changed in self._rows(
             "Dataset", f"{what}, o.modTime", where
         ):

@@ -1,10 +1,12 @@
-"""``icat_stream retention``: what may leave the disk, and what has to stay, and why."""
+"""``icat_stream retention``: what may leave the disk, who approves, and archiving."""
 
 import csv
 import sys
+from contextlib import ExitStack
 from datetime import UTC, datetime, timedelta
 from enum import StrEnum
-from typing import Annotated
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -12,7 +14,17 @@ from .command_line import CommandLine, configured
 from .dead_letters import ConfigOption
 from .search_options import utc_moment
 
+if TYPE_CHECKING:
+    from icat_stream.config import Settings
+    from icat_stream.journal import Journal
+    from icat_stream.repair import RetentionPlan
+
 app = CommandLine(no_args_is_help=True)
+
+
+PlanArgument = Annotated[
+    Path, typer.Argument(metavar="PLAN", help="Made by report --plan.")
+]
 
 
 class ReportOutput(StrEnum):
@@ -25,7 +37,11 @@ class ReportOutput(StrEnum):
 
 @app.callback()
 def retention() -> None:
-    """Report what may leave the disk; nothing is archived or deleted."""
+    """Report what may leave the disk; archive it, once approved.
+
+    report --plan makes a plan, a second person approves it, archive carries it out.
+    Nothing is ever deleted, and nothing is opened.
+    """
 
 
 @app.command()
@@ -46,6 +62,12 @@ def report(
         str | None,
         typer.Option("--investigation", metavar="NAME[/VISIT]", help="Only this one."),
     ] = None,
+    plan: Annotated[
+        Path | None,
+        typer.Option(
+            "--plan", metavar="FILE", help="Write candidates there, to be approved."
+        ),
+    ] = None,
     output: Annotated[ReportOutput, typer.Option("--output")] = ReportOutput.TEXT,
 ) -> None:
     """List datasets of ended investigations, and why they stay.
@@ -62,7 +84,7 @@ def report(
         from icat_stream.app import Pipeline
         from icat_stream.catalogue import Scope
         from icat_stream.records import json_line, printable
-        from icat_stream.repair import RetentionReport, RetentionRules
+        from icat_stream.repair import PlanWriter, RetentionReport, RetentionRules
 
         rules = RetentionRules(
             ended=_ago(ended, now),
@@ -75,8 +97,13 @@ def report(
         )
         datasets = candidates = size = 0
         writer = None
-        with Pipeline(settings, dry_run=True) as pipeline:
+        with Pipeline(settings, dry_run=True) as pipeline, ExitStack() as stack:
             pipeline.open()
+            planned = None
+            if plan is not None:
+                # Never over another one, which may be approved.
+                file = stack.enter_context(plan.open("x", encoding="utf-8"))
+                planned = PlanWriter(file, settings.facility, rules, now)
             session = pipeline.catalogue.session()
             client = pipeline.ids.client(session)
             levels = client if client is not None and pipeline.ids.two_level() else None
@@ -86,6 +113,8 @@ def report(
                     datasets += 1
                     if not row.reasons:
                         candidates, size = candidates + 1, size + row.size
+                        if planned is not None:
+                            planned.add(row)
                     values = row.values
                     if output is ReportOutput.JSON:
                         typer.echo(json_line(values))
@@ -98,12 +127,204 @@ def report(
                         why = "; ".join(row.reasons) or "may leave the disk"
                         name = f"{row.dataset.investigation}/{row.dataset.name}"
                         typer.echo(printable(f"{name}: {row.size} bytes: {why}"))
+                digest = None if planned is None else planned.end()
             finally:
                 pipeline.catalogue.leave()
         typer.echo(
             f"{candidates} of {datasets} datasets may leave the disk, {size} bytes",
             err=True,
         )
+        if digest is not None:
+            typer.echo(f"plan {digest[:12]} is in {plan}: to be approved", err=True)
+
+
+@app.command()
+def approve(
+    config: ConfigOption,
+    plan: PlanArgument,
+    username: Annotated[
+        str,
+        typer.Option("--user", metavar="NAME", help="Yours, as you log in to ICAT."),
+    ],
+    reason: Annotated[
+        str, typer.Option("--reason", metavar="TEXT", help="For the audit.")
+    ],
+    authenticator: Annotated[
+        str | None,
+        typer.Option(
+            "--auth", metavar="MNEMONIC", help="By default that of icat.auth."
+        ),
+    ] = None,
+    password_file: Annotated[
+        Path | None,
+        typer.Option("--password-file", metavar="FILE", help="Else you are asked."),
+    ] = None,
+    yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
+) -> None:
+    """Approve a plan, as a member of retention.approvers.
+
+    You log in to ICAT; who carries plans out (icat.username) cannot approve. The
+    approval is of this very file: a plan that is changed needs another one.
+
+    Exit codes: 0; 2 bad usage, configuration or plan; 3 you may not approve; 5 ICAT or
+    the journal is unavailable, or refuses the login.
+    """
+    if (password_file is None or not yes) and not sys.stdin.isatty():
+        raise typer.BadParameter(
+            "nobody is there to be asked: give --password-file and --yes"
+        )
+    with configured(config) as settings:
+        from icat_stream.journal import reading
+        from icat_stream.repair import Approvals
+
+        found = _plan(plan, settings)
+        _show(found)
+        if password_file is None:
+            password = typer.prompt(
+                f"Password of {username}", hide_input=True, err=True
+            )
+        else:
+            password = password_file.read_text("utf-8").strip()
+        with reading(settings.journal) as journal:
+            approvals = Approvals(settings, journal.retention)
+            user = approvals.approver(
+                authenticator or settings.icat.auth, username, password
+            )
+            if not yes:
+                typer.confirm(f"Approve it as {user}?", abort=True, err=True)
+            act = journal.audit.begin(
+                user=user,
+                action="approve",
+                subject=f"retention plan {found.sha256}",
+                records=found.datasets,
+                reason=reason,
+            )
+            first = approvals.add(found, user, reason)
+            journal.audit.end(act, f"approved by {first.by}")
+        typer.echo(f"plan {found.sha256[:12]} is approved by {first.by}")
+
+
+@app.command()
+def archive(
+    config: ConfigOption,
+    plan: PlanArgument,
+    batch: Annotated[
+        int,
+        typer.Option(
+            "--batch", min=1, max=200, metavar="N", help="Datasets at a time."
+        ),
+    ] = 20,
+    patience: Annotated[
+        float,
+        typer.Option("--patience", min=0, metavar="SECONDS", help="For each batch."),
+    ] = 3600.0,
+    output: Annotated[ReportOutput, typer.Option("--output")] = ReportOutput.TEXT,
+) -> None:
+    """Move the datasets of an approved plan to the archive.
+
+    In batches, each when the one before is in the archive; stopped, it goes on where it
+    was. What changed since the plan was made, or has a reason to stay by now, is
+    skipped with that reason.
+
+    Exit codes: 0 all of the plan is archived or skipped; 2 bad usage, configuration or
+    plan; 3 it is not approved; 4 some datasets did not reach the archive in time: run
+    it again; 5 a system is unavailable.
+    """
+    with configured(config) as settings, ExitStack() as stack:
+        from icat_stream.app import Pipeline
+        from icat_stream.journal import StepState, reading
+        from icat_stream.records import ExitCode, Rejection, json_line, printable
+        from icat_stream.repair import Approvals, Archiver
+
+        found = _plan(plan, settings)
+        _show(found)
+        journal = stack.enter_context(reading(settings.journal))
+        approval = Approvals(settings, journal.retention).of(found)
+        typer.echo(f"approved by {approval.by}: {approval.reason}", err=True)
+        pipeline = stack.enter_context(Pipeline(settings, dry_run=True))
+        pipeline.open()
+        session = pipeline.catalogue.session()
+        stack.callback(pipeline.catalogue.leave)
+        client = pipeline.ids.client(session)
+        if client is None or not pipeline.ids.two_level():
+            raise Rejection("there is no data service with an archive (ids.url)")
+        act = _begin(journal, settings, found, approval.by, approval.reason)
+        archiver = Archiver(
+            found,
+            journal.retention,
+            session.inventory(),
+            client,
+            batch=batch,
+            patience=patience,
+        )
+        late = 0
+        writer = None
+        for each, step in archiver.steps():
+            late += step.state is StepState.ASKED
+            values = {
+                "dataset_id": each.id,
+                "name": each.name,
+                "state": step.state.value,
+                "bytes": each.size,
+                "reason": step.reason,
+            }
+            if output is ReportOutput.JSON:
+                typer.echo(json_line(values))
+            elif output is ReportOutput.CSV:
+                if writer is None:
+                    writer = csv.DictWriter(sys.stdout, list(values))
+                    writer.writeheader()
+                writer.writerow(values)
+            else:
+                why = f": {step.reason}" if step.reason else ""
+                typer.echo(printable(f"{step.state.value} {each.name}{why}"))
+        counts = journal.retention.counts(found.sha256)
+        told = ", ".join(f"{n} {state.value}" for state, n in sorted(counts.items()))
+        told = f"{told or 'nothing'} of {found.datasets} datasets"
+        journal.audit.end(act, told)
+        typer.echo(told, err=True)
+    if late:
+        raise SystemExit(int(ExitCode.DEFERRED))
+
+
+def _begin(
+    journal: "Journal",
+    settings: "Settings",
+    plan: "RetentionPlan",
+    approved_by: str,
+    reason: str,
+) -> int:
+    return journal.audit.begin(
+        user=f"{settings.icat.auth}/{settings.icat.username}",
+        action="archive",
+        subject=f"retention plan {plan.sha256}",
+        records=plan.datasets,
+        reason=f"approved by {approved_by}: {reason}",
+    )
+
+
+def _plan(file: Path, settings: "Settings") -> "RetentionPlan":
+    from icat_stream.config import ConfigError, Problem
+    from icat_stream.repair import RetentionPlan
+
+    plan = RetentionPlan(file)
+    if plan.facility != settings.facility:
+        problem = Problem(
+            source=str(file),
+            field="facility",
+            found=plan.facility,
+            expected=f"a plan of {settings.facility}",
+        )
+        raise ConfigError([problem])
+    return plan
+
+
+def _show(plan: "RetentionPlan") -> None:
+    typer.echo(
+        f"plan {plan.sha256[:12]} of {plan.made:%Y-%m-%d %H:%M %z}: {plan.datasets}"
+        f" datasets, {plan.size} bytes",
+        err=True,
+    )
 
 
 def _ago(text: str, now: datetime) -> timedelta:

@@ -831,6 +831,18 @@ class ForwardSettings(Section):
         return self
 
 
+class RetentionSettings(Section):
+    """What leaves the disk: `icat_stream retention`."""
+
+    approvers: str = Field(
+        "approvers",
+        min_length=1,
+        max_length=255,
+        description="The grouping in ICAT whose members approve plans; never the"
+        " account of icat.username.",
+    )
+
+
 class TlsSettings(Section):
     """A certificate to be known by."""
 
@@ -1094,6 +1106,7 @@ class Settings(BaseSettings):
     )
     bridge: BridgeSettings = Field(default_factory=BridgeSettings)
     forward: ForwardSettings = Field(default_factory=ForwardSettings)
+    retention: RetentionSettings = Field(default_factory=RetentionSettings)
     web: WebSettings = Field(default_factory=WebSettings)
     telemetry: TelemetrySettings = Field(default_factory=TelemetrySettings)
 

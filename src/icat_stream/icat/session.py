@@ -16,7 +16,7 @@ from icat_stream.telemetry import client_span
 from .calls import IcatCalls
 from .connection import Connection
 from .faults import SYSTEM, IcatFault, ResultUnknown, failure_of, unavailable
-from .query import select
+from .query import quote, select
 from .unanswered_writes import UnansweredWrites
 
 _log = logging.getLogger(__name__)
@@ -87,6 +87,34 @@ class Session:
                 raise TransientFailure(f"ICAT: {unknown.reason}") from unknown
             current.set_attribute("icat.count", len(found))
             return found
+
+    def user_name(self) -> str:
+        """Return ICAT's name of who we are.
+
+        Raises
+        ------
+        SystemUnavailable, TransientFailure
+            It does not say.
+        """
+        try:
+            return self._with_session(lambda: self._calls.user_name(self.id))
+        except IcatFault as fault:
+            raise self.failure(fault, "our own name") from fault
+        except ResultUnknown as unknown:
+            raise TransientFailure(f"ICAT: {unknown.reason}") from unknown
+
+    def is_member(self, user: str, grouping: str) -> bool:
+        """Whether a user is in a grouping; else as :meth:`search`.
+
+        Asked with our own account, as a person may not be allowed to read groups.
+        """
+        query = select(
+            "UserGroup",
+            f"o.grouping.name = {quote(grouping)}",
+            f"o.user.name = {quote(user)}",
+            what="o.id",
+        )
+        return bool(self.search(query, "UserGroup"))
 
     def limit(self) -> int:
         """Return how many entities the server returns at once, included ones counted.

@@ -152,6 +152,32 @@ class IdsClient:
                     asked.append(f"archive copy of dataset {number} asked for")
         return tuple(asked)
 
+    def leave_disk(self, dataset_id: int) -> None:
+        """Have a dataset's files moved to the archive; the service does it later.
+
+        It has a copy there first.  Asked for again it does no harm.
+
+        Raises
+        ------
+        SystemUnavailable, TransientFailure, Rejection
+            The data service does not take it.
+        """
+        doing = f"archive of dataset {dataset_id}"
+        with client_span("ids.archive"):
+            try:
+                self._asked(
+                    doing,
+                    lambda session: self._connection.post(
+                        "archive", sessionId=session, datasetIds=dataset_id
+                    ),
+                )
+            except NotOffered as error:
+                raise Rejection(f"{error}: it has no archive") from error
+            except NotOnline as error:
+                # It has left the disk already, or comes back just now.
+                if self.status([dataset_id]) not in _SECURED:
+                    raise TransientFailure(str(error)) from error
+
     def status(self, dataset_ids: Sequence[int]) -> str:
         """Return ``ONLINE``, ``RESTORING`` or ``ARCHIVED``."""
         listed = ",".join(str(number) for number in dataset_ids)

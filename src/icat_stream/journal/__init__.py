@@ -19,6 +19,7 @@ from .newest_claims import (
 from .read_access import journal_exists, reading
 from .reason_kinds import reason_kind
 from .reconciliations import KeptFinding, ReconciliationRun
+from .retention_plans import Approval, RetentionPlans, RetentionStep, StepState
 from .scheduled_runs import ScheduledRun, ScheduledRuns
 from .search import By, Count, Entries, Entry, EntryPlace, Search
 from .stated_snapshots import StatedSnapshots
@@ -28,6 +29,7 @@ __all__ = [
     "ONE_SHOT",
     "QUARTER_MS",
     "Act",
+    "Approval",
     "AuditTrail",
     "By",
     "Claim",
@@ -49,12 +51,15 @@ __all__ = [
     "Recalled",
     "ReconciliationRun",
     "Repeat",
+    "RetentionPlans",
+    "RetentionStep",
     "RowKey",
     "ScheduledRun",
     "ScheduledRuns",
     "Search",
     "Standing",
     "StatedSnapshots",
+    "StepState",
     "Summaries",
     "Total",
     "Wait",

@@ -32,6 +32,7 @@ from .month_partitions import (
 from .newest_claims import NewestClaims
 from .postgres_copy import write_copied
 from .reconciliations import Reconciliations
+from .retention_plans import RetentionPlans
 from .scheduled_runs import ScheduledRuns
 from .search import Entries
 from .stated_snapshots import StatedSnapshots
@@ -123,6 +124,7 @@ class Journal:
         self.newest = NewestClaims(lambda: self._begin(lazy), self._engine.name)
         # What is outside of the database is to be known after a crash, too.
         self.exports = Exports(self._begin, self._engine.name)
+        self.retention = RetentionPlans(self._begin, self._engine.name)
         self.scheduled = ScheduledRuns(self._begin, self._engine.name)
         self._patient = self._engines.patient
         self._reading = self._patient.execution_options(**READS)

@@ -13,6 +13,7 @@ from icat_stream.catalogue import EndedDataset, Inventory, Scope
 
 _AT_ONCE = 200
 ARCHIVED = "ARCHIVED"
+IN_ARCHIVE_ONLY = "it is in the archive only"
 
 
 class Levels(Protocol):
@@ -113,6 +114,16 @@ class RetentionReport:
         while page := list(islice(found, _AT_ONCE)):
             yield from self._judged(page)
 
+    def judged(self, ids: Sequence[int]) -> dict[int, RetentionRow]:
+        """Return some hundred datasets at most as they are now.
+
+        Those that are gone, or whose investigation is not over for long enough (any
+        more), are left out.
+        """
+        before = self._now - self._rules.ended
+        found = self._inventory.ended_datasets(Scope(), before, ids)
+        return {row.dataset.id: row for row in self._judged(list(found))}
+
     def _judged(self, page: Sequence[EndedDataset]) -> Iterator[RetentionRow]:
         ids = [each.id for each in page]
         files = self._inventory.file_facts(ids)
@@ -161,6 +172,6 @@ class RetentionReport:
             return
         status = self._levels.status([each.id])
         if status == ARCHIVED:
-            yield "it is in the archive only"
+            yield IN_ARCHIVE_ONLY
         elif status != "ONLINE":
             yield f"the data service says {status}"

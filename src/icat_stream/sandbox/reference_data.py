@@ -230,6 +230,13 @@ def _parameter_type(key: ParameterKey) -> dict[str, Any]:
     }
 
 
+_ACCOUNTS = {
+    "useroffice": "User office",
+    "root": "Root",
+    "idsreader": "Data service",
+}
+
+
 def _users(client: Any) -> dict[str, Any]:
     users = {
         name: client.new(
@@ -242,9 +249,8 @@ def _users(client: Any) -> dict[str, Any]:
         )
         for name, (given, family, affiliation) in DATABASE_USERS.items()
     }
-    users["useroffice"] = client.new(
-        "User", name="simple/useroffice", fullName="User office"
-    )
+    for name, title in _ACCOUNTS.items():
+        users[name] = client.new("User", name=f"simple/{name}", fullName=title)
     for user, id_ in zip(
         users.values(), client.createMany(list(users.values())), strict=True
     ):
@@ -276,6 +282,12 @@ def _rules(client: Any) -> None:
             ),
         ]
     )
+    # Of plans of retention: never the account that carries them out.
+    approvers = client.new("Grouping", name="approvers")
+    approvers.create()
+    for name in ("root", "idsreader"):
+        (user,) = client.search(f"User [name='simple/{name}']")
+        client.create(client.new("UserGroup", grouping=approvers, user=user))
 
 
 def _investigation(

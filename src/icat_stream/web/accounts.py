@@ -14,8 +14,6 @@ from icat_stream.icat import (
     ResultUnknown,
     Session,
     entities,
-    quote,
-    select,
 )
 from icat_stream.records import SystemUnavailable
 
@@ -164,15 +162,8 @@ class Accounts:
             return entities(self._own.search(query, entity))
 
     def _is_operator(self, user: str) -> bool:
-        # With our own account: a person may not be allowed to read groups.
-        query = select(
-            "UserGroup",
-            f"o.grouping.name = {quote(self._operators)}",
-            f"o.user.name = {quote(user)}",
-            what="o.id",
-        )
         with self._lock:
-            return bool(self._own.search(query, "UserGroup"))
+            return self._own.is_member(user, self._operators)
 
     def _asked(self, call: Callable[[], _T]) -> _T:
         try:
