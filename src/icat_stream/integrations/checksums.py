@@ -91,12 +91,9 @@ class Checksums(EventHandler[ChecksumOptions]):
 
     def plan(self, event: EventMessage, lookups: Lookups) -> Plan | Outcome:
         """Return the dataset with checksums for those datafiles that have none."""
-        number = event.dataset_id or 0
-        found = lookups.datasets(ids=[number])
-        if not found:
-            reason = f"dataset {number} is not in the catalogue any more"
-            return self.nothing(event, OutcomeKind.IGNORED, reason)
-        dataset = found[0]
+        dataset = self.dataset(event, lookups)
+        if isinstance(dataset, Outcome):
+            return dataset
         what = f"dataset {dataset.investigation}/{dataset.name}"
         notes: list[str] = []
         entries = self._entries(lookups, dataset, what, notes)

@@ -8,7 +8,14 @@ from typing import Any, ClassVar, Generic, TypeVar, cast
 from icat_stream.config import Section, Settings
 from icat_stream.handlers import READING, Handler, HandlerContext, read_options
 from icat_stream.messages import DocumentLimits, EventMessage, Undecodable, read_event
-from icat_stream.records import Lookups, Outcome, OutcomeKind, Plan, Record
+from icat_stream.records import (
+    DatasetEntry,
+    Lookups,
+    Outcome,
+    OutcomeKind,
+    Plan,
+    Record,
+)
 
 from .arrivals import Arrivals
 from .event_filter import EventFilter, nothing
@@ -107,6 +114,15 @@ class EventHandler(Handler, Generic[_Options]):
     def looked(self, subjects: Iterable[str], since: int) -> None:
         """Say that the catalogue was read since a moment, for these subjects."""
         self._arrivals.looked(subjects, since)
+
+    def dataset(self, event: EventMessage, lookups: Lookups) -> DatasetEntry | Outcome:
+        """Return the dataset that an event is about, or an outcome if it is gone."""
+        number = event.dataset_id or 0
+        found = lookups.datasets(ids=[number])
+        if found:
+            return found[0]
+        reason = f"dataset {number} is not in the catalogue any more"
+        return self.nothing(event, OutcomeKind.IGNORED, reason)
 
     def nothing(self, event: EventMessage, kind: OutcomeKind, reason: str) -> Outcome:
         """Return an outcome for an event that changes nothing."""

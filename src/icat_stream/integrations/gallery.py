@@ -101,12 +101,9 @@ class Gallery(EventHandler[GalleryOptions]):
 
     def plan(self, event: EventMessage, lookups: Lookups) -> Plan | Outcome:
         """Return the dataset with its pictures; notes say which are left out."""
-        number = event.dataset_id or 0
-        found = lookups.datasets(ids=[number])
-        if not found:
-            reason = f"dataset {number} is not in the catalogue any more"
-            return self.nothing(event, OutcomeKind.IGNORED, reason)
-        (dataset,) = found
+        dataset = self.dataset(event, lookups)
+        if isinstance(dataset, Outcome):
+            return dataset
         notes: list[str] = []
         datafiles = self._datafiles(dataset, notes)
         if not datafiles:

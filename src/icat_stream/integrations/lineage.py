@@ -147,13 +147,11 @@ class Lineage(EventHandler[LineageOptions]):
         if event.gathered:
             return self.nothing(event, OutcomeKind.UNCHANGED, "linked with another")
         now = self.now()
-        number = event.dataset_id or 0
-        first = lookups.datasets(ids=[number])
-        if not first:
-            reason = f"dataset {number} is not in the catalogue any more"
-            return self.nothing(event, OutcomeKind.IGNORED, reason)
-        family = self._family(first[0], lookups)
-        linked = family.around(number)
+        first = self.dataset(event, lookups)
+        if isinstance(first, Outcome):
+            return first
+        family = self._family(first, lookups)
+        linked = family.around(first.id)
         datasets, notes = self._links(family, linked, lookups)
         self.looked(map(str, linked), now)
         notes = [*family.notes, *notes]
