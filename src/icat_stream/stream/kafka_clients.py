@@ -29,6 +29,8 @@ CLIENT_ID = MARK + socket.gethostname()
 """What a member of a group calls itself, unless ``kafka.client`` says otherwise."""
 
 _SESSION_MS = 6_000
+# librdkafka's own is five minutes.
+_REBALANCE_MS = 20_000
 TRANSACTION_TIMEOUT_MS = 10_000
 """What a dead instance's open transaction may stall its partitions, about."""
 # A broker is not away for longer than it is because we wait up to 10 s.
@@ -64,6 +66,7 @@ def consumer(
     *,
     member: bool = True,
     committed_only: bool = True,
+    rebalance: float = 0.0,
 ) -> Consumer:
     """Return a consumer of a group.
 
@@ -77,6 +80,8 @@ def consumer(
         Whether it will join the group.
     committed_only
         Wait for transactions that are under way.
+    rebalance
+        Seconds that letting go of partitions may take.
     """
     options: dict[str, Any] = {
         **_RECONNECTING,
@@ -95,6 +100,12 @@ def consumer(
     if member:
         options["client.id"] = CLIENT_ID
     options |= _given(settings)
+    if settings.group_protocol == "classic":
+        # So long all wait for a member that neither lets go nor is gone for good. After
+        # a broker's crash in a rebalance there may be one that nobody is any more.
+        session = str(options["session.timeout.ms"])
+        least = max(_REBALANCE_MS, int(session) if session.isdecimal() else 0)
+        options.setdefault("max.poll.interval.ms", max(least, int(2000 * rebalance)))
     options |= {
         "group.id": group,
         "enable.auto.commit": False,

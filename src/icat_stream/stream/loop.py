@@ -202,7 +202,9 @@ class Loop:
         )
 
     def _run(self) -> None:
-        client = kafka_clients.consumer(self._settings.kafka, self._group)
+        client = kafka_clients.consumer(
+            self._settings.kafka, self._group, rebalance=self._settings.limits.stop
+        )
         try:
             partitions = self._topics(client)
             if partitions is None:

@@ -26,7 +26,7 @@ Homes = Mapping[tuple[str, int], str]
 """Names of source partitions by retry topic and partition."""
 
 _CALL_S = 5.0
-# Longer than a member may hold up a rebalance: max.poll.interval.ms is 300 s.
+# Longer than a member may hold up a rebalance, be it another client's: 300 s.
 _KAFKA_S = 330.0
 _BETWEEN_S = 0.5
 
