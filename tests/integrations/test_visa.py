@@ -240,6 +240,103 @@ def test_who_is_disabled_is_kept_and_has_nothing(
     assert visa.team == only
 
 
+def test_who_is_enabled_again_has_access_again(
+    make, new, event, team, visa, person, system
+):
+    number = new()
+    consumer = make()
+    consumer.handle(person(PERSON))
+    team(number, "jdoe", "ptolemy")
+    consumer.handle(event(number))
+    before = visa.team
+    disabled = User(name="jdoe", stated=replace(PERSON.stated, enabled=False))
+    consumer.handle(person(disabled))
+    consumer.handle(event(number))
+    assert visa.team == {(str(number), "ptolemy")}
+    consumer.handle(person(PERSON))
+    refresh = event(number, kind="operation", operation="refresh")
+    assert consumer.handle(refresh).kind is OutcomeKind.INGESTED
+    assert visa.team == before
+    assert consumer.handle(refresh).kind is OutcomeKind.UNCHANGED
+
+
+def test_who_is_disabled_is_out_whatever_else_is_wrong(
+    make, new, event, team, visa, person, system
+):
+    number = new()
+    consumer = make({**system.options, "staff_role": "NOBODY"})
+    team(number, "jdoe")
+    consumer.handle(event(number))
+    visa.run("ALTER TABLE visa.employer ADD CHECK (town <> 'Geneva')")
+    gone = User(name="jdoe", stated=replace(PERSON.stated, enabled=False))
+    with pytest.raises(Rejection, match="employer"):
+        consumer.handle(person(gone))
+    assert visa.team == set()
+
+
+@pytest.mark.parametrize(
+    ("wrong", "expected"),
+    [
+        ("not stated", None),
+        ("no number", "proposal_id: expected a number"),
+        ("instrument", r"none of options\.instruments"),
+        ("experiment", "cannot be VISA's experiment.id"),
+        ("instrument to come", "instrument 99 .* is not in VISA"),
+        ("member", "an id of 251 characters"),
+        ("database", "experiment"),
+    ],
+)
+def test_one_bad_visit_keeps_nobody_in(
+    make, new, event, team, visa, system, keys, client, wrong, expected
+):
+    good = new()
+    name = keys[good].name
+    template = "{name}-{visit_id}"
+    experiment = template.format(name=name, visit_id="1")
+    visa.run("INSERT INTO visa.instrument VALUES (1, 'Drehmaschine')")
+    options = {
+        **system.options,
+        "proposal_id": "{proposal_id}",
+        "experiment_id": template,
+        "instruments": {"DREHM": 1},
+    }
+    consumer = make(options)
+    team(good, "jdoe", "left", proposal_id="42")
+    consumer.handle(event(good))
+    assert visa.team == {(experiment, "jdoe"), (experiment, "left")}
+    bad = new(name=name, visitId="v" * 40 if wrong == "experiment" else "0")
+    if wrong != "not stated":
+        number = "forty-two" if wrong == "no number" else "42"
+        team(bad, *(["n" * 251] if wrong == "member" else []), proposal_id=number)
+    if wrong.startswith("instrument"):
+        if wrong == "instrument to come":
+            options["instruments"] = {"DREHM": 1, "OTHER": 99}
+        (link,) = client.search(
+            f"SELECT l FROM InvestigationInstrument l JOIN l.investigation i WHERE"
+            f" i.id = {bad}"
+        )
+        client.delete(link)
+        facility = client.assertedSearch("SELECT f FROM Facility f")[0]
+        other = client.search("Instrument [name = 'OTHER']") or [
+            client.new("Instrument", name="OTHER", facility=facility)
+        ]
+        if not other[0].id:
+            other[0].create()
+        link = client.new("InvestigationInstrument", instrument=other[0])
+        link.investigation = client.get("Investigation", bad)
+        link.create()
+        consumer = make(options)
+    if wrong == "database":
+        visa.run(f"ALTER TABLE visa.experiment ADD CHECK (id <> '{name}-0')")
+    team(good, "jdoe", "newcomer", proposal_id="42")
+    if expected is None:
+        assert f"{name}/0" in consumer.handle(event(good)).reason
+    else:
+        with pytest.raises((Rejection, DependencyMissing), match=expected):
+            consumer.handle(event(good))
+    assert visa.team == {(experiment, "jdoe"), (experiment, "newcomer")}
+
+
 def test_a_proposal_is_open_when_all_of_it_is(
     make, new, event, client, keys, change, visa, system, journal
 ):

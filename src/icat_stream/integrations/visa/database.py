@@ -89,7 +89,7 @@ class Database:
             if not self._tables:
                 self._tables = self._found(connection)
             connection.execute(select(func.pg_advisory_xact_lock(_LOCK)))
-            yield Rows(connection, self._tables)
+            yield Rows(connection, self._tables, self._meaning)
 
     def ping(self) -> None:
         """Return if the tables are there, and may be written.
@@ -207,15 +207,30 @@ class Database:
 class Rows:
     """Rows of VISA's tables, in one transaction.
 
+    Parameters
+    ----------
+    connection
+        In a transaction.
+    tables
+        VISA's, by name.
+    meaning
+        Makes the failure that an error of the database is.
+
     Attributes
     ----------
     written
         One line for each table of which something was written.
     """
 
-    def __init__(self, connection: Connection, tables: Mapping[str, Any]) -> None:
+    def __init__(
+        self,
+        connection: Connection,
+        tables: Mapping[str, Any],
+        meaning: Callable[[DBAPIError], Failure],
+    ) -> None:
         self._connection = connection
         self._tables = tables
+        self._meaning = meaning
         self.written: list[str] = []
 
     def put(
@@ -256,12 +271,35 @@ class Rows:
         if self._connection.execute(returned).first() is not None:
             self.written.append(f"{name} {', '.join(map(str, key.values()))}")
 
-    def set_team(self, experiment: str, users: Sequence[str]) -> None:
-        """Let exactly these people have access to an experiment."""
+    @contextmanager
+    def attempt(self, refused: list[str]) -> Iterator[None]:
+        """Go on without what is written in it where the database refuses that.
+
+        Parameters
+        ----------
+        refused
+            Gets the reason.
+        """
+        written = len(self.written)
+        try:
+            with self._connection.begin_nested():
+                yield
+        except DBAPIError as error:
+            failure = self._meaning(error)
+            if not isinstance(failure, Rejection):
+                raise failure from None
+            del self.written[written:]
+            refused.append(failure.reason)
+
+    def keep_team(self, experiment: str, users: Sequence[str]) -> None:
+        """Take access to an experiment from everybody but these people."""
         table = self._tables["experiment_user"]
         ours = table.c.experiment_id == experiment
         left = table.delete().where(ours, table.c.user_id.not_in(users))
         self._count(left, f"left experiment {experiment}")
+
+    def join_team(self, experiment: str, users: Sequence[str]) -> None:
+        """Give these people access to an experiment."""
         for user in users:
             key = {"experiment_id": experiment, "user_id": user}
             self.put("experiment_user", key, {})

@@ -4,7 +4,8 @@ Somebody has access to an experiment if the newest snapshot of it that was appli
 so, and in no other case: nobody is guessed, and nobody is taken for somebody else.
 """
 
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from datetime import datetime
 from types import MappingProxyType
 from typing import Any
@@ -25,6 +26,7 @@ from icat_stream.records import (
     OutcomeKind,
     Rejection,
     StatedPerson,
+    TransientFailure,
     User,
 )
 
@@ -128,7 +130,7 @@ class Visa(Integration[VisaOptions]):
             return self.nothing(event, OutcomeKind.IGNORED, reason)
         number = self._user_id(name, user)
         if number is None:
-            raise _no_number(name)
+            raise _awaited([], [name])
         notes: list[str] = []
         stated = user.stated or StatedPerson()
         content = {
@@ -147,51 +149,73 @@ class Visa(Integration[VisaOptions]):
         visits = [v for v in lookups.investigation_details(keys) if not v.is_stub]
         stated = self.stated.investigations(keys)
         notes: list[str] = []
+        refused: list[str] = []
+        numbers = self._numbers(visits, stated, notes, refused)
         proposals: dict[str, dict[str, Any]] = {}
         experiments: dict[str, dict[str, Any]] = {}
         instruments: dict[str, str] = {}
         teams: dict[str, list[str]] = {}
-        for visit in visits:
-            number = self._proposal_id(visit, stated.get(visit.key))
-            if number is None:
-                reason = f"no user office states the number of the proposal {visit.key}"
-                return self.nothing(event, OutcomeKind.IGNORED, reason)
-            experiment = self._experiment_id(visit.id, visit.key)
+        for number in dict.fromkeys(numbers.values()):
             # One that is open is open with all of its visits.
-            shared = [
-                v for v in visits if self._proposal_id(v, stated.get(v.key)) == number
-            ]
-            proposals[str(number)] = self._proposal_row(shared, notes)
-            instrument = self._instrument(visit, instruments, notes)
-            experiments[experiment] = {
-                "instrument_id": instrument,
-                "proposal_id": number,
-                "start_date": self._time(visit.start),
-                "end_date": self._time(visit.end),
-                "title": cut(_clean(visit.title), _TITLE, "title", notes),
-                "url": self._url(visit),
-                "doi": visit.doi,
-            }
-            claimed = stated.get(visit.key)
-            if claimed is not None and claimed.members is not None:
-                teams[experiment] = sorted({m.user for m in claimed.members})
+            shared = [v for v in visits if numbers.get(v.key) == number]
+            with _going_on(refused):
+                proposals[str(number)] = self._proposal_row(shared, notes)
+        for visit in visits:
+            with _going_on(refused):
+                experiment = self._experiment_id(visit.id, visit.key)
+                # Who left has no access, whatever is wrong with the rest.
+                claimed = stated.get(visit.key)
+                if claimed is not None and claimed.members is not None:
+                    teams[experiment] = sorted({m.user for m in claimed.members})
+                if str(numbers.get(visit.key)) not in proposals:
+                    continue
+                instrument = self._instrument(visit, instruments, notes)
+                experiments[experiment] = {
+                    "instrument_id": instrument,
+                    "proposal_id": numbers[visit.key],
+                    "start_date": self._time(visit.start),
+                    "end_date": self._time(visit.end),
+                    "title": cut(_clean(visit.title), _TITLE, "title", notes),
+                    "url": self._url(visit),
+                    "doi": visit.doi,
+                }
         closed = []
         if key not in {each.key for each in visits}:
             closed = self._closed(event, key)
-        if not experiments and not closed:
-            reason = "it is not in the catalogue (any more)"
+        if not (experiments or teams or closed or refused):
+            reason = "; ".join(notes) or "it is not in the catalogue (any more)"
             return self.nothing(event, OutcomeKind.IGNORED, reason)
-        people, unknown = self._people(teams.values(), visits, notes)
         content = {
             "proposals": proposals,
             "experiments": experiments,
             "instruments": instruments,
-            "people": people,
             "teams": teams,
-            "unknown": unknown,
+            **self._people(teams.values(), visits, notes, refused),
             "closed": closed,
+            "refused": refused,
         }
+        notes += refused
         return Document(key=self.key(event), content=content, notes=tuple(notes))
+
+    def _numbers(
+        self,
+        visits: Sequence[InvestigationDetails],
+        stated: Mapping[InvestigationKey, Investigation],
+        notes: list[str],
+        refused: list[str],
+    ) -> dict[InvestigationKey, int]:
+        """Return the numbers of the proposals of those visits that have one."""
+        numbers = {}
+        for visit in visits:
+            with _going_on(refused):
+                number = self._proposal_id(visit, stated.get(visit.key))
+                if number is None:
+                    notes.append(
+                        f"no user office states the number of the proposal {visit.key}"
+                    )
+                else:
+                    numbers[visit.key] = number
+        return numbers
 
     def _proposal_row(
         self, visits: Sequence[InvestigationDetails], notes: list[str]
@@ -245,20 +269,26 @@ class Visa(Integration[VisaOptions]):
         teams: Iterable[Sequence[str]],
         visits: Sequence[InvestigationDetails],
         notes: list[str],
-    ) -> tuple[dict[str, dict[str, Any]], list[str]]:
-        """Return members by name, and those whose id in VISA nobody has stated."""
+        refused: list[str],
+    ) -> dict[str, Any]:
+        """Return members by name, and which of them have no access.
+
+        They are disabled, or nobody has stated what they are called in VISA.
+        """
         names = sorted({name for team in teams for name in team})
         stated = self.stated.users(names)
         in_icat = {_account(m.user): m for visit in visits for m in visit.members}
         people, unknown = {}, []
         for name in names:
-            number = self._user_id(name, stated.get(name))
-            if number is None:
-                unknown.append(name)
-                continue
-            known = stated.get(name) or in_icat.get(name)
-            people[name] = {"id": number, **_person(name, known, notes)}
-        return people, unknown
+            with _going_on(refused):
+                number = self._user_id(name, stated.get(name))
+                if number is None:
+                    unknown.append(name)
+                    continue
+                known = stated.get(name) or in_icat.get(name)
+                people[name] = {"id": number, **_person(name, known, notes)}
+        disabled = sorted(n for n, user in stated.items() if _is_disabled(user))
+        return {"people": people, "disabled": disabled, "unknown": unknown}
 
     def _closed(self, event: EventMessage, key: InvestigationKey) -> list[str]:
         """Return the experiment of a visit that is gone, if its id can be told."""
@@ -273,30 +303,33 @@ class Visa(Integration[VisaOptions]):
                 reason = "somebody has read it later: it is read again"
                 return Outcome(kind=OutcomeKind.UNCHANGED, reason=reason)
             if "experiments" in content:
-                self._write_proposal(rows, content)
+                failure = self._write_proposal(rows, content)
             else:
-                self._write_user(rows, content)
-        unknown = content.get("unknown")
-        if unknown:
-            return _no_number(*unknown)
+                failure = self._write_user(rows, content)
+        if failure is not None:
+            return failure
         kind = OutcomeKind.INGESTED if rows.written else OutcomeKind.UNCHANGED
         written = tuple(f"{self.name}: {line}" for line in rows.written)
         return Outcome(kind=kind, written=written)
 
-    def _write_user(self, rows: Rows, person: Mapping[str, Any]) -> None:
-        employer = person["employer"]
-        values = {n: person[n] for n in ("last_name", "first_name", "email")}
-        if employer is not None:
-            number = int(employer["id"])
-            names = {n: employer[n] for n in _EMPLOYER}
-            rows.put("employer", {"id": number}, names)
-            values["affiliation_id"] = number
-        # When somebody was there, and how much is granted to them, is VISA's.
-        quota = {"instance_quota": self.options.quota if person["enabled"] else 0}
-        rows.put("users", {"id": person["id"]}, values, once=quota)
+    def _write_user(self, rows: Rows, person: Mapping[str, Any]) -> Failure | None:
+        refused: list[str] = []
+        # Access goes first, and stays away whatever becomes of the rest.
         if not person["enabled"]:
             rows.shut_out(person["id"])
-        self._write_role(rows, person)
+        with rows.attempt(refused):
+            employer = person["employer"]
+            values = {n: person[n] for n in ("last_name", "first_name", "email")}
+            if employer is not None:
+                number = int(employer["id"])
+                names = {n: employer[n] for n in _EMPLOYER}
+                rows.put("employer", {"id": number}, names)
+                values["affiliation_id"] = number
+            # When somebody was there, and how much is granted to them, is VISA's.
+            quota = {"instance_quota": self.options.quota if person["enabled"] else 0}
+            rows.put("users", {"id": person["id"]}, values, once=quota)
+            self._write_role(rows, person)
+        return Rejection("; ".join(refused)) if refused else None
 
     def _write_role(self, rows: Rows, person: Mapping[str, Any]) -> None:
         name = self.options.staff_role
@@ -304,49 +337,66 @@ class Visa(Integration[VisaOptions]):
         if name is None or has is None:
             return
         role = rows.role(name)
-        if role is None:
+        if role is not None:
+            rows.set_role(person["id"], role, has=has)
+        elif has:
             raise self.down(
                 f"{self.name}: VISA has no role {name}; see options.staff_role"
             )
-        rows.set_role(person["id"], role, has=has)
 
-    def _write_proposal(self, rows: Rows, content: Mapping[str, Any]) -> None:
-        for number, name in content["instruments"].items():
-            rows.put("instrument", {"id": int(number)}, {"name": name})
-        for number, values in content["proposals"].items():
-            opens = _naive(values["public_at"])
-            rows.put("proposal", {"id": int(number)}, {**values, "public_at": opens})
+    def _write_proposal(self, rows: Rows, content: Mapping[str, Any]) -> Failure | None:
+        """Write all that can be written; return why something was not."""
+        refused = list(content["refused"])
         # Asked in our turn: whoever is disabled by now has been shut out already.
         stated = self.stated.users(content["people"])
-        barred = {
-            content["people"][name]["id"]
-            for name, user in stated.items()
-            if _is_disabled(user)
-        }
-        for person in content["people"].values():
-            values = {n: v for n, v in person.items() if n != "id"}
-            values["instance_quota"] = (
-                0 if person["id"] in barred else self.options.quota
+        disabled = sorted(n for n, user in stated.items() if _is_disabled(user))
+        teams = {
+            experiment: sorted(
+                content["people"][name]["id"]
+                for name in team
+                if name in content["people"] and name not in disabled
             )
-            rows.put("users", {"id": person["id"]}, {}, once=values)
+            for experiment, team in content["teams"].items()
+        }
+        # Access goes first, and stays away whatever becomes of the rest.
+        for experiment in content["closed"]:
+            rows.keep_team(experiment, [])
+        for experiment, users in teams.items():
+            rows.keep_team(experiment, users)
+        with rows.attempt(refused):
+            for number, name in content["instruments"].items():
+                rows.put("instrument", {"id": int(number)}, {"name": name})
+        for number, values in content["proposals"].items():
+            with rows.attempt(refused):
+                opens = _naive(values["public_at"])
+                row = {**values, "public_at": opens}
+                rows.put("proposal", {"id": int(number)}, row)
+        for name, person in content["people"].items():
+            with rows.attempt(refused):
+                values = {n: v for n, v in person.items() if n != "id"}
+                quota = 0 if name in disabled else self.options.quota
+                once = {**values, "instance_quota": quota}
+                rows.put("users", {"id": person["id"]}, {}, once=once)
+        missing = []
         for experiment, values in content["experiments"].items():
             number = values["instrument_id"]
-            if number is not None:
-                if not rows.has("instrument", number):
-                    raise DependencyMissing(
-                        f"instrument {number} of options.instruments is not in VISA",
-                        [f"{_INSTRUMENT}{number}"],
-                    )
-                dates = {n: _naive(values[n]) for n in ("start_date", "end_date")}
-                rows.put("experiment", {"id": experiment}, {**values, **dates})
-            team = content["teams"].get(experiment)
-            if team is not None and rows.has("experiment", experiment):
-                ids = {
-                    content["people"][n]["id"] for n in team if n in content["people"]
-                }
-                rows.set_team(experiment, sorted(ids - barred))
-        for experiment in content["closed"]:
-            rows.set_team(experiment, [])
+            if number is not None and not rows.has("instrument", number):
+                missing.append(number)
+            elif number is not None and rows.has("proposal", values["proposal_id"]):
+                with rows.attempt(refused):
+                    dates = {n: _naive(values[n]) for n in ("start_date", "end_date")}
+                    rows.put("experiment", {"id": experiment}, {**values, **dates})
+        for experiment, users in teams.items():
+            if rows.has("experiment", experiment):
+                with rows.attempt(refused):
+                    rows.join_team(experiment, users)
+        if missing or content["unknown"]:
+            return _awaited(missing, content["unknown"], refused)
+        if refused:
+            return Rejection("; ".join(refused))
+        if disabled != [n for n in content["disabled"] if n in content["people"]]:
+            return TransientFailure("somebody was disabled or enabled meanwhile")
+        return None
 
     def _user_id(self, name: str, user: User | None) -> str | None:
         """Return what VISA's login calls somebody, ``None`` where that is not stated.
@@ -427,12 +477,40 @@ def _is_disabled(user: User) -> bool:
     return user.name.endswith(DISABLED_SUFFIX)
 
 
-def _no_number(*names: str) -> DependencyMissing:
+def _awaited(
+    instruments: Iterable[int], people: Sequence[str], refused: Iterable[str] = ()
+) -> DependencyMissing:
+    """Return the failure that something VISA needs is not there yet.
+
+    Parameters
+    ----------
+    instruments
+        Numbers of those that VISA does not have.
+    people
+        Names of those whose number is not stated.
+    refused
+        What will be refused once it is there.
+    """
+    numbers = list(dict.fromkeys(instruments))
+    reasons = [f"instrument {n} of options.instruments is not in VISA" for n in numbers]
+    if people:
+        reasons.append(
+            f"the user office's number of {', '.join(people)[:200]} is not stated, as"
+            " options.user_id asks: without access until then"
+        )
     return DependencyMissing(
-        f"the user office's number of {', '.join(names)[:200]} is not stated, as"
-        " options.user_id asks: without access until then",
-        [f"{_STATED}{name}" for name in names],
+        "; ".join([*reasons, *refused]),
+        [*(f"{_INSTRUMENT}{n}" for n in numbers), *(f"{_STATED}{n}" for n in people)],
     )
+
+
+@contextmanager
+def _going_on(refused: list[str]) -> Iterator[None]:
+    """Take note of what is refused, and go on with everything else."""
+    try:
+        yield
+    except Rejection as failure:
+        refused.append(failure.reason)
 
 
 def _person(
