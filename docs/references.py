@@ -18,7 +18,10 @@ from icat_stream.schemas.models import SchemaModel
 from icat_stream.telemetry import METRICS
 
 _OF_HANDLERS = ("Handler", "HandlerContext")
-_OF_INTEGRATIONS = ("EventHandler", "Integration", "IntegrationContext", "Document")
+_OF_INTEGRATIONS = (
+    *("EventHandler", "TargetSystem", "Integration", "OutcomeFollower"),
+    *("IntegrationContext", "Document"),
+)
 _OF_RECORDS = (
     "Record",
     "Plan",

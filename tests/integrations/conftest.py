@@ -25,7 +25,12 @@ from handlers.conftest import catalogue, data, reader, record
 from icat_stream.app import load_integration
 from icat_stream.catalogue import Catalogue
 from icat_stream.config import JournalSettings, PolicySettings, Settings
-from icat_stream.integrations import ExportConsumer, IntegrationContext
+from icat_stream.integrations import (
+    ExportConsumer,
+    IntegrationContext,
+    OutcomeConsumer,
+    OutcomeFollower,
+)
 from icat_stream.journal import Journal
 from icat_stream.records import Dataset, InvestigationKey, Plan, Record
 
@@ -62,25 +67,35 @@ def make(system, journal, client, settings) -> Iterator[Any]:
     catalogue = Catalogue(settings, FACILITY, PolicySettings())
     made = []
 
-    def make(options=None, dry_run=False, exports=journal.exports) -> ExportConsumer:
-        consumers = {NAME: {"integration": system.integration, "topics": ["t"]}}
+    def make(options=None, dry_run=False, exports=journal.exports):
+        topics = getattr(system, "topics", ["t"])
+        settings = Settings(
+            facility=FACILITY,
+            consumers={
+                NAME: {"integration": system.integration, "topics": topics},
+                "file_written": {"handler": "file_written", "topics": ["files"]},
+            },
+            **system.settings,
+        )
         context = IntegrationContext(
             name=NAME,
-            settings=Settings(
-                facility=FACILITY, consumers=consumers, **system.settings
-            ),
+            settings=settings,
             stated=journal.stated(FACILITY),
             options=system.options if options is None else options,
         )
-        consumer = ExportConsumer(
-            integration=load_integration(system.integration)(context),
-            catalogue=catalogue,
-            exports=exports,
-            systems={},
-            facility=FACILITY,
-            max_bytes=1_000_000,
-            dry_run=dry_run,
-        )
+        integration = load_integration(system.integration)(context)
+        if isinstance(integration, OutcomeFollower):
+            consumer = OutcomeConsumer(integration, settings, dry_run=dry_run)
+        else:
+            consumer = ExportConsumer(
+                integration=integration,
+                catalogue=catalogue,
+                exports=exports,
+                systems={},
+                facility=FACILITY,
+                max_bytes=1_000_000,
+                dry_run=dry_run,
+            )
         made.append(consumer)
         return consumer
 
@@ -101,6 +116,8 @@ def ingest(system, lane, client, investigation, keys):
     """Bring something of a name and of a type in, as the system will show them."""
 
     def ingest(name: str, type: str = "raw") -> int:
+        if system.subject == "outcome":
+            return system.tell(name)
         if system.subject == "investigation":
             number, key = investigation_of(
                 client, title=name, keyword=type, summary=type
@@ -121,6 +138,8 @@ def ingest(system, lane, client, investigation, keys):
 @pytest.fixture
 def event(system, investigation, record, keys):
     def event(number: int, **changes: Any) -> Record:
+        if system.subject == "outcome":
+            return record(system.record(number).value, offset=next(_OFFSETS))
         key = keys.get(number, investigation)
         body = {
             "version": 1,

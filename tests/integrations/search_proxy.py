@@ -100,5 +100,7 @@ class SearchProxy:
             value = json.loads(line)
             if value.get("name") == self.spoiled:
                 value["start"] = "no time"
+            if self.spoiled in value.get("dataset", ()):
+                value["published"] = "no time"
             lines.append(json.dumps(value))
         return "".join(f"{line}\n" for line in lines).encode()

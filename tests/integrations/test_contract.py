@@ -33,7 +33,7 @@ from .investigation_systems import (
     PlainVisaSystem,
     VisaSystem,
 )
-from .search_system import SearchSystem
+from .search_system import MessageLogSystem, SearchSystem
 
 
 class Pages:
@@ -97,12 +97,21 @@ SYSTEMS = [
 ]
 
 
+# Those, too, that follow no events of the catalogue.
+EVERY = pytest.mark.parametrize(
+    "system",
+    [*SYSTEMS, MessageLogSystem],
+    ids=lambda system: system.__name__,
+    indirect=True,
+)
+
+
 @pytest.fixture(params=SYSTEMS, ids=lambda system: system.__name__)
 def system(
     request, monkeypatch, postgres, journal, open_to_all, settings
 ) -> Iterator[Any]:
-    if request.param is SearchSystem:
-        system: Any = SearchSystem(request.getfixturevalue("opensearch"))
+    if issubclass(request.param, SearchSystem):
+        system: Any = request.param(request.getfixturevalue("opensearch"))
     else:
         system = request.param(monkeypatch, postgres, journal, settings.url)
     yield system
@@ -183,6 +192,7 @@ def test_one_that_died_while_writing_is_not_believed(system, make, ingest, event
     assert consumer.handle(event(dataset)).kind is OutcomeKind.UNCHANGED
 
 
+@EVERY
 def test_a_system_that_is_down_is_waited_for(system, make, ingest, event):
     consumer = make()
     record = event(ingest("a"))
@@ -198,6 +208,7 @@ def test_a_system_that_is_down_is_waited_for(system, make, ingest, event):
     assert system.names() == ["a"]
 
 
+@EVERY
 def test_refused_credentials_stop_it_and_give_nothing_up(system, make, ingest, event):
     consumer = make(system.wrong_options)
     with pytest.raises(SystemUnavailable) as caught:
@@ -211,6 +222,7 @@ def test_refused_credentials_stop_it_and_give_nothing_up(system, make, ingest, e
     assert system.names() == []
 
 
+@EVERY
 def test_a_bad_object_among_good_ones(system, make, ingest, event):
     consumer = make()
     names = [f"d{n}" for n in range(5)]
@@ -250,6 +262,7 @@ def test_those_that_wait_are_read_at_once(make, ingest, event, monkeypatch):
     assert kinds == [OutcomeKind.INGESTED] * 4 + [OutcomeKind.UNCHANGED]
 
 
+@EVERY
 def test_what_fails_with_all_is_tried_alone(system, make, ingest, event, monkeypatch):
     consumer = make()
     if consumer.integration.batch == 1:
@@ -288,14 +301,18 @@ def test_a_dry_run_shows_documents_and_writes_nothing(
     assert make(dry_run=True).handle(record).kind is OutcomeKind.UNCHANGED
 
 
-def test_other_events_are_ignored_and_wrong_ones_refused(system, make, event, record):
+@EVERY
+def test_what_comes_again_changes_nothing(system, make, ingest, event):
+    record = event(ingest("a"))
+    assert make().handle(record).kind is OutcomeKind.INGESTED
+    # Another process may have handled it, and its offset is lost.
+    assert make().handle(record).kind is OutcomeKind.UNCHANGED
+    assert system.names() == ["a"]
+
+
+@EVERY
+def test_what_is_none_of_its_records_is_refused(system, make, record):
     consumer = make()
-    for changes, reason in (
-        ({"facility": "Another"}, "of facility 'Another'"),
-        ({"kind": "weather"}, "an event of kind 'weather'"),
-    ):
-        outcome = consumer.handle(event(1, **changes))
-        assert (outcome.kind, outcome.reason) == (OutcomeKind.IGNORED, reason)
     for value in (b"{", b"[]", None):
         wrong = record(value)
         assert consumer.key(wrong) == str(wrong.at)
@@ -304,6 +321,18 @@ def test_other_events_are_ignored_and_wrong_ones_refused(system, make, event, re
     assert system.calls == 0
 
 
+def test_other_events_are_ignored(system, make, event):
+    consumer = make()
+    for changes, reason in (
+        ({"facility": "Another"}, "of facility 'Another'"),
+        ({"kind": "weather"}, "an event of kind 'weather'"),
+    ):
+        outcome = consumer.handle(event(1, **changes))
+        assert (outcome.kind, outcome.reason) == (OutcomeKind.IGNORED, reason)
+    assert system.calls == 0
+
+
+@EVERY
 def test_its_options_are_checked(system, make):
     with pytest.raises(ConfigError, match=r"options\.unheard_of"):
         make({**system.options, "unheard_of": 1})

@@ -22,7 +22,7 @@ from icat_stream.config import (
 from icat_stream.records import ExitCode, Failure, SystemUnavailable
 from icat_stream.schemas import load_schemas
 
-from .handler_registry import UnknownHandler, load_class
+from .handler_registry import UnknownHandler, load_class, require_topics
 from .pipeline import Pipeline, in_consumer, kind_of
 
 if TYPE_CHECKING:
@@ -112,7 +112,9 @@ def _handlers(settings: Settings, source: str) -> list[Problem]:
     _, lines = read_yaml(Path(source))
     for name, consumer in settings.consumers.items():
         try:
-            load_class(consumer).check(settings, consumer.options)
+            made_of = load_class(consumer)
+            require_topics(settings, consumer, made_of)
+            made_of.check(settings, consumer.options)
         except ConfigError as error:
             for problem in error.problems:
                 placed = in_consumer(problem, name, source)

@@ -5,11 +5,11 @@ from collections.abc import Mapping
 from importlib.metadata import entry_points
 from typing import TYPE_CHECKING, Any, Protocol
 
-from icat_stream.config import ConsumerSettings, Settings
+from icat_stream.config import ConfigError, ConsumerSettings, Problem, Settings
 from icat_stream.handlers import Handler, HandlerContext, PlainHandlers
 
 if TYPE_CHECKING:
-    from icat_stream.integrations import Integration
+    from icat_stream.integrations import Integration, OutcomeFollower
 
 # Imported when a configuration names it: no start pays for what it does not use.
 _BUILT_IN = {
@@ -25,6 +25,7 @@ _BUILT_IN = {
 }
 _BUILT_IN_INTEGRATIONS = {
     "datacite": "icat_stream.integrations:DataCite",
+    "message_log": "icat_stream.integrations:MessageLog",
     "panosc": "icat_stream.integrations:Panosc",
     "search_index": "icat_stream.integrations:SearchIndex",
     "visa": "icat_stream.integrations:Visa",
@@ -73,6 +74,35 @@ def load_class(consumer: ConsumerSettings) -> Checked:
     return load_handler(consumer.handler or "")
 
 
+def require_topics(
+    settings: Settings, consumer: ConsumerSettings, made_of: object
+) -> None:
+    """Raise ``ConfigError`` unless outcomes are read by those only that follow them.
+
+    Parameters
+    ----------
+    settings
+        The configuration.
+    consumer
+        One of its consumers.
+    made_of
+        Its class.
+    """
+    told = settings.outcomes.topic
+    expected = ""
+    if "outcome" in getattr(made_of, "follows", ()):
+        if consumer.topics != [told]:
+            expected = f"expected [{told}], the topic of outcomes"
+    elif told in consumer.topics:
+        expected = f"reading {told} would make outcomes without end"
+    if expected:
+        found = ", ".join(consumer.topics)
+        problem = Problem(
+            source="configuration", field="topics", expected=expected, found=found
+        )
+        raise ConfigError([problem])
+
+
 def load_handler(name: str) -> HandlerMaker:
     """Return what makes the handlers of a name.
 
@@ -96,7 +126,9 @@ def load_handler(name: str) -> HandlerMaker:
     return PlainHandlers(found)
 
 
-def load_integration(name: str) -> "type[Integration[Any]]":
+def load_integration(
+    name: str,
+) -> "type[Integration[Any]] | type[OutcomeFollower[Any]]":
     """Return the class of integrations of a name.
 
     Parameters
@@ -110,14 +142,14 @@ def load_integration(name: str) -> "type[Integration[Any]]":
     UnknownHandler
         There is none of that name, or it cannot be imported, or is something else.
     """
-    from icat_stream.integrations import Integration
+    from icat_stream.integrations import Integration, OutcomeFollower
 
     found = _load("integration", name, _BUILT_IN_INTEGRATIONS, INTEGRATION_ENTRY_POINTS)
-    if isinstance(found, type) and issubclass(found, Integration):
+    if isinstance(found, type) and issubclass(found, Integration | OutcomeFollower):
         return found
     raise UnknownHandler(
-        f"integration {name!r} is no subclass of icat_stream.integrations.Integration:"
-        f" {found!r:.80}"
+        f"integration {name!r} is no subclass of icat_stream.integrations.Integration"
+        f" or OutcomeFollower: {found!r:.80}"
     )
 
 

@@ -31,11 +31,17 @@ from icat_stream.records import (
 )
 from icat_stream.stream import TopicIds
 
-from .handler_registry import UnknownHandler, load_handler, load_integration
+from .handler_registry import (
+    UnknownHandler,
+    load_class,
+    load_handler,
+    load_integration,
+    require_topics,
+)
 from .stop_flag import StopFlag
 
 if TYPE_CHECKING:
-    from icat_stream.integrations import ExportConsumer
+    from icat_stream.integrations import ExportConsumer, OutcomeConsumer
 
 _log = logging.getLogger(__name__)
 # Waiting for a system at start: quick at first, and a line in the log each time.
@@ -201,8 +207,9 @@ class Pipeline:
 
     def _consumer(self, name: str, settings: ConsumerSettings) -> RecordConsumer:
         try:
+            require_topics(self._settings, settings, load_class(settings))
             if settings.integration is not None:
-                return self._export_consumer(name, settings)
+                return self._integration(name, settings)
             return self._ingest_consumer(settings)
         except ConfigError as error:
             raise ConfigError(
@@ -237,10 +244,15 @@ class Pipeline:
             show_plans=self._show_plans,
         )
 
-    def _export_consumer(
+    def _integration(
         self, name: str, settings: ConsumerSettings
-    ) -> "ExportConsumer":
-        from icat_stream.integrations import ExportConsumer, IntegrationContext
+    ) -> "ExportConsumer | OutcomeConsumer":
+        from icat_stream.integrations import (
+            ExportConsumer,
+            IntegrationContext,
+            OutcomeConsumer,
+            OutcomeFollower,
+        )
 
         facility = self._settings.facility
         # A dry run makes no journal.
@@ -254,15 +266,19 @@ class Pipeline:
             )
         )
         self._closing.callback(integration.close)
-        made = ExportConsumer(
-            integration=integration,
-            catalogue=self.catalogue,
-            exports=self.journal.exports if knows else None,
-            systems=self.systems,
-            facility=facility,
-            max_bytes=self._settings.messages.max_bytes,
-            dry_run=self._dry_run,
-        )
+        made: ExportConsumer | OutcomeConsumer
+        if isinstance(integration, OutcomeFollower):
+            made = OutcomeConsumer(integration, self._settings, dry_run=self._dry_run)
+        else:
+            made = ExportConsumer(
+                integration=integration,
+                catalogue=self.catalogue,
+                exports=self.journal.exports if knows else None,
+                systems=self.systems,
+                facility=facility,
+                max_bytes=self._settings.messages.max_bytes,
+                dry_run=self._dry_run,
+            )
         # A part of what has to be there, from now on.
         self.systems[name] = made.ping
         return made

@@ -178,6 +178,11 @@ def backfill(
             )
         follower = found[name]
         kinds = [kind for kind in KINDS if kind in follower.follows]
+        if not kinds:
+            leave(
+                ExitCode.USAGE,
+                f"{name} follows {', '.join(follower.follows)}: ICAT holds none",
+            )
         first, _, visit = (investigation or "").rpartition("/")
         extent = Extent(
             kinds=kinds,

@@ -902,8 +902,8 @@ class ConsumerSettings(Section):
         None,
         pattern=_CLASS,
         description="Instead of a handler, what writes to another system: built in"
-        " (datacite, panosc, search_index, visa), an entry point of the group"
-        " icat_stream.integrations, or package.module:Class.",
+        " (datacite, message_log, panosc, search_index, visa), an entry point of the"
+        " group icat_stream.integrations, or package.module:Class.",
     )
     topics: list[TopicName] = Field(min_length=1, description="To read.")
     lanes: int = Field(
@@ -1053,6 +1053,17 @@ class Settings(BaseSettings):
                     "options": {"inputs": "input_datasets"},
                     "enabled": False,
                 },
+                "message_log": {
+                    "integration": "message_log",
+                    "topics": ["icat-stream.outcomes"],
+                    "options": {
+                        "urls": ["https://search.example.org:9200"],
+                        "username": "icat-stream",
+                        "password_file": "/etc/icat-stream/secrets/search",
+                        "keep": "365d",
+                    },
+                    "enabled": False,
+                },
                 "panosc": {
                     "integration": "panosc",
                     "topics": ["icat-stream.events"],
@@ -1121,11 +1132,6 @@ class Settings(BaseSettings):
             if name in _RESERVED:
                 raise ValueError(
                     f"consumers.{name}: the name is one of ours; choose another"
-                )
-            if self.outcomes.topic in consumer.topics:
-                raise ValueError(
-                    f"consumers.{name}.topics: reading the outcomes would make"
-                    " outcomes without end"
                 )
             if self.dead_letters.topic in consumer.topics:
                 raise ValueError(

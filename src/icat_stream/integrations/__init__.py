@@ -9,10 +9,14 @@ from .event_handler import EventHandler
 from .export_consumer import ExportConsumer
 from .gallery import Gallery
 from .index_rebuild import IndexRebuild, Progress
-from .integration import Document, Integration, IntegrationContext
+from .integration import Document, Integration
 from .lineage import Lineage
+from .message_log import MessageLog
+from .outcome_consumer import OutcomeConsumer
+from .outcome_follower import OutcomeFollower
 from .search_index import SearchIndex
 from .statistics import Statistics
+from .target_system import IntegrationContext, TargetSystem
 
 if TYPE_CHECKING:
     from .datacite import DataCite
@@ -35,9 +39,13 @@ __all__ = [
     "Integration",
     "IntegrationContext",
     "Lineage",
+    "MessageLog",
+    "OutcomeConsumer",
+    "OutcomeFollower",
     "Panosc",
     "Progress",
     "SearchIndex",
     "Statistics",
+    "TargetSystem",
     "Visa",
 ]

@@ -3,13 +3,9 @@
 import hashlib
 import json
 import random
-import threading
 import time
-from collections import OrderedDict
 from collections.abc import Callable, Collection, Mapping, Sequence
-from concurrent.futures import Future
 from dataclasses import replace
-from itertools import zip_longest
 from typing import Any, NamedTuple
 
 from icat_stream.catalogue import Catalogue
@@ -21,7 +17,6 @@ from icat_stream.messages import (
     applied_events,
 )
 from icat_stream.records import (
-    Coordinates,
     Failure,
     LoginRefused,
     Outcome,
@@ -35,8 +30,7 @@ from icat_stream.telemetry import current_record, fault_point, step
 
 from .event_filter import EventFilter, nothing
 from .integration import Document, Integration
-
-Result = Outcome | Failure
+from .read_ahead import ReadAhead, Result
 
 
 class _Subject(NamedTuple):
@@ -46,8 +40,6 @@ class _Subject(NamedTuple):
     record: Record
 
 
-# More than are ever read ahead; what is forgotten is handled in its turn.
-_AHEAD = 100_000
 # How often a document is read and written again because another process is at it.
 _ROUNDS = 5
 _PATIENCE_S = 0.2
@@ -103,9 +95,9 @@ class ExportConsumer:
             operations=integration.operations,
             limits=DocumentLimits(size=max_bytes),
         )
-        self._lock = threading.Lock()
-        self._ahead: OrderedDict[Coordinates, _Subject] = OrderedDict()
-        self._taken: OrderedDict[Coordinates, Future[Outcome | None]] = OrderedDict()
+        # A dry run prints what each event comes to.
+        most = 1 if dry_run else integration.batch
+        self._ahead: ReadAhead[_Subject] = ReadAhead(most, self._bring)
 
     def key(self, record: Record) -> str:
         """Return the key of the event's document."""
@@ -115,11 +107,7 @@ class ExportConsumer:
             return str(record.at)
         if isinstance(event, Outcome):
             return str(record.at)
-        if self.integration.batch > 1:
-            with self._lock:
-                self._ahead[record.origin] = _Subject(event, record)
-                if len(self._ahead) > _AHEAD:
-                    self._ahead.popitem(last=False)
+        self._ahead.note(record.origin, _Subject(event, record))
         return self.integration.key(event)
 
     def handle(self, record: Record) -> Outcome:
@@ -189,45 +177,7 @@ class ExportConsumer:
         event = self._filter.read(record, self.integration.cause)
         if isinstance(event, Outcome):
             return event
-        mine = _Subject(event, record)
-        with self._lock:
-            self._ahead.pop(record.origin, None)
-            earlier = self._taken.pop(record.origin, None)
-        if earlier is not None and (outcome := earlier.result()) is not None:
-            return outcome
-        # What failed beside others is tried by itself.
-        along = [] if earlier is not None else self._take_along()
-        result: Result | None = None
-        results: Sequence[Result] = ()
-        try:
-            result, *results = self._bring([mine, *(each for each, _ in along)])
-        except SystemUnavailable:
-            raise
-        except Exception:
-            if not along:
-                raise
-        finally:
-            for (_, future), found in zip_longest(along, results):
-                future.set_result(found if isinstance(found, Outcome) else None)
-        if result is None:
-            (result,) = self._bring([mine])
-        if isinstance(result, Failure):
-            raise result
-        return result
-
-    def _take_along(self) -> list[tuple[_Subject, Future[Outcome | None]]]:
-        """Return events that wait, oldest first; they find their outcomes later."""
-        along: list[tuple[_Subject, Future[Outcome | None]]] = []
-        if self.integration.batch > 1 and not self._dry_run:
-            with self._lock:
-                while self._ahead and len(along) < self.integration.batch - 1:
-                    origin, subject = self._ahead.popitem(last=False)
-                    future: Future[Outcome | None] = Future()
-                    self._taken[origin] = future
-                    if len(self._taken) > _AHEAD:
-                        self._taken.popitem(last=False)
-                    along.append((subject, future))
-        return along
+        return self._ahead.handle(record.origin, _Subject(event, record))
 
     def _bring(self, asked: Sequence[_Subject]) -> list[Result]:
         """Bring the system to what some events are about; one result for each."""

@@ -26,8 +26,9 @@ from icat_stream.records import (
 )
 from icat_stream.telemetry import Periodic
 
-from .integration import DETAILS, Document, Integration, IntegrationContext
+from .integration import DETAILS, Document, Integration
 from .json_service import Answer, JsonService, ServiceOptions
+from .target_system import IntegrationContext
 
 _INCLUDED = "INCLUDE o.keywords, o.samples, o.investigationInstruments.instrument"
 _SHOWN = 200

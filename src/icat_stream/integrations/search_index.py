@@ -18,42 +18,41 @@ from icat_stream.records import (
     Outcome,
     OutcomeKind,
     Rejection,
-    SystemUnavailable,
 )
 
-from .integration import Document, Integration, IntegrationContext
+from .integration import Document, Integration
 from .search_server import (
+    TIME,
+    WORD,
     Action,
     Answer,
     Conflict,
-    MappingRefused,
     SearchServer,
     SearchServerOptions,
 )
+from .target_system import IntegrationContext
 
 Kind = Literal["dataset", "investigation"]
-_WORD = {"type": "keyword", "ignore_above": 1024}
-_TEXT = {"type": "text", "fields": {"word": _WORD}}
-_TIME = {"type": "date", "format": "strict_date_time"}
+_TEXT = {"type": "text", "fields": {"word": WORD}}
 MAPPING: Mapping[str, Any] = {
     # A field that is not foreseen is an error, not a guess.
     "dynamic": "strict",
     "properties": {
-        "kind": _WORD,
+        "kind": WORD,
         "id": {"type": "long"},
-        "facility": _WORD,
+        "facility": WORD,
         "investigation": {
-            "properties": {"name": _TEXT, "visit_id": _WORD},
+            "properties": {"name": _TEXT, "visit_id": WORD},
         },
         "name": _TEXT,
-        "type": _WORD,
+        "type": WORD,
         "title": _TEXT,
         "description": _TEXT,
-        "location": _WORD,
-        "doi": _WORD,
-        "start": _TIME,
-        "end": _TIME,
-        "released": _TIME,
+        "location": WORD,
+        "doi": WORD,
+        "start": TIME,
+        "end": TIME,
+        "released": TIME,
         "complete": {"type": "boolean"},
         "instruments": _TEXT,
         "techniques": _TEXT,
@@ -63,11 +62,11 @@ MAPPING: Mapping[str, Any] = {
         "parameters": {
             "type": "nested",
             "properties": {
-                "name": _WORD,
-                "units": _WORD,
+                "name": WORD,
+                "units": WORD,
                 "number": {"type": "double"},
                 "text": _TEXT,
-                "time": _TIME,
+                "time": TIME,
             },
         },
     },
@@ -77,7 +76,6 @@ _SEARCHED = (
     *("description", "instruments", "techniques", "type", "doi", "location"),
     *("investigation.visit_id",),
 )
-_BLOCKS = ("read_only", "read_only_allow_delete", "write", "metadata")
 
 
 class SearchIndexOptions(SearchServerOptions):
@@ -235,7 +233,7 @@ class SearchIndex(Integration[SearchIndexOptions]):
         Those that were begun before and never came into use are deleted.
         """
         alias = self.options.alias
-        self._put_template()
+        self._server.put_template(self.options.alias, MAPPING)
         used = set(self._server.call("GET", f"/_alias/{alias}", missing={}))
         there = self._server.call("GET", f"/{alias}-*", missing={})
         numbers = [self._number(name) for name in there]
@@ -295,15 +293,8 @@ class SearchIndex(Integration[SearchIndexOptions]):
         return Document(key=self.key(event), content=content)
 
     def _result(self, action: Action, answer: Answer, index: str) -> Outcome | Failure:
-        if isinstance(answer, MappingRefused):
-            return self._server.down(f"{answer.reason}; {self._remedy}")
         if isinstance(answer, Rejection):
-            # Or is it the index that is not as it was made?
-            try:
-                self.ping()
-            except SystemUnavailable as failure:
-                return failure
-            return answer
+            return self._server.refused(answer, self._remedy, self.ping)
         if isinstance(answer, Conflict) and not self._holds(action, index):
             return self._server.down(
                 f"{action.id} is there with a version that the journal's database has"
@@ -332,38 +323,19 @@ class SearchIndex(Integration[SearchIndexOptions]):
             if found:
                 self._require_ours(found)
             else:
-                self._put_template()
+                self._server.put_template(self.options.alias, MAPPING)
                 self._make_first()
             self._is_there = True
 
     def _make_first(self) -> None:
         alias = self.options.alias
-        try:
-            body: dict[str, Any] = {"aliases": {alias: {}}}
-            self._server.call("PUT", f"/{alias}-000001", body)
-        except Rejection as failure:
-            # Another process was faster.
-            found = self._server.call("GET", f"/{alias}", missing={})
-            if not found:
-                raise self._server.down(failure.reason) from failure
-            self._require_ours(found)
-
-    def _put_template(self) -> None:
-        alias = self.options.alias
-        settings = {
-            "number_of_shards": self.options.shards,
-            "number_of_replicas": self.options.replicas,
-            # So long the version of what was deleted is kept: a writer that is slow
-            # does not bring it back.
-            "gc_deletes": "1h",
-        }
-        template = {"settings": {"index": settings}, "mappings": MAPPING}
-        body = {
-            "index_patterns": [f"{alias}-*"],
-            "priority": 200,
-            "template": template,
-        }
-        self._server.call("PUT", f"/_index_template/{alias}", body)
+        self._server.make_index(f"{alias}-000001", {"aliases": {alias: {}}})
+        found = self._server.call("GET", f"/{alias}", missing={})
+        if not found:
+            raise self._server.down(
+                f"{alias}-000001 is there, but is not what {alias} means: delete it"
+            )
+        self._require_ours(found)
 
     def _require_ours(self, found: Mapping[str, Any]) -> None:
         """Raise unless the alias means one index, made by us, that may be written."""
@@ -379,13 +351,7 @@ class SearchIndex(Integration[SearchIndexOptions]):
             raise self._server.down(
                 f"the fields of {name} are not those of this program: {self._remedy}"
             )
-        blocks = index.get("settings", {}).get("index", {}).get("blocks", {})
-        held = [each for each in _BLOCKS if str(blocks.get(each)).lower() == "true"]
-        if held:
-            raise self._server.down(
-                f"{name} may not be written: index.blocks.{held[0]} is set; free its"
-                " disk, or take the block away"
-            )
+        self._server.require_writable(name, index)
 
     def _number(self, name: str) -> int:
         number = name.removeprefix(f"{self.options.alias}-")

@@ -3,7 +3,7 @@
 import json
 import logging
 import threading
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -28,6 +28,9 @@ _BUSY = 429
 _REFUSED = (401, 403)
 _GONE = (502, 503, 504)
 _LONGEST_REASON = 400
+_BLOCKS = ("read_only", "read_only_allow_delete", "write", "metadata")
+WORD: Mapping[str, Any] = {"type": "keyword", "ignore_above": 1024}
+TIME: Mapping[str, Any] = {"type": "date", "format": "strict_date_time"}
 
 
 class SearchServerOptions(PasswordSection):
@@ -208,6 +211,85 @@ class SearchServer:
         for lines in _parts([action.lines() for action in actions]):
             answers += self._bulk(lines, f"/{index}/_bulk", is_alias)
         return answers
+
+    def put_template(self, alias: str, mapping: Mapping[str, Any], **more: Any) -> None:
+        """Say how indices are made whose names begin with an alias.
+
+        Parameters
+        ----------
+        alias
+            Theirs, followed by a dash and something else.
+        mapping
+            Their fields.
+        **more
+            Of the template.
+        """
+        settings = {
+            "number_of_shards": self._options.shards,
+            "number_of_replicas": self._options.replicas,
+            # So long the version of what was deleted is kept: a writer that is slow
+            # does not bring it back.
+            "gc_deletes": "1h",
+        }
+        body = {
+            "index_patterns": [f"{alias}-*"],
+            "priority": 200,
+            "template": {"settings": {"index": settings}, "mappings": mapping, **more},
+        }
+        self.call("PUT", f"/_index_template/{alias}", body)
+
+    def make_index(self, name: str, body: Mapping[str, Any] | None = None) -> None:
+        """Make an index, unless another process was faster."""
+        try:
+            self.call("PUT", f"/{name}", body)
+        except Rejection as failure:
+            if not self.call("GET", f"/{name}", missing={}):
+                raise self.down(failure.reason) from failure
+
+    def require_writable(self, name: str, index: Mapping[str, Any]) -> None:
+        """Raise if nobody may write to an index.
+
+        Parameters
+        ----------
+        name
+            Its name.
+        index
+            As the server describes it.
+
+        Raises
+        ------
+        SystemUnavailable
+            With what is to be done.
+        """
+        blocks = index.get("settings", {}).get("index", {}).get("blocks", {})
+        held = [each for each in _BLOCKS if str(blocks.get(each)).lower() == "true"]
+        if held:
+            raise self.down(
+                f"{name} may not be written: index.blocks.{held[0]} is set; free its"
+                " disk, or take the block away"
+            )
+
+    def refused(
+        self, answer: Rejection, how: str, look: Callable[[], None]
+    ) -> Rejection | SystemUnavailable:
+        """Return whether a document is refused for itself, or because of its index.
+
+        Parameters
+        ----------
+        answer
+            The server's.
+        how
+            To mend the index.
+        look
+            Raises what is wrong with it.
+        """
+        if isinstance(answer, MappingRefused):
+            return self.down(f"{answer.reason}; {how}")
+        try:
+            look()
+        except SystemUnavailable as failure:
+            return failure
+        return answer
 
     def answers_strangers(self) -> bool:
         """Return whether somebody without credentials is let in, too."""

@@ -9,7 +9,7 @@ transactional producer.  Several loops may run in threads of one process; they s
 nothing here.  :func:`dry_run` only looks.
 """
 
-from .consumer import Consumer, LaneScoped, Parking, Probing, Secretive
+from .consumer import Consumer, LaneScoped, Parking, Probing, Secretive, Untold
 from .consumer_lag import ConsumerLag, Depths
 from .dead_letters import (
     Action,
@@ -31,6 +31,7 @@ from .gc_tuning import relax_collector
 from .group_hosts import other_hosts
 from .hanging_transactions import Hanging, find_hanging, free_hanging
 from .loop import Loop
+from .outcome_messages import outcome_row
 from .outcome_reader import OutcomeReader, ReadOutcome, outcome_ends
 from .outputs import Output
 from .run_result import Halt, RunResult
@@ -66,6 +67,7 @@ __all__ = [
     "Sender",
     "TopicIds",
     "Undecided",
+    "Untold",
     "announce_again",
     "dry_run",
     "fetch",
@@ -74,6 +76,7 @@ __all__ = [
     "group_of",
     "other_hosts",
     "outcome_ends",
+    "outcome_row",
     "prepare",
     "reader",
     "relax_collector",

@@ -100,6 +100,16 @@ class Recalling(Protocol):
 
 
 @runtime_checkable
+class Untold(Protocol):
+    """A consumer of outcomes: each would bring about another one for ever."""
+
+    @property
+    def tells_outcomes(self) -> bool:
+        """Whether what it finishes has an outcome, too."""
+        ...
+
+
+@runtime_checkable
 class Secretive(Protocol):
     """A consumer whose records may hold secrets."""
 

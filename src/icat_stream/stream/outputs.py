@@ -82,6 +82,8 @@ class Outputs:
         where there are none.
     payload_limit
         Larger values are not kept with the outcome; ``None``: none is.
+    tells
+        Whether what is finished has an outcome; what is put off or given up always has.
     """
 
     def __init__(
@@ -96,6 +98,7 @@ class Outputs:
         partitions: Mapping[str, int],
         redact: Redact | None,
         payload_limit: int | None,
+        tells: bool = True,
     ) -> None:
         self._group = group
         self._events = events
@@ -106,6 +109,7 @@ class Outputs:
         self._partitions = partitions
         self._redact = redact
         self._payload_limit = payload_limit
+        self._tells = tells
 
     def of(self, slot: Slot) -> list[Output]:
         """Return what a finished record sends."""
@@ -116,7 +120,8 @@ class Outputs:
         if slot.row and not any(o.topic == self._parked for o in sent):
             number = slot.partition.number
             sent.append(Output(self._parked, slot.row, None, [], number))
-        sent.append(self._outcome(slot, finished))
+        if self._tells or finished.destination is not Destination.NOWHERE:
+            sent.append(self._outcome(slot, finished))
         return sent
 
     def _outcome(self, slot: Slot, finished: Finished) -> Output:

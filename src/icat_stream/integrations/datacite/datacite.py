@@ -20,7 +20,8 @@ from icat_stream.records import (
     Plan,
 )
 
-from ..integration import DETAILS, Document, Integration, IntegrationContext
+from ..integration import DETAILS, Document, Integration
+from ..target_system import IntegrationContext
 from .metadata import Metadata, metadata
 from .options import DataCiteOptions
 from .repository import Repository

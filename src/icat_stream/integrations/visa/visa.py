@@ -30,7 +30,8 @@ from icat_stream.records import (
     User,
 )
 
-from ..integration import DETAILS, Document, Integration, IntegrationContext
+from ..integration import DETAILS, Document, Integration
+from ..target_system import IntegrationContext
 from .database import Database, Rows
 from .options import VisaOptions
 
