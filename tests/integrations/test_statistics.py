@@ -13,6 +13,7 @@ from icat_stream.handlers import HandlerContext
 from icat_stream.records import (
     Datafile,
     Dataset,
+    NotReady,
     Outcome,
     OutcomeKind,
     Plan,
@@ -94,7 +95,8 @@ def event(investigation, record):
 @pytest.fixture
 def make(reader):
     def make(**options):
-        options = {"parameters": ["dataset", "investigation", "sample"]} | options
+        levels = ["dataset", "investigation", "sample"]
+        options = {"parameters": levels, "gather": 0} | options
         consumers = {"s": {"handler": "statistics", "topics": ["t"]}}
         settings = Settings(facility=FACILITY, consumers=consumers)
         context = HandlerContext(settings=settings, files=reader, options=options)
@@ -204,6 +206,51 @@ def test_one_look_serves_all_events_that_had_come(
     assert parameters(look())["__datasetCount"] == "21"
 
 
+def test_what_comes_within_the_gather_time_is_counted_at_its_end(
+    make, ingest, event, follow, look
+):
+    handler = make(parameters=["investigation"], gather=300)
+    follow(handler, event(ingest("first", 1)))
+    late = [event(ingest(f"late{n}", 1)) for n in range(3)]
+    for each in late:
+        handler.key(each)
+    with pytest.raises(NotReady, match="less than 300 s ago") as caught:
+        handler.decode(late[0])
+    # It comes again when that is over, and serves those that wait behind it.
+    assert 0 < caught.value.retry_in <= 300 < caught.value.deadline
+    outcomes = []
+    for each in late:
+        message = handler.decode(each)
+        outcomes.append(message.gathered)
+        if not message.gathered:
+            handler.looked([handler.subject(message)], handler.now())
+    assert outcomes == [False, True, True]
+    # What a person asks for is counted at once.
+    asked = event(kind="operation", operation="recount")
+    follow(handler, asked)
+    assert parameters(look())["__datasetCount"] == "4"
+
+
+@pytest.mark.parametrize("trigger", [True, False])
+def test_however_many_datasets_come_it_is_one_look_and_one_write(
+    make, follow, event, ingest, look, server, trigger
+):
+    sizes = "auto" if trigger else "never"
+    handler = make(parameters=["investigation"], sizes=sizes)
+    follow(handler, event(ingest("first", 1)))
+    counts = {}
+    for size in (3, 30):
+        numbers = [ingest(f"of{size}-{n}", 1) for n in range(size)]
+        if trigger:
+            # As triggers of the database leave them.
+            follow(make(parameters=[]), *map(event, numbers))
+        before = sum(server.calls().values())
+        follow(handler, *map(event, numbers))
+        counts[size] = sum(server.calls().values()) - before
+    assert counts[3] == counts[30]
+    assert parameters(look())["__datasetCount"] == "34"
+
+
 def test_an_investigation_without_datasets_has_zeros(make, follow, event, look):
     follow(make(), event())
     assert parameters(look())["__datasetCount"] == "0"
@@ -222,7 +269,7 @@ def test_what_is_gone_or_not_ours_is_left_alone(make, follow, event, ingest):
         assert follow(handler, each)[0].kind is kind
     gone = {"name": "none", "visit_id": "1", "id": 5}
     outcome = follow(handler, event(investigation=gone))[0]
-    assert outcome.reason == "it is not in the catalogue any more"
+    assert outcome.kind is OutcomeKind.UNCHANGED
     with pytest.raises(Rejection, match=r"investigation\.id: expected an id"):
         handler.decode(event(investigation=gone | {"id": "5"}))
 

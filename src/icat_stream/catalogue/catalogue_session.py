@@ -53,7 +53,7 @@ from .dataset_details import dataset_details
 from .dataset_writer import DatasetWriter
 from .fault_memory import FaultMemory
 from .file_store import FileStore
-from .file_sums import dataset_sums, files_of_dataset, files_of_investigation
+from .file_sums import dataset_sums, files_of_datasets, files_of_investigation
 from .inventory import Inventory
 from .investigation_details import investigation_details
 from .job_writer import JobWriter
@@ -224,9 +224,13 @@ class CatalogueSession:
                 found[row["id"]] = _dataset(row)
         return [found[number] for number in sorted(found)]
 
-    def dataset_files(self, dataset_id: int) -> FileSum:
-        """Count the files of a dataset."""
-        return files_of_dataset(self._session, dataset_id)
+    def dataset_files(self, ids: Sequence[int]) -> dict[int, FileSum]:
+        """Count the files of some datasets that are there, by id."""
+        found: dict[int, FileSum] = {}
+        for start in range(0, len(ids), _IDS):
+            listed = ", ".join(str(int(each)) for each in ids[start : start + _IDS])
+            found |= files_of_datasets(self._session, listed)
+        return found
 
     def investigation_files(self, key: InvestigationKey) -> FileSum:
         """Count the files of an investigation's datasets."""

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import replace
 from datetime import datetime
+from typing import Any
 
 from icat_stream.icat import Session
 from icat_stream.records import DatasetSum, FileSum
@@ -10,18 +11,25 @@ from icat_stream.records import DatasetSum, FileSum
 _FILES = "LEFT JOIN d.datafiles f"
 
 
-def files_of_dataset(session: Session, dataset_id: int) -> FileSum:
-    """Count the files of a dataset, beside what its own fields say.
+def files_of_datasets(session: Session, ids: str) -> dict[int, FileSum]:
+    """Count the files of some datasets, beside what their own fields say, by id.
 
     In one statement: where triggers keep those fields, it never sees them differ.
+
+    Parameters
+    ----------
+    session
+        To ask with.
+    ids
+        Theirs, separated by commas.
     """
-    return _sum(
-        session,
-        "SELECT d.fileCount, d.fileSize, COUNT(f), SUM(f.fileSize)"  # noqa: S608
-        f" FROM Dataset d {_FILES} WHERE d.id = {int(dataset_id)}"
-        " GROUP BY d.fileCount, d.fileSize",
+    rows = session.search(
+        "SELECT d.id, d.fileCount, d.fileSize, COUNT(f), SUM(f.fileSize)"  # noqa: S608
+        f" FROM Dataset d {_FILES} WHERE d.id IN ({ids})"
+        " GROUP BY d.id, d.fileCount, d.fileSize",
         "Dataset",
     )
+    return {row[0]: _file_sum(row[1:]) for row in rows}
 
 
 def files_of_investigation(session: Session, visit: str) -> FileSum:
@@ -93,9 +101,11 @@ def dataset_sums(
 
 def _sum(session: Session, query: str, entity: str) -> FileSum:
     rows = session.search(query, entity)
-    if not rows:
-        return FileSum()
-    stated_count, stated_size, count, size = rows[0]
+    return _file_sum(rows[0]) if rows else FileSum()
+
+
+def _file_sum(row: Sequence[Any]) -> FileSum:
+    stated_count, stated_size, count, size = row
     return FileSum(
         count=count,
         size=size or 0,

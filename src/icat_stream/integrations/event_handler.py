@@ -11,6 +11,7 @@ from icat_stream.messages import DocumentLimits, EventMessage, Undecodable, read
 from icat_stream.records import (
     DatasetEntry,
     Lookups,
+    NotReady,
     Outcome,
     OutcomeKind,
     Plan,
@@ -21,6 +22,8 @@ from .arrivals import Arrivals
 from .event_filter import EventFilter, nothing
 
 _Options = TypeVar("_Options", bound=Section)
+_PATIENCE_S = 60.0
+_AT_ONCE = 500
 
 
 class EventHandler(Handler, Generic[_Options]):
@@ -53,6 +56,10 @@ class EventHandler(Handler, Generic[_Options]):
     gathers: ClassVar[bool] = False
     """Whether one look at the catalogue serves all events of a :meth:`subject` that had
     come by then: :meth:`looked` says so, and the others are ``gathered``."""
+
+    apart = 0.0
+    """Seconds between two looks for events of one :meth:`subject`; what comes meanwhile
+    waits, and occupies no lane."""
 
     sends_events = False
     rights = READING
@@ -95,21 +102,40 @@ class EventHandler(Handler, Generic[_Options]):
         except Undecodable:
             return str(record.at)
         if self.gathers:
-            self._arrivals.arrived(record.origin, self.subject(event))
+            about = self.subject(event)
+            self._arrivals.arrived(record.origin, about, event.dataset_id)
         return self.lane(event)
 
     def decode(self, record: Record) -> EventMessage | Outcome:
-        """Return the event in a record, if it is one to follow."""
+        """Return the event in a record, if it is one to follow.
+
+        Raises
+        ------
+        NotReady
+            What it is about was looked at a moment ago.
+        """
         event = self._filter.read(record, self.cause)
         if isinstance(event, Outcome):
             return event
-        if self.gathers and self._arrivals.covers(record.origin):
-            return replace(event, gathered=True)
-        return event
+        if not self.gathers:
+            return event
+        covered, wait = self._arrivals.taken(record.origin, self.apart)
+        # What a person asks for is done at once.
+        if wait and event.kind != "operation":
+            raise NotReady(
+                f"{self.subject(event)} was looked at less than {self.apart:g} s ago",
+                retry_in=wait,
+                deadline=2 * self.apart + _PATIENCE_S,
+            )
+        return replace(event, gathered=True) if covered else event
 
     def now(self) -> int:
         """Return the moment, for :meth:`looked`."""
         return self._arrivals.now()
+
+    def waiting(self, subject: str) -> list[int]:
+        """Return datasets that events wait for which are covered by a look now."""
+        return self._arrivals.waiting(subject, _AT_ONCE)
 
     def looked(self, subjects: Iterable[str], since: int) -> None:
         """Say that the catalogue was read since a moment, for these subjects."""

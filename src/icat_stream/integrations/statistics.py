@@ -4,11 +4,14 @@ Parameters as ESRF's and ALBA's portals read them, and ICAT's own ``fileCount`` 
 ``fileSize`` where its database does not keep them.
 """
 
+from collections import OrderedDict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import ClassVar, Literal
 
 from pydantic import Field
 
+from icat_stream.config import Duration
+from icat_stream.handlers import HandlerContext
 from icat_stream.messages import EventMessage
 from icat_stream.records import (
     Dataset,
@@ -45,6 +48,7 @@ _NAMES = {
     "processed_files": "__processedFileCount",
     "processed_volume": "__processedVolume",
 }
+_SUBJECTS = 10_000
 Level = Literal["dataset", "investigation", "sample"]
 
 
@@ -67,6 +71,13 @@ class StatisticsOptions(PortalNames):
         "auto",
         description="fileCount and fileSize of ICAT itself; auto: where its database"
         " does not keep them.",
+    )
+    gather: Duration = Field(
+        5.0,
+        ge=0,
+        le=600,
+        description="An investigation is counted at most once in that time, however"
+        " many of its datasets come.",
     )
 
 
@@ -91,31 +102,80 @@ class Statistics(EventHandler[StatisticsOptions]):
         "SampleParameter": "CRU",
     }
 
+    def __init__(self, context: HandlerContext) -> None:
+        super().__init__(context)
+        self.apart = self.options.gather
+        # Datasets whose figures were right when their investigation was counted.
+        self._right: OrderedDict[str, set[int]] = OrderedDict()
+
     def plan(self, event: EventMessage, lookups: Lookups) -> Plan | Outcome:
         """Return the figures of the dataset, its investigation and their samples."""
-        datasets: tuple[Dataset, ...] = ()
-        if event.kind == "dataset":
-            found = lookups.datasets(ids=[event.dataset_id or 0])
-            datasets = tuple(self._dataset(one, lookups) for one in found)
-        key = event.investigation
-        investigations: tuple[Investigation, ...] = ()
-        if key is not None and not event.gathered:
-            now = self.now()
+        number = event.dataset_id if event.kind == "dataset" else None
+        subject = self.subject(event)
+        if event.gathered:
+            if number is None or number in self._right.get(subject, ()):
+                reason = "counted with a later event of its investigation"
+                return self.nothing(event, OutcomeKind.UNCHANGED, reason)
+            planned = self._datasets([number], lookups)
+            return self._plan(event, planned.get(number), None)
+        since = self.now()
+        numbers = [*([] if number is None else [number]), *self.waiting(subject)]
+        planned = self._datasets(list(dict.fromkeys(numbers)), lookups)
+        self._right[subject] = set(numbers) - planned.keys()
+        self._right.move_to_end(subject)
+        if len(self._right) > _SUBJECTS:
+            self._right.popitem(last=False)
+        investigation = None
+        if (key := event.investigation) is not None:
             there = (entry.key for entry in lookups.investigations(key.name))
             if key in there:
-                investigations = (self._investigation(key, lookups),)
-            self.looked([self.subject(event)], now)
-        if not datasets and not investigations:
-            reason = "it is not in the catalogue any more"
-            if event.gathered:
-                reason = "counted with a later event of its investigation"
+                investigation = self._investigation(key, lookups)
+        self.looked([subject], since)
+        return self._plan(event, planned.get(number or 0), investigation)
+
+    def _plan(
+        self,
+        event: EventMessage,
+        dataset: Dataset | None,
+        investigation: Investigation | None,
+    ) -> Plan | Outcome:
+        if dataset is None and investigation is None:
+            reason = "it is gone, or its figures are right"
             return self.nothing(event, OutcomeKind.UNCHANGED, reason)
         return Plan(
-            facility=self.facility, datasets=datasets, investigations=investigations
+            facility=self.facility,
+            datasets=() if dataset is None else (dataset,),
+            investigations=() if investigation is None else (investigation,),
         )
 
-    def _dataset(self, entry: DatasetEntry, lookups: Lookups) -> Dataset:
-        files = lookups.dataset_files(entry.id)
+    def _datasets(
+        self, numbers: Sequence[int], lookups: Lookups
+    ) -> Mapping[int, Dataset]:
+        """Return those datasets whose figures are to be written, by id."""
+        with_parameters = "dataset" in self.options.parameters
+        if self.options.sizes == "never" and not with_parameters:
+            return {}
+        sums = lookups.dataset_files(numbers)
+        looked_at = list(sums)
+        if not with_parameters:
+            looked_at = [
+                n for n, each in sums.items() if self._stated(each)[0] is not None
+            ]
+        entries = lookups.datasets(ids=looked_at) if looked_at else ()
+        found = {
+            entry.id: self._dataset(entry, sums[entry.id], lookups) for entry in entries
+        }
+        held = {entry.id: entry.parameters for entry in entries}
+        return {
+            number: each
+            for number, each in found.items()
+            if each.file_count is not None
+            or any(held[number].get(p.name) != p.value for p in each.parameters)
+        }
+
+    def _dataset(
+        self, entry: DatasetEntry, files: FileSum, lookups: Lookups
+    ) -> Dataset:
         figures: dict[str, float] = {"files": files.count, "volume": files.size}
         if entry.start is not None and entry.end is not None:
             figures["seconds"] = (entry.end - entry.start).total_seconds()

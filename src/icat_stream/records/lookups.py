@@ -203,8 +203,8 @@ class Lookups(Protocol):
         """
         ...
 
-    def dataset_files(self, dataset_id: int) -> FileSum:
-        """Count the files of a dataset."""
+    def dataset_files(self, ids: Sequence[int]) -> Mapping[int, FileSum]:
+        """Count the files of some datasets that are there, by id."""
         ...
 
     def investigation_files(self, key: InvestigationKey) -> FileSum:

@@ -116,7 +116,8 @@ def _wrong(
     parked = topics.parked_topic(settings, name)
     outcomes = settings.outcomes.topic
     ours = (*retries, parked, outcomes)
-    wanted = [topic for topic in (*sources, *ours) if topic in partitions]
+    # Outcomes may be a source, too.
+    wanted = [t for t in dict.fromkeys((*sources, *ours)) if t in partitions]
     found = _described(admin, wanted)
     largest = max(
         (int(found[topic]["max.message.bytes"]) for topic in sources if topic in found),
