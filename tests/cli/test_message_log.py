@@ -60,7 +60,7 @@ def test_what_became_of_messages_is_logged_once(
     assert {name for each in documents for name in each["dataset"]} == names
     assert {each["outcome"] for each in documents} == {"ingested"}
     listed = run("icat_stream", "integrations", "list", "-c", config)
-    assert "message_log follows outcome" in listed.out
+    assert listed.lines[0]["follows"] == ["outcome"]
     filled = run("icat_stream", "integrations", "backfill", "-c", config, NAME, "--all")
     assert (filled.code, "ICAT holds none" in filled.err) == (2, True)
 

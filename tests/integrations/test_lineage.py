@@ -1,6 +1,7 @@
 """Datasets that were made from others are linked, as python-icat reads it back."""
 
 import json
+import os
 from itertools import count
 
 import pytest
@@ -24,6 +25,8 @@ LINKS = (
     " __full_input_datasetNames __full_output_datasetNames"
 ).split()
 _OFFSETS = count(1)
+# Of `make trial`: 1,000.
+OUTPUTS = int(os.environ.get("OUTPUTS", "60"))
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -183,6 +186,37 @@ def test_chains_and_many_outputs(ingest, follow, links):
     assert links(numbers[11])["output_datasetIds"] == " ".join(map(str, many))
     above = " ".join(map(str, numbers))
     assert links(many[7])["__full_input_datasetIds"] == above
+
+
+def test_a_chain_of_fifty(ingest, follow, links):
+    numbers = [ingest("0"), *(ingest(f"{n}", f"{n - 1}") for n in range(1, 50))]
+    # The last one was made of all the others, whichever is told of first.
+    outcomes = follow(numbers[25], *numbers)
+    assert outcomes[0].kind is OutcomeKind.INGESTED
+    assert {outcome.reason for outcome in outcomes[1:]} == {"linked with another"}
+    *above, last = numbers
+    ids = " ".join(map(str, above))
+    assert links(last)["__full_input_datasetIds"] == ids
+    assert links(last)["input_datasetIds"] == str(above[-1])
+    names = links(numbers[0])["__full_output_datasetNames"].split()
+    assert names == [str(n) for n in range(1, 50)]
+
+
+def test_one_of_which_many_were_made(ingest, follow, links):
+    first = ingest("0")
+    many = [ingest(f"leaf{n}", "0") for n in range(OUTPUTS)]
+    outcome, *others = follow(first, *many)
+    assert outcome.kind is OutcomeKind.INGESTED
+    assert {each.reason for each in others} == {"linked with another"}
+    # What has no room in 4,000 characters is left out, from the end.
+    found = links(first)["output_datasetIds"].split()
+    assert found == [str(n) for n in many[: len(found)]]
+    notes = [line for line in outcome.written if "output_datasetIds" in line]
+    more = f"{len(many) - len(found)} more have no room"
+    assert all(more in line for line in notes if "no room" in line)
+    assert len(found) == len(many) or any("no room" in line for line in notes)
+    for each in (many[0], many[-1]):
+        assert links(each)["__full_input_datasetIds"] == str(first)
 
 
 def test_circles_and_itself(ingest, follow, links):
