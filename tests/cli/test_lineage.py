@@ -98,7 +98,11 @@ def test_the_known_xml_and_its_raw_dataset(facility, client, run, order):
                 "options": {"application": "pipeline"},
             },
             "gallery": {"handler": "gallery", "topics": [events]},
-            "statistics": {"handler": "statistics", "topics": [events]},
+            "statistics": {
+                "handler": "statistics",
+                "topics": [events],
+                "options": {"gather": 0},
+            },
         },
     )
     command = ("icat_ingestor", "-c", config, "--until-end", "--output", "json")
