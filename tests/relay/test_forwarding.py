@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import subprocess
 import time
 from collections import defaultdict
@@ -47,7 +48,7 @@ class Clusters:
         for address in (self.source, self.target):
             create(address, self.topic)
 
-    def config(self, **rule: Any) -> Path:
+    def config(self, *, forward: dict[str, Any] | None = None, **rule: Any) -> Path:
         given = {
             "facility": "EXAMPLE",
             "kafka": {"bootstrap_servers": self.source, "group_id": self.topic},
@@ -57,6 +58,7 @@ class Clusters:
                 "target_name": "test",
                 "target": {"bootstrap_servers": self.target},
                 "rules": {"all": {"topics": [self.topic], **rule}},
+                **(forward or {}),
             },
         }
         file = self.folder / "config.yaml"
@@ -78,10 +80,17 @@ class Clusters:
         return done
 
 
-def create(address: str, topic: str, **settings: str) -> None:
+def remove(address: str, topic: str) -> None:
+    admin = AdminClient({"bootstrap.servers": address})
+    admin.delete_topics([topic])[topic].result(60)
+    while topic in admin.list_topics(timeout=60).topics:
+        time.sleep(0.05)
+
+
+def create(address: str, topic: str, *, partitions: int = 3, **settings: str) -> None:
     # Its answers come as long as somebody holds it.
     admin = AdminClient({"bootstrap.servers": address})
-    made = NewTopic(topic, num_partitions=3, replication_factor=1, config=settings)
+    made = NewTopic(topic, partitions, 1, config=settings)
     admin.create_topics([made])[topic].result(60)
 
 
@@ -210,6 +219,76 @@ def test_what_is_too_large_is_left_out_and_named(clusters):
     done = clusters.forward(config, "--until-end")
     assert "left out: the target finds it too large" in done.stderr
     assert [m.value() for m in records_of(clusters.target, topic)] == [b"small"] * 2
+
+
+def test_what_comes_while_nothing_runs_is_not_passed_over(clusters):
+    produce(clusters.source, clusters.topic, [{"key": b"k", "value": b"old"}])
+    config = clusters.config(forward={"start": "latest"})
+    assert clusters.forward(config, "--until-end").stdout == ""
+    produce(clusters.source, clusters.topic, [{"key": b"k", "value": b"new"}])
+    clusters.forward(config, "--until-end")
+    found = [m.value() for m in records_of(clusters.target, clusters.topic)]
+    assert found == [b"new"]
+
+
+def test_a_topic_made_anew_stops_it(clusters):
+    record = {"key": b"k", "value": b"{}"}
+    produce(clusters.source, clusters.topic, [record])
+    config = clusters.config()
+    clusters.forward(config, "--until-end")
+    remove(clusters.source, clusters.topic)
+    create(clusters.source, clusters.topic)
+    # More than there were: no offset is beyond the end.
+    produce(clusters.source, clusters.topic, [record] * 3)
+    done = clusters.forward(config, "--until-end", code=5)
+    assert "made anew" in done.stderr
+    place = re.search(r"--from '([^']+)'", done.stderr)
+    assert place
+    # The other partitions are those of another topic, too.
+    places = [f"{clusters.topic}[{number}]@0" for number in range(3)]
+    assert place[1] in places
+    given = [part for each in places for part in ("--from", each)]
+    clusters.forward(config, "--until-end", *given)
+    assert len(records_of(clusters.target, clusters.topic)) == 4
+
+
+def test_the_end_behind_a_transaction_is_reached(clusters):
+    producer = Producer(
+        {"bootstrap.servers": clusters.source, "transactional.id": clusters.topic}
+    )
+    producer.init_transactions(60)
+    for _ in range(20):
+        producer.begin_transaction()
+        for _ in range(100):
+            producer.produce(clusters.topic, key=b"k", value=b"{}")
+        producer.commit_transaction(60)
+    clusters.forward(clusters.config(), "--until-end")
+    assert len(records_of(clusters.target, clusters.topic)) == 2000
+
+
+def test_a_topic_that_would_lose_positions_is_refused(clusters):
+    produce(clusters.source, clusters.topic, [{"key": b"k", "value": b"{}"}])
+    for settings, text in (
+        ({}, "3 partitions"),
+        ({"cleanup.policy": "delete", "partitions": 1}, "cleanup.policy=delete"),
+    ):
+        positions = f"{clusters.topic}.{settings.get('partitions', 3)}"
+        create(clusters.target, positions, **settings)
+        config = clusters.config(forward={"positions": positions})
+        done = clusters.forward(config, "--until-end", code=5)
+        assert text in done.stderr
+    assert records_of(clusters.target, clusters.topic) == []
+
+
+def test_what_no_record_of_it_suits_is_not_emptied_into(clusters):
+    """A compacted topic takes none without a key."""
+    topic = f"{clusters.topic}.table"
+    create(clusters.target, topic, **{"cleanup.policy": "compact"})
+    produce(clusters.source, clusters.topic, [{"value": b"{}"}])
+    config = clusters.config(to=topic)
+    for _ in range(2):
+        done = clusters.forward(config, "--until-end", code=5)
+        assert "forward.target" in done.stderr
 
 
 def test_a_topic_that_is_not_there_stops_it(clusters):

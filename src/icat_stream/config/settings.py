@@ -797,8 +797,10 @@ class ForwardRule(Section):
 class ForwardSettings(Section):
     """From this Kafka cluster to another one: `icat_stream forward`."""
 
-    source_name: Name = Field(
-        "source", description="What this cluster is called in what is forwarded."
+    source_name: Name | None = Field(
+        None,
+        description="What this cluster is called in what is forwarded; no other one"
+        " that forwards to the same target may be called so.",
     )
     target_name: Name = Field(
         "target",

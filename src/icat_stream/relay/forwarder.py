@@ -31,6 +31,8 @@ _REFUSED = (
     KafkaError.UNKNOWN_TOPIC_OR_PART,
     KafkaError._UNKNOWN_TOPIC,  # noqa: SLF001
     KafkaError._UNKNOWN_PARTITION,  # noqa: SLF001
+    # Such as one without a key in a topic that is compacted.
+    KafkaError.INVALID_RECORD,
 )
 _OVERTAKEN = (
     KafkaError._FENCED,  # noqa: SLF001
@@ -61,13 +63,14 @@ class Forwarder:
         given = settings.forward
         self._stopped = stopped
         self._rules = Rules(given)
-        if given.target is None or not self._rules.topics:
+        if given.target is None or given.source_name is None or not self._rules.topics:
             raise ConfigError(
                 [
                     Problem(
                         source="configuration",
                         field="forward",
-                        expected="expected target and at least one enabled rule",
+                        expected="expected source_name, target and at least one"
+                        " enabled rule",
                     )
                 ]
             )
@@ -133,7 +136,7 @@ class Forwarder:
         try:
             positions = self._positions.read(self._stopped)
             with closing(self._topics.consumer()) as consumer:
-                places = self._topics.places(consumer, positions)
+                places = self._topics.places(consumer, positions, self._topics.ids())
                 assign(consumer, places)
                 while not self._stopped() and not all_there(places, ends):
                     for message in consumer.consume(1_000, 0.5):

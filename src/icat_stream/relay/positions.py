@@ -1,14 +1,22 @@
 """How far source partitions were forwarded: records of a topic of the target."""
 
 import json
+import logging
 import time
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
 from confluent_kafka import Consumer, KafkaError, KafkaException, TopicPartition
-from confluent_kafka.admin import AdminClient, NewTopic  # type: ignore[attr-defined]
+from confluent_kafka.admin import (  # type: ignore[attr-defined]
+    AdminClient,
+    ConfigResource,
+    NewTopic,
+    ResourceType,
+)
 
 from icat_stream.records import SystemUnavailable
+
+_log = logging.getLogger(__name__)
 
 _ANSWER_S = 10.0
 # An open transaction of another forwarder ends within its own time-out.
@@ -20,6 +28,21 @@ class Source(NamedTuple):
 
     topic: str
     partition: int
+
+
+class Position(NamedTuple):
+    """How far a source is forwarded.
+
+    Parameters
+    ----------
+    offset
+        That comes next.
+    topic_id
+        Kafka's own of the topic; empty where the cluster does not tell.
+    """
+
+    offset: int
+    topic_id: str = ""
 
 
 class Positions:
@@ -46,7 +69,7 @@ class Positions:
         Raises
         ------
         SystemUnavailable
-            It cannot be made.
+            It cannot be made, or would lose positions, or mix them up.
         """
         admin = AdminClient(self._options)
         made = NewTopic(
@@ -56,9 +79,15 @@ class Positions:
             config={"cleanup.policy": "compact"},
         )
         try:
-            if self._topic in admin.list_topics(timeout=_ANSWER_S).topics:
+            found = admin.list_topics(timeout=_ANSWER_S).topics.get(self._topic)
+            if found is None:
+                admin.create_topics([made])[self._topic].result(_ANSWER_S)
                 return
-            admin.create_topics([made])[self._topic].result(_ANSWER_S)
+            if len(found.partitions) != 1:
+                raise self._unfit(f"{len(found.partitions)} partitions, not one")
+            policy = self._policy(admin)
+            if policy not in (None, "compact"):
+                raise self._unfit(f"cleanup.policy={policy}, not compact")
         except KafkaException as error:
             if error.args[0].code() != KafkaError.TOPIC_ALREADY_EXISTS:
                 raise SystemUnavailable(
@@ -66,17 +95,41 @@ class Positions:
                     system="target",
                 ) from error
 
-    def record(self, source: Source, offset: int) -> dict[str, Any]:
-        """Return what to produce to say that a source is forwarded up to an offset."""
+    def _unfit(self, text: str) -> SystemUnavailable:
+        return SystemUnavailable(
+            f"{self._topic} of the target has {text}: positions would be lost there,"
+            " and records forwarded twice; make it anew, or name another one in"
+            " forward.positions",
+            system="target",
+        )
+
+    def _policy(self, admin: AdminClient) -> str | None:
+        """Return its cleanup policy; ``None`` if we may not know it."""
+        resource = ConfigResource(ResourceType.TOPIC, self._topic)
+        [future] = admin.describe_configs([resource]).values()
+        try:
+            return str(future.result(timeout=_ANSWER_S)["cleanup.policy"].value)
+        except KafkaException as error:
+            _log.warning(
+                "forward: the target does not tell the cleanup.policy of %s (%s): it"
+                " must be compact",
+                self._topic,
+                error.args[0].str(),
+            )
+            return None
+
+    def record(self, source: Source, position: Position) -> dict[str, Any]:
+        """Return what to produce to say how far a source is forwarded."""
         key = f"{self._cluster}/{source.topic}/{source.partition}"
         return {
             "topic": self._topic,
+            "partition": 0,
             "key": key.encode(),
-            "value": json.dumps({"version": 1, "offset": offset}).encode(),
+            "value": json.dumps({"version": 1, **position._asdict()}).encode(),
         }
 
-    def read(self, stopped: Callable[[], bool]) -> dict[Source, int]:
-        """Return the next offset to forward of each source, as committed.
+    def read(self, stopped: Callable[[], bool]) -> dict[Source, Position]:
+        """Return how far each source is forwarded, as committed.
 
         Parameters
         ----------
@@ -89,7 +142,7 @@ class Positions:
             The target does not answer, or somebody's transaction does not end.
         """
         end = self._end()
-        found: dict[Source, int] = {}
+        found: dict[Source, Position] = {}
         consumer = self._consumer("read_committed")
         deadline = time.monotonic() + _PATIENCE_S
         next_offset = 0
@@ -142,7 +195,7 @@ class Positions:
         )
 
     def _take(
-        self, key: bytes | None, value: bytes | None, found: dict[Source, int]
+        self, key: bytes | None, value: bytes | None, found: dict[Source, Position]
     ) -> None:
         cluster, _, rest = (key or b"").decode(errors="replace").partition("/")
         if cluster != self._cluster:
@@ -152,4 +205,5 @@ class Positions:
         if value is None:
             found.pop(source, None)
         else:
-            found[source] = int(json.loads(value)["offset"])
+            given = json.loads(value)
+            found[source] = Position(int(given["offset"]), given.get("topic_id", ""))

@@ -1,15 +1,25 @@
 """The topics that are forwarded, and where in them."""
 
+import logging
 from collections.abc import Mapping, Sequence
 from contextlib import closing
 from typing import Any
 
-from confluent_kafka import Consumer, KafkaError, KafkaException, TopicPartition
+from confluent_kafka import (
+    Consumer,
+    KafkaError,
+    KafkaException,
+    TopicCollection,
+    TopicPartition,
+)
+from confluent_kafka.admin import AdminClient
 
 from icat_stream.config import KafkaSettings
 from icat_stream.records import Coordinates, SystemUnavailable
 
-from .positions import Source
+from .positions import Position, Source
+
+_log = logging.getLogger(__name__)
 
 _ANSWER_S = 10.0
 
@@ -49,8 +59,29 @@ class SourceTopics:
             }
         )
 
+    def ids(self) -> dict[str, str]:
+        """Return Kafka's own ids of the topics; empty where it does not tell them.
+
+        A topic that was made anew has its name, but another id.
+        """
+        admin = AdminClient(self._settings.client_options())
+        asked = TopicCollection(list(self._topics))
+        found = {}
+        for topic, future in admin.describe_topics(
+            asked, request_timeout=_ANSWER_S
+        ).items():
+            try:
+                found[topic] = str(future.result().topic_id)
+            except KafkaException as error:
+                _log.info("forward: no id of topic %s: %s", topic, error.args[0].str())
+                found[topic] = ""
+        return found
+
     def places(
-        self, consumer: Consumer, positions: Mapping[Source, int]
+        self,
+        consumer: Consumer,
+        positions: Mapping[Source, Position],
+        ids: Mapping[str, str],
     ) -> dict[Source, int]:
         """Return where to read each partition from.
 
@@ -60,6 +91,8 @@ class SourceTopics:
             To ask with.
         positions
             How far they were forwarded.
+        ids
+            Of the topics, by now.
 
         Raises
         ------
@@ -70,13 +103,15 @@ class SourceTopics:
         for source in self._partitions(consumer):
             low, high = _span(consumer, source)
             first = low if self._from_earliest else high
-            place = positions.get(source, first)
-            if not low <= place <= high:
+            place, topic_id = positions.get(source, Position(first))
+            known = ids.get(source.topic, "")
+            anew = topic_id and known and topic_id != known
+            if anew or not low <= place <= high:
+                why = "the topic was made anew" if anew else "records were deleted"
                 raise SystemUnavailable(
                     f"{source.topic}[{source.partition}] has offsets from {low} to"
-                    f" {high}, and {place} comes next: records were deleted, or the"
-                    " topic was made anew; say where to go on with --from"
-                    f" '{source.topic}[{source.partition}]@{low}'",
+                    f" {high}, and {place} comes next, but {why}; say where to go on"
+                    f" with --from '{source.topic}[{source.partition}]@{low}'",
                     system="kafka",
                 )
             found[source] = place
@@ -132,7 +167,9 @@ def pass_end(message: Any, places: dict[Source, int]) -> None:
     """
     error = message.error()
     if error.code() == KafkaError._PARTITION_EOF:  # noqa: SLF001
-        places[Source(message.topic(), message.partition())] = message.offset()
+        source = Source(message.topic(), message.partition())
+        # Records that were read together with it are behind it.
+        places[source] = max(message.offset(), places.get(source, 0))
     elif not error.retriable():
         raise KafkaException(error)
 

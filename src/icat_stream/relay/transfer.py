@@ -17,7 +17,7 @@ from confluent_kafka import (
 from icat_stream.records import Coordinates
 from icat_stream.telemetry import fault_point
 
-from .positions import Positions, Source
+from .positions import Position, Positions, Source
 from .rules import HOP, Forwarded
 from .source_topics import SourceTopics, all_there, assign, pass_end, place_of
 
@@ -30,8 +30,6 @@ _COMMIT_S = 30.0
 _TRANSACTION_MS = 60_000
 # Partitions that are added to a topic are noticed within that.
 _LOOK_AGAIN_S = 60.0
-# More than the other cluster takes: another try gives the same answer.
-_TOO_LARGE = (KafkaError.MSG_SIZE_TOO_LARGE, KafkaError.INVALID_RECORD)
 
 
 class Transfer:
@@ -73,6 +71,7 @@ class Transfer:
         self._stopped = stopped
         self._partitions: dict[str, int] = {}
         self._places: dict[Source, int] = {}
+        self._ids: dict[str, str] = {}
         self.too_large: list[Coordinates] = []
         """Records that the target refuses for their size."""
         self.failures: list[KafkaError] = []
@@ -109,14 +108,24 @@ class Transfer:
             To begin at, whatever was forwarded.
         """
         self._producer.init_transactions(_COMMIT_S)
+        self._ids = self._topics.ids()
+        self._note(places)
+        positions = self._positions.read(self._stopped)
+        self._places = self._topics.places(self._consumer, positions, self._ids)
+        # Where one begins is settled before anything can go wrong: the end moves on.
+        self._note({s: at for s, at in self._places.items() if s not in positions})
+        assign(self._consumer, self._places)
+
+    def _note(self, places: Mapping[Source, int]) -> None:
         if places:
             self._producer.begin_transaction()
-            for source, offset in places.items():
-                self._send(**self._positions.record(source, offset))
+            self._send_positions(places)
             self._producer.commit_transaction(_COMMIT_S)
-        positions = self._positions.read(self._stopped)
-        self._places = self._topics.places(self._consumer, positions)
-        assign(self._consumer, self._places)
+
+    def _send_positions(self, places: Mapping[Source, int]) -> None:
+        for source, offset in places.items():
+            position = Position(offset, self._ids.get(source.topic, ""))
+            self._send(**self._positions.record(source, position))
 
     def run(
         self,
@@ -145,10 +154,13 @@ class Transfer:
             forwarded(counts, time.monotonic() - began)
 
     def _look_for_partitions(self) -> None:
-        found = self._topics.places(self._consumer, self._places)
-        if found.keys() != self._places.keys():
-            # None of what is new was there when reading began.
-            self._places = {each: self._places.get(each, 0) for each in found}
+        here = {s: Position(at, self._ids[s.topic]) for s, at in self._places.items()}
+        found = self._topics.places(self._consumer, here, self._topics.ids())
+        # None of what is new was there when reading began.
+        new = dict.fromkeys(found.keys() - self._places.keys(), 0)
+        if new:
+            self._note(new)
+            self._places |= new
             assign(self._consumer, self._places)
 
     def _transfer(self, messages: Sequence[Any]) -> Counter[str]:
@@ -167,12 +179,13 @@ class Transfer:
                 counts[each.rule] += 1
         if not touched:
             return counts
-        for source, offset in touched.items():
-            self._send(**self._positions.record(source, offset))
+        self._send_positions(touched)
         fault_point("forward-produced")
         self._producer.commit_transaction(_COMMIT_S)
         fault_point("forward-committed")
-        self._places |= touched
+        for source, offset in touched.items():
+            # The end that was read with them may be behind a transaction's marker.
+            self._places[source] = max(offset, self._places.get(source, 0))
         # For those who look how far it is; nothing is read from there.
         self._consumer.commit(
             offsets=[TopicPartition(*source, at) for source, at in touched.items()]
@@ -211,7 +224,7 @@ class Transfer:
     def _answered(self, error: KafkaError | None, at: Coordinates) -> None:
         if error is None or error.code() == KafkaError._PURGE_QUEUE:  # noqa: SLF001
             return
-        if error.code() in _TOO_LARGE:
+        if error.code() == KafkaError.MSG_SIZE_TOO_LARGE:
             self.too_large.append(at)
         else:
             self.failures.append(error)
