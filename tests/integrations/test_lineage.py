@@ -240,6 +240,25 @@ def test_an_input_that_was_deleted_leaves_the_links(ingest, follow, links, clien
     assert follow(second)[0].kind is OutcomeKind.IGNORED
 
 
+def test_links_that_others_have_made_are_left(ingest, follow, links, client):
+    first, second = ingest("one"), ingest("two")
+    for location in (None, "/moved/since"):
+        made = ingest(f"made {location}", *([location] if location else []))
+        given = {"input_datasetIds": f"{first} {second}", "output_datasetNames": "x"}
+        for name, value in given.items():
+            (of,) = client.search(
+                f"SELECT t FROM ParameterType t WHERE t.name='{name}'"
+            )
+            dataset = client.get("Dataset", made)
+            client.new(
+                "DatasetParameter", dataset=dataset, type=of, stringValue=value
+            ).create()
+        (outcome,) = follow(made)
+        assert links(made).items() >= given.items()
+        assert outcome.kind is OutcomeKind.UNCHANGED
+        assert f"dataset {first}" in outcome.reason
+
+
 def test_a_location_of_two_is_nobodys(ingest, follow, links):
     ingest("raw")
     ingest("x/raw")

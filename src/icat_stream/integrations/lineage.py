@@ -43,6 +43,8 @@ _NAMES = {
 # No text in ICAT is longer.
 _LONGEST = 4000
 _LISTED = 5
+# Of an id in ICAT.
+_DIGITS = 18
 
 
 class LineageOptions(PortalNames):
@@ -255,12 +257,15 @@ class Lineage(EventHandler[LineageOptions]):
             "full_input": above,
             "full_output": {number: reached(outputs, number) for number in linked},
         }
+        strange = self._strange(family, directions, lookups)
         datasets = []
         for number in sorted(linked):
             entry = family.datasets[number]
             parameters, removed = [], []
             for link, (name, units) in types.items():
                 direction, _, what = link.rpartition("_")
+                if (number, direction) in strange:
+                    continue
                 others = sorted(directions[direction][number] - {number})
                 text, left = _listed(what, others, family.datasets)
                 if left:
@@ -282,7 +287,50 @@ class Lineage(EventHandler[LineageOptions]):
                         partial=True,
                     )
                 )
+        notes += (
+            f"{family.datasets[number].name}: its {direction} links are left: {why}"
+            for (number, direction), why in sorted(strange.items())
+        )
         return tuple(datasets), notes
+
+    def _strange(
+        self,
+        family: Family,
+        directions: Mapping[str, Mapping[int, set[int]]],
+        lookups: Lookups,
+    ) -> dict[tuple[int, str], str]:
+        """Return lists that somebody else has made, and how that is seen.
+
+        They have datasets that are in the catalogue, but not in this family, or no ids.
+        What is gone may go, and what we have linked is of the family.
+        """
+        found: dict[tuple[int, str], str] = {}
+        others: dict[tuple[int, str], set[int]] = {}
+        for direction, links in directions.items():
+            ids, *texts = (
+                self.options.name(link)
+                for link in (f"{direction}_{w}" for w in ("ids", "names", "locations"))
+                if link in _NAMES
+            )
+            if ids is None:
+                continue
+            for number in links:
+                held = family.datasets[number].parameters
+                if ids in held:
+                    others[number, direction] = (
+                        _numbers(held[ids]) - family.datasets.keys()
+                    )
+                elif any(name in held for name in texts):
+                    found[number, direction] = "they have no ids"
+        wanted = sorted(set().union(*others.values()))
+        there = {each.id for each in lookups.datasets(ids=wanted)} if wanted else set()
+        for each, numbers in others.items():
+            if numbers & there:
+                found[each] = (
+                    f"dataset {min(numbers & there)} is named by no"
+                    f" {self.options.inputs} here"
+                )
+        return found
 
     def _derivations(self, family: Family, linked: set[int]) -> tuple[Derivation, ...]:
         """Return which were made from which, if ICAT's own jobs are wanted."""
@@ -332,6 +380,12 @@ def _is_at(entry: DatasetEntry, location: str, by: DatasetEntry) -> bool:
         return held == location
     alike = entry.investigation.name == by.investigation.name
     return alike and (held == location or held.endswith(f"/{location}"))
+
+
+def _numbers(value: float | str) -> set[int]:
+    """Return the ids in a list as a parameter has it."""
+    texts = str(value).replace(",", " ").split()
+    return {int(text) for text in texts if text.isdecimal() and len(text) <= _DIGITS}
 
 
 def _listed(
