@@ -24,7 +24,7 @@ def test_what_was_released_is_recounted_once(facility, run):
         made.update()
     client.logout()
     hidden, recent, old = proposals
-    check = {"every": "1h", "operations": ["recount", "mint-proposal"]}
+    check = {"every": "1h", "operations": ["recount"]}
     check |= {"doi": "present", "release": {"at_most": "30d"}}
     config = facility.variant(
         name,
@@ -38,12 +38,17 @@ def test_what_was_released_is_recounted_once(facility, run):
         schedule={
             "released": check,
             "opened": check | {"release": {"at_most": "last_run"}, "enabled": False},
+            "unasked": check | {"operations": ["recount", "mint-proposal"]},
         },
     )
     tool = ("icat_stream", "schedule")
-    opened, released = run(*tool, "list", "-c", config, "--output", "json").lines
+    listed = run(*tool, "list", "-c", config, "--output", "json").lines
+    opened, released, unasked = listed
     assert (released["name"], released["last"]) == ("released", "never")
-    assert released["undone"] == ["mint-proposal"]
+    assert (released["undone"], unasked["undone"]) == ([], ["mint-proposal"])
+    nobody = run(*tool, "run", "-c", config, "unasked")
+    assert nobody.code == 2
+    assert "no enabled consumer does mint-proposal" in nobody.err
     assert (opened["enabled"], opened["next"]) == (False, "never")
     dry = run(*tool, "run", "-c", config, "released", "--dry-run")
     assert dry.out == f"{recent}/1\n", dry.err
@@ -68,5 +73,4 @@ def test_what_was_released_is_recounted_once(facility, run):
     told = run("icat_stream", "journal", "list", "-c", config, "--output", "json").lines
     (row,) = (each for each in told if "schedule released" in each["reason"])
     assert "asked for recount of 1 investigations" in row["reason"]
-    assert "no enabled consumer does mint-proposal" in row["reason"]
     assert json.dumps(row["objects"]).count(f"{recent}/1") == 1

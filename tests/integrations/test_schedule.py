@@ -4,11 +4,16 @@ import pytest
 
 from catalogue.plans import FACILITY
 from icat_stream.app import Pipeline, Schedule
-from icat_stream.config import Settings
+from icat_stream.config import ConfigError, Settings
 from icat_stream.journal import Search
 
 HOUR = 3_600_000
-CHECK = {"every": "1h", "operations": ["unheard-of"]}
+WHO = {
+    "facility": "F",
+    "consumers": {"s": {"handler": "statistics", "topics": ["t"]}},
+}
+# Of nothing: nobody is asked.
+CHECK = {"every": "1h", "operations": ["recount"], "types": ["no such type"]}
 
 
 @pytest.fixture
@@ -40,9 +45,25 @@ def test_a_check_that_is_due_runs_once(whole, investigation):
         other.run_due()
         rows = [each.row for each in pipeline.journal.entries.find(Search())]
     assert [row.message_type for row in rows] == ["schedule"] * 2
-    assert {row.outcome for row in rows} == {"unchanged"}
-    assert rows[0].text.startswith("schedule all: asked for nothing of ")
-    assert rows[0].text.endswith("no enabled consumer does unheard-of")
+    assert rows[0].text.startswith("schedule all: asked for recount of ")
+
+
+def test_a_check_that_would_ask_nobody_waits(whole, caplog):
+    unheard = {"all": CHECK | {"operations": ["recount", "unheard-of"]}}
+    waiting = whole.model_copy(
+        update={"schedule": Settings(**WHO, schedule=unheard).schedule}
+    )
+    with Pipeline(waiting) as pipeline:
+        pipeline.open()
+        schedule = Schedule(waiting, pipeline)
+        for _ in range(2):
+            schedule.run_due()
+        assert caplog.text.count("no enabled consumer does unheard-of") == 1
+        with pytest.raises(ConfigError, match=r"schedule\.all\.operations"):
+            schedule.run("all")
+        (check,) = schedule.checks()
+        assert (check.last, check.undone) == (None, ["unheard-of"])
+        assert not list(pipeline.journal.entries.find(Search()))
 
 
 @pytest.mark.parametrize(
@@ -56,6 +77,5 @@ def test_a_check_that_is_due_runs_once(whole, investigation):
     ],
 )
 def test_a_wrong_check_is_refused(wrong):
-    consumers = {"s": {"handler": "statistics", "topics": ["t"]}}
     with pytest.raises(ValueError, match=r"schedule\.c"):
-        Settings(facility="F", consumers=consumers, schedule={"c": CHECK | wrong})
+        Settings(**WHO, schedule={"c": CHECK | wrong})

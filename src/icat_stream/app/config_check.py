@@ -22,7 +22,12 @@ from icat_stream.config import (
 from icat_stream.records import ExitCode, Failure, SystemUnavailable
 from icat_stream.schemas import load_schemas
 
+<<<<<<< HEAD
 from .handler_registry import UnknownHandler, load_class, require_topics
+=======
+from .event_followers import unasked
+from .handler_registry import UnknownHandler, load_class
+>>>>>>> 77e04d92 (A check that would ask nobody waits instead of counting as run)
 from .pipeline import Pipeline, in_consumer, kind_of
 
 if TYPE_CHECKING:
@@ -84,7 +89,7 @@ def validate(file: Path, *, connect: bool, download: bool = False) -> int:
     rest = f" (disabled: {', '.join(disabled)})" if disabled else ""
     _say(f"  consumers: {', '.join(enabled) or 'none'}{rest}")
     _say(f"  metadata schemas: {schemas} in {settings.schemas}")
-    for note in _notes(settings):
+    for note in [*_notes(settings), *_unasked(settings)]:
         _say(f"  note: {note}")
     return _connect(settings, download=download) if connect or download else 0
 
@@ -192,6 +197,14 @@ def _notes(settings: Settings) -> list[str]:
             " partitions wait for up to 20 s"
         )
     return notes
+
+
+def _unasked(settings: Settings) -> list[str]:
+    return [
+        f"schedule.{name}: waits, as no enabled consumer does {', '.join(undone)}"
+        for name, each in settings.schedule.items()
+        if each.enabled and (undone := unasked(settings, each.operations))
+    ]
 
 
 def _fault_of_secret(path: Path) -> str | None:

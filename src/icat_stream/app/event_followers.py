@@ -82,6 +82,13 @@ def followers_of(settings: Settings) -> list[EventFollower]:
     return found
 
 
+def unasked(settings: Settings, operations: Sequence[str]) -> list[str]:
+    """Return those of some operations that no enabled consumer does."""
+    followers = [each for each in followers_of(settings) if each.enabled]
+    done = {operation for each in followers for operation in each.operations}
+    return [each for each in operations if each not in done]
+
+
 def requested(settings: Settings, operation: str, investigation: str) -> Event:
     """Return the event that asks for an operation on an investigation.
 
@@ -101,8 +108,8 @@ def requested(settings: Settings, operation: str, investigation: str) -> Event:
     Rejection
         There is no such investigation, or several visits of it.
     """
-    followers = [each for each in followers_of(settings) if each.enabled]
-    if not any(operation in each.operations for each in followers):
+    if unasked(settings, [operation]):
+        followers = [each for each in followers_of(settings) if each.enabled]
         known = sorted({one for each in followers for one in each.operations})
         raise ConfigError(
             [

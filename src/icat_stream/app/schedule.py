@@ -9,7 +9,13 @@ from datetime import UTC, datetime, timedelta
 from itertools import islice
 
 from icat_stream.catalogue import InvestigationSelection, Period
-from icat_stream.config import AgeSettings, CheckSettings, Settings
+from icat_stream.config import (
+    AgeSettings,
+    CheckSettings,
+    ConfigError,
+    Problem,
+    Settings,
+)
 from icat_stream.journal import ONE_SHOT, ScheduledRun, journal_exists
 from icat_stream.messages import operation_event
 from icat_stream.records import (
@@ -25,7 +31,7 @@ from icat_stream.records import (
 from icat_stream.stream import send_events
 from icat_stream.telemetry import Periodic
 
-from .event_followers import followers_of
+from .event_followers import unasked
 from .pipeline import Pipeline
 
 _log = logging.getLogger(__name__)
@@ -80,11 +86,11 @@ class Schedule:
         self._settings = settings
         self._pipeline = pipeline
         self._now = now
+        self._told: set[str] = set()
 
     def checks(self) -> list[Check]:
         """Return all of them, by name."""
         last = self._last()
-        done = self._done()
         found = []
         for name, each in sorted(self._settings.schedule.items()):
             ran = None if name not in last else _time(last[name])
@@ -95,15 +101,24 @@ class Schedule:
                     settings=each,
                     last=ran,
                     next=(due or _time(self._now())) if each.enabled else None,
-                    undone=[one for one in each.operations if one not in done],
+                    undone=unasked(self._settings, each.operations),
                 )
             )
         return found
 
     def run_due(self) -> None:
-        """Run the checks that are due, unless another process does."""
+        """Run the checks that are due, unless another process does.
+
+        One that would ask nobody does not run: what it is about would never be asked
+        for, once it looks at what has come since it ran last.
+        """
         for name, each in sorted(self._settings.schedule.items()):
             if not each.enabled:
+                continue
+            if undone := unasked(self._settings, each.operations):
+                if name not in self._told:
+                    _log.warning("schedule: %s", _waits(name, undone))
+                self._told.add(name)
                 continue
             every = int(each.every * 1000)
             run = self._pipeline.journal.scheduled.claim(name, self._now(), every)
@@ -112,7 +127,20 @@ class Schedule:
                 _log.info("schedule: %s: %d investigations", name, count)
 
     def run(self, name: str) -> int:
-        """Run a check whether or not it is due; return of how many investigations."""
+        """Run a check whether or not it is due; return of how many investigations.
+
+        Raises
+        ------
+        ConfigError
+            No enabled consumer does what it asks for.
+        """
+        if undone := unasked(self._settings, self._settings.schedule[name].operations):
+            problem = Problem(
+                source="configuration",
+                field=f"schedule.{name}.operations",
+                expected=_waits(name, undone),
+            )
+            raise ConfigError([problem])
         run = self._pipeline.journal.scheduled.claim(name, self._now(), 0)
         if run is None:
             return 0
@@ -131,23 +159,16 @@ class Schedule:
         return self._pipeline.journal.scheduled.last()
 
     def _run(self, run: ScheduledRun, check: CheckSettings) -> int:
-        done = self._done()
-        operations = [each for each in check.operations if each in done]
         chosen = self._chosen(run, check)
         count = 0
         named: list[str] = []
         while some := list(islice(chosen, _AT_ONCE)):
-            if operations:
-                send_events(self._settings, [*self._events(some, operations)])
+            send_events(self._settings, [*self._events(some, check.operations)])
             count += len(some)
             named += map(str, some[: max(0, _NAMED - len(named))])
         self._pipeline.journal.scheduled.finish(run)
-        left = [each for each in check.operations if each not in done]
-        text = f"schedule {run.name}: asked for {', '.join(operations) or 'nothing'}"
-        text += f" of {count} investigations"
-        if left:
-            text += f"; no enabled consumer does {', '.join(left)}"
-        self._tell(run, text, named if operations else [])
+        text = f"schedule {run.name}: asked for {', '.join(check.operations)}"
+        self._tell(run, f"{text} of {count} investigations", named)
         return count
 
     def _chosen(
@@ -167,10 +188,6 @@ class Schedule:
                     facility=self._settings.facility,
                     origin=Coordinates(ONE_SHOT, 0, time.time_ns()),
                 )
-
-    def _done(self) -> set[str]:
-        followers = [each for each in followers_of(self._settings) if each.enabled]
-        return {operation for each in followers for operation in each.operations}
 
     def _tell(self, run: ScheduledRun, text: str, named: Sequence[str]) -> None:
         """Write what was done to the journal."""
@@ -192,6 +209,13 @@ class Schedule:
         )
         row = journal_row(record, outcome, group=ONE_SHOT, key=run.name)
         self._pipeline.journal.write([row])
+
+
+def _waits(name: str, undone: Sequence[str]) -> str:
+    return (
+        f"{name} waits, as no enabled consumer does {', '.join(undone)}: enable or"
+        " configure one, or take it out of operations"
+    )
 
 
 def periodic_schedule(settings: Settings, pipeline: Pipeline) -> Periodic:
