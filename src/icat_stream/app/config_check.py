@@ -22,12 +22,8 @@ from icat_stream.config import (
 from icat_stream.records import ExitCode, Failure, SystemUnavailable
 from icat_stream.schemas import load_schemas
 
-<<<<<<< HEAD
-from .handler_registry import UnknownHandler, load_class, require_topics
-=======
 from .event_followers import unasked
-from .handler_registry import UnknownHandler, load_class
->>>>>>> 77e04d92 (A check that would ask nobody waits instead of counting as run)
+from .handler_registry import UnknownHandler, load_class, require_topics
 from .pipeline import Pipeline, in_consumer, kind_of
 
 if TYPE_CHECKING:
