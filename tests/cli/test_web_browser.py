@@ -43,6 +43,7 @@ OPERATORS_PAGES = {
     "/integrations",
     "/schemas/try",
     "/reconcile",
+    "/tokens",
     "/audit",
     "/help/NAME",
 }

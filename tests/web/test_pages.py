@@ -2,13 +2,16 @@
 
 import csv
 import io
+from types import SimpleNamespace
 
 import pytest
+from starlette.datastructures import QueryParams
 
 from icat_stream.web.charts import bars, strip
 from icat_stream.web.journal_pages import _shown
 from icat_stream.web.lineage_graph import graph
 from icat_stream.web.page import as_csv, as_json
+from icat_stream.web.page_html import Templates
 
 HOSTILE = "<script>alert(1)</script>\"'&\u202e\x1b[31m"
 
@@ -19,6 +22,23 @@ def test_a_spreadsheet_takes_no_cell_for_a_formula():
     [names, cells] = csv.reader(io.StringIO(content))
     assert names == ["file", "size", "name"]
     assert cells == ['\'=HYPERLINK("http://evil.example")', "-5", "'+1"]
+
+
+def test_a_large_number_is_shown_as_people_read_it():
+    settings = SimpleNamespace(facility="F", web=SimpleNamespace(read_only=True))
+    templates = Templates(SimpleNamespace(path="", settings=settings))
+    request = SimpleNamespace(
+        query_params=QueryParams(""), url=SimpleNamespace(path="/audit")
+    )
+    act = {"action": "a", "user": "u", "reason": "r", "subject": "s", "result": "r"}
+    values = {
+        "title": "t",
+        "missing": [],
+        "is_table": False,
+        "acts": [{**act, "records": 1234567, "began_at": 0}],
+    }
+    page = templates.response(request, "audit.html", values, sign_in=None)
+    assert ">1\u202f234\u202f567<" in page.body.decode()
 
 
 def test_a_lone_surrogate_is_no_reason_to_show_nothing():

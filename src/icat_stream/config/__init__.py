@@ -33,6 +33,7 @@ from .settings import (
     LimitSettings,
     LocationSettings,
     MessageSettings,
+    OidcSettings,
     PasswordSection,
     PolicySettings,
     RejectLimit,
@@ -44,7 +45,7 @@ from .settings import (
     Url,
     WebSettings,
 )
-from .value_types import Duration, Size, read_secret, template_fields
+from .value_types import Duration, Size, is_loopback, read_secret, template_fields
 from .yaml_lines import BadYaml, Lines, line_of, read_yaml
 
 if TYPE_CHECKING:
@@ -87,6 +88,7 @@ __all__ = [
     "Lines",
     "LocationSettings",
     "MessageSettings",
+    "OidcSettings",
     "PasswordSection",
     "PolicySettings",
     "Problem",
@@ -101,6 +103,7 @@ __all__ = [
     "WebSettings",
     "anchored",
     "documentation",
+    "is_loopback",
     "line_of",
     "load",
     "read_secret",

@@ -23,7 +23,7 @@ from pydantic_settings import (
     SettingsConfigDict,
 )
 
-from .value_types import Duration, Size, read_secret, template_fields
+from .value_types import Duration, Size, is_loopback, read_secret, template_fields
 
 ENV_PREFIX = "ICAT_STREAM_"
 LOCATION_FIELDS = ("relative_path", "path", "name", "investigation", "visit_id")
@@ -852,6 +852,54 @@ class TlsSettings(Section):
     key: Path = Field(description="File with its private key (PEM).")
 
 
+class OidcSettings(Section):
+    """Single sign-on at an OpenID Connect provider that ICAT's authn.oidc trusts."""
+
+    issuer: Url = Field(
+        description="As the provider calls itself, such as"
+        " https://login.example.org/realms/facility."
+    )
+    client_id: str = Field(min_length=1, description="Ours at the provider.")
+    client_secret: SecretStr | None = Field(
+        None, description="Rather use client_secret_file."
+    )
+    client_secret_file: Path | None = Field(
+        None, description="File with the secret; neither: a public client."
+    )
+    scope: str = Field("openid", description="What is asked for; openid among it.")
+    token: Literal["id_token", "access_token"] = Field(
+        "id_token", description="By which of them ICAT is to know the person."
+    )
+    authenticator: str = Field(
+        "oidc", min_length=1, description="ICAT's mnemonic of authn.oidc."
+    )
+    title: str = Field(
+        "Log in with your facility's account", description="Of the button."
+    )
+    ca_file: Path | None = CA_FILE
+
+    @model_validator(mode="after")
+    def _is_safe(self) -> Self:
+        if self.client_secret is not None and self.client_secret_file is not None:
+            raise ValueError("give client_secret or client_secret_file, not both")
+        parts = urlsplit(self.issuer)
+        if parts.scheme != "https" and not is_loopback(parts.hostname or ""):
+            raise ValueError("expected an issuer of https: its tokens are passwords")
+        if "openid" not in self.scope.split():
+            raise ValueError("expected openid in scope")
+        return self
+
+    def secret(self) -> str | None:
+        """Return our secret at the provider.
+
+        Raises
+        ------
+        OSError
+            Its file cannot be read.
+        """
+        return read_secret(self.client_secret, self.client_secret_file)
+
+
 class WebSettings(Section):
     """The dashboard: `icat_stream web`."""
 
@@ -878,6 +926,12 @@ class WebSettings(Section):
         max_length=255,
         description="The grouping in ICAT whose members operate icat-stream; others see"
         " what ICAT lets them see.",
+    )
+    oidc: OidcSettings | None = Field(
+        None,
+        description="Single sign-on: issuer, client_id, client_secret_file, scope,"
+        " token, authenticator, title, ca_file; the provider sends people back to"
+        " <public_url>/login/single-sign-on/answer.",
     )
     read_only: bool = Field(
         False, description="true: nobody replays or discards anything here."

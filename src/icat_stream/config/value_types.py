@@ -1,5 +1,6 @@
 """Types of single configuration values: durations, sizes, secrets, templates."""
 
+import ipaddress
 import re
 import string
 from pathlib import Path
@@ -61,6 +62,14 @@ Size = Annotated[
     PlainSerializer(_size_text, when_used="json"),
 ]
 """Bytes, written as ``64MiB``, ``2GB`` or as a number of bytes."""
+
+
+def is_loopback(host: str) -> bool:
+    """Whether a host is this machine."""
+    try:
+        return ipaddress.ip_address(host.strip("[]")).is_loopback
+    except ValueError:
+        return host == "localhost"
 
 
 def read_secret(value: SecretStr | None, file: Path | None) -> str | None:

@@ -21,6 +21,7 @@ from .reason_kinds import reason_kind
 from .reconciliations import KeptFinding, ReconciliationRun
 from .retention_plans import Approval, RetentionPlans, RetentionStep, StepState
 from .scheduled_runs import ScheduledRun, ScheduledRuns
+from .script_tokens import ScriptToken
 from .search import By, Count, Entries, Entry, EntryPlace, Search
 from .stated_snapshots import StatedSnapshots
 from .summaries import QUARTER_MS, Interval, Summaries, Total, Wait
@@ -56,6 +57,7 @@ __all__ = [
     "RowKey",
     "ScheduledRun",
     "ScheduledRuns",
+    "ScriptToken",
     "Search",
     "Standing",
     "StatedSnapshots",

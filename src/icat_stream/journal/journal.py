@@ -34,6 +34,7 @@ from .postgres_copy import write_copied
 from .reconciliations import Reconciliations
 from .retention_plans import RetentionPlans
 from .scheduled_runs import ScheduledRuns
+from .script_tokens import ScriptTokens
 from .search import Entries
 from .stated_snapshots import StatedSnapshots
 from .storable_text import storable
@@ -132,6 +133,9 @@ class Journal:
         self.summaries = Summaries(lambda: self._begin(self._reading))
         self.audit = AuditTrail(self._begin, lambda: self._begin(self._reading))
         self.reconciliations = Reconciliations(
+            self._begin, lambda: self._begin(self._reading)
+        )
+        self.script_tokens = ScriptTokens(
             self._begin, lambda: self._begin(self._reading)
         )
         self._begin_position = (

@@ -88,7 +88,7 @@ FINDING_KINDS: Mapping[str, FindingKind] = MappingProxyType(
     {
         "no_entry": FindingKind(
             "files that no datafile has as its location",
-            "announce them again: `icat_stream reconcile --ingest`, or the button of"
+            "announce them again: icat_stream reconcile --ingest, or the button of"
             " the dashboard; what does not belong in the catalogue may stay as it is",
         ),
         "no_file": FindingKind(

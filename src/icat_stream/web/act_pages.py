@@ -116,7 +116,7 @@ def act(
     try:
         trail = asked.site.journal.audit
         number = trail.begin(
-            user=asked.sign_in.user,
+            user=asked.sign_in.name,
             action=action,
             subject=subject,
             records=count,

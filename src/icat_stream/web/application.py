@@ -29,12 +29,14 @@ from . import (
     reconcile_pages,
     schema_trial_page,
     search_pages,
+    token_pages,
 )
 from .accounts import SessionOver
 from .guard import Guard
 from .page import Elsewhere, NotThere, Page, PageRequest, Unfit, as_csv, as_json, wanted
 from .page_html import STATIC, Templates
 from .sign_ins import SignIn
+from .single_sign_on import LONGEST_S, SIGN_ON_PATH
 from .site import Site
 
 _log = logging.getLogger(__name__)
@@ -68,11 +70,13 @@ _OPERATORS: dict[str, View] = {
     "/help/{page}": problem_pages.night_page,
     "/audit": act_pages.audit,
 }
-# GET shows what would be done, POST does it.
+# GET shows what is there or would be done, POST does it.
 _ACTS: dict[str, View] = {
     "/problems/{fingerprint}/{action}": act_pages.of_problem,
     _MESSAGE + "/again": act_pages.of_message,
     "/reconcile/{number}/announce": reconcile_pages.announcement,
+    "/tokens": token_pages.tokens,
+    "/tokens/{number}/withdraw": token_pages.withdrawal,
 }
 
 
@@ -86,8 +90,10 @@ def application(site: Site) -> Starlette:
     """
     answers = _Answers(site)
     routes: list[Route | Mount] = [
-        Route("/", answers.to(_first, operators=False)),
+        Route("/", answers.to(_first, operators=False, scripts=True)),
         Route("/login", answers.login, methods=["GET", "POST"]),
+        Route(SIGN_ON_PATH, answers.sign_on),
+        Route(f"{SIGN_ON_PATH}/answer", answers.signed_on),
         Route("/logout", answers.logout, methods=["POST"]),
         Route("/doi/{prefix}/{suffix:path}", answers.landing),
     ]
@@ -121,33 +127,69 @@ class _Answers:
 
     def __init__(self, site: Site) -> None:
         self._site = site
+        self._scripts = token_pages.Scripts()
         self._templates = Templates(site)
         self._cookie = "__Host-icat-stream" if site.secure else "icat-stream"
 
-    def to(self, view: View, *, operators: bool) -> Callable[[Request], object]:
-        """Return what answers requests for a page."""
+    def to(
+        self, view: View, *, operators: bool, scripts: bool = False
+    ) -> Callable[[Request], object]:
+        """Return what answers requests for a page.
+
+        Parameters
+        ----------
+        view
+            Makes the page.
+        operators
+            Whether it is for operators only.
+        scripts
+            Whether scripts see it though others than operators do.
+        """
 
         async def endpoint(request: Request) -> Response:
             form = await _form(request)
             if form is None:
                 return self._problem(request, None, 413, "That form is too large.")
             return await run_in_threadpool(
-                self._answer, view, request, form, operators=operators
+                self._answer,
+                view,
+                request,
+                form,
+                operators=operators,
+                scripts=scripts or operators,
             )
 
         return endpoint
 
     def _answer(
-        self, view: View, request: Request, form: Mapping[str, str], *, operators: bool
+        self,
+        view: View,
+        request: Request,
+        form: Mapping[str, str],
+        *,
+        operators: bool,
+        scripts: bool,
     ) -> Response:
         site = self._site
-        refreshing = "x-refresh" in request.headers
-        cookie = request.cookies.get(self._cookie)
-        sign_in = site.sign_ins.find(cookie, active=not refreshing)
+        try:
+            sign_in = self._who_asks(request)
+        except SystemUnavailable as error:
+            text = f"{error.system} does not answer: {error}"
+            return self._problem(request, None, 503, text)
         if sign_in is None:
             return self._to_login(request, form)
         asked = PageRequest(site, request, sign_in, form)
         changes = request.method == "POST"
+        if sign_in.token and not scripts:
+            return self._problem(
+                request,
+                None,
+                403,
+                "A token is for the pages of operators: what is in the catalogue is"
+                " seen by people who log in, or asked of ICAT itself.",
+            )
+        if changes and not sign_in.acts:
+            return self._problem(request, None, 403, "This token only reads.")
         try:
             if changes and not sign_in.owns(form.get("csrf", "")):
                 return self._problem(
@@ -191,6 +233,14 @@ class _Answers:
                 request, sign_in, 500, "This is a bug: the log of the dashboard has it."
             )
 
+    def _who_asks(self, request: Request) -> SignIn | None:
+        token = token_pages.token_of(request)
+        if token is not None:
+            return self._scripts.find(self._site, token)
+        refreshing = "x-refresh" in request.headers
+        cookie = request.cookies.get(self._cookie)
+        return self._site.sign_ins.find(cookie, active=not refreshing)
+
     def _shown(
         self, asked: PageRequest, found: Page | Elsewhere | Response
     ) -> Response:
@@ -229,6 +279,10 @@ class _Answers:
         )
 
     def _to_login(self, request: Request, form: Mapping[str, str]) -> Response:
+        if token_pages.token_of(request) is not None:
+            answer = as_json({"error": "this token is not good (any more)"}, 401)
+            answer.headers["WWW-Authenticate"] = "Bearer"
+            return answer
         if wanted(request) != "html" or "x-refresh" in request.headers:
             return as_json({"error": "log in first"}, 401)
         # What was typed is not lost: the page to go on with has it in its address.
@@ -256,23 +310,67 @@ class _Answers:
         )
         outcome = login_pages.login(site, request, form)
         if isinstance(outcome, SignIn):
-            # A new cookie: what somebody else may have put there is worth nothing.
-            old = site.sign_ins.find(request.cookies.get(self._cookie))
-            if old is not None:
-                site.sign_ins.remove(old)
-                site.accounts.leave(old)
-            for gone in site.sign_ins.add(outcome):
-                site.accounts.leave(gone)
-            answer: Response = RedirectResponse(f"{site.path}{goal}", 303)
-            answer.set_cookie(
-                self._cookie,
-                outcome.key,
-                path="/",
-                secure=site.secure,
-                httponly=True,
-                samesite="lax",
-            )
-            return answer
+            return self._entered(request, outcome, goal)
+        return self._login_page(request, outcome, goal)
+
+    def _entered(self, request: Request, sign_in: SignIn, goal: str) -> Response:
+        """Let somebody in."""
+        site = self._site
+        # A new cookie: what somebody else may have put there is worth nothing.
+        old = site.sign_ins.find(request.cookies.get(self._cookie))
+        if old is not None:
+            site.sign_ins.remove(old)
+            site.accounts.leave(old)
+        for gone in site.sign_ins.add(sign_in):
+            site.accounts.leave(gone)
+        answer = RedirectResponse(f"{site.path}{goal}", 303)
+        self._set(answer, self._cookie, sign_in.key)
+        return answer
+
+    def _set(
+        self, answer: Response, name: str, value: str, max_age: int | None = None
+    ) -> None:
+        answer.set_cookie(
+            name,
+            value,
+            max_age=max_age,
+            path="/",
+            secure=self._site.secure,
+            httponly=True,
+            samesite="lax",
+        )
+
+    async def sign_on(self, request: Request) -> Response:
+        """Send somebody to the login provider."""
+        return await run_in_threadpool(self._sign_on, request)
+
+    def _sign_on(self, request: Request) -> Response:
+        goal = login_pages.goal(request.query_params.get("next", ""))
+        begun = login_pages.begin_sign_on(self._site, goal)
+        if isinstance(begun, Page):
+            return self._login_page(request, begun, goal)
+        address, cookie = begun
+        answer = RedirectResponse(address, 303)
+        self._set(answer, f"{self._cookie}-login", cookie, max_age=LONGEST_S)
+        return answer
+
+    async def signed_on(self, request: Request) -> Response:
+        """Let somebody in who comes back from the login provider."""
+        return await run_in_threadpool(self._signed_on, request)
+
+    def _signed_on(self, request: Request) -> Response:
+        name = f"{self._cookie}-login"
+        finished = login_pages.finish_sign_on(
+            self._site, request.cookies.get(name), dict(request.query_params)
+        )
+        if isinstance(finished, Page):
+            answer = self._login_page(request, finished, "/")
+        else:
+            answer = self._entered(request, *finished)
+        self._set(answer, name, "", max_age=0)
+        return answer
+
+    def _login_page(self, request: Request, outcome: Page, goal: str) -> Response:
         values = {**outcome.values, "goal": goal}
         if wanted(request) == "json":
             return as_json(values, outcome.status)

@@ -184,8 +184,9 @@ def _badge(outcome: str) -> Markup:
     )
 
 
-def _number(value: float) -> str:
-    return f"{value:,}".replace(",", "\N{NARROW NO-BREAK SPACE}")
+def _number(value: float) -> Markup:
+    # The space between thousands is ours, and not to be escaped as what is not seen.
+    return Markup(f"{value:,}".replace(",", "\N{NARROW NO-BREAK SPACE}"))  # noqa: S704
 
 
 def _size(value: Any) -> str:

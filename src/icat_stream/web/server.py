@@ -11,7 +11,13 @@ from urllib.parse import urlsplit
 
 import uvicorn
 
-from icat_stream.config import ConfigError, Problem, Settings, WebSettings
+from icat_stream.config import (
+    ConfigError,
+    Problem,
+    Settings,
+    WebSettings,
+    is_loopback,
+)
 from icat_stream.telemetry import configure_logging
 
 from .application import application
@@ -101,10 +107,7 @@ def serve(
 def _check(web: WebSettings, address: str) -> None:
     """Refuse to carry passwords in the clear."""
     host = address.rpartition(":")[0].strip("[]")
-    try:
-        inside = ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        inside = host == "localhost"
+    inside = is_loopback(host)
     secure = web.public_url is not None and urlsplit(web.public_url).scheme == "https"
     if not inside and web.tls is None and not (web.trusted_proxies and secure):
         raise _wrong(

@@ -13,7 +13,7 @@ _MOST = 5_000
 
 @dataclass(slots=True)
 class SignIn:
-    """A person who is logged in.
+    """A person who is logged in, or a script that asks for one.
 
     Parameters
     ----------
@@ -30,6 +30,10 @@ class SignIn:
         What the cookie says.
     csrf
         What forms have to say.
+    token
+        What the script's token is for; empty: a person.
+    acts
+        Whether it may do more than read.
     """
 
     user: str
@@ -41,9 +45,21 @@ class SignIn:
     renewed: float = field(default_factory=time.monotonic)
     key: str = field(default_factory=lambda: secrets.token_urlsafe(32))
     csrf: str = field(default_factory=lambda: secrets.token_urlsafe(32))
+    token: str = ""
+    acts: bool = True
+
+    @property
+    def name(self) -> str:
+        """Who it is, for the audit."""
+        return f"{self.user}, by token “{self.token}”" if self.token else self.user
 
     def owns(self, csrf: str) -> bool:
-        """Whether a form came from a page that was made for this person."""
+        """Whether a form came from a page that was made for this person.
+
+        No browser sends a token by itself, so nobody else can have a script send it.
+        """
+        if self.token:
+            return True
         return hmac.compare_digest(self.csrf.encode(), csrf.encode())
 
 

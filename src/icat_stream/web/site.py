@@ -18,6 +18,7 @@ from .accounts import Accounts
 from .login_attempts import LoginAttempts
 from .problem_groups import ProblemReader
 from .sign_ins import SignIns
+from .single_sign_on import SIGN_ON_PATH, SingleSignOn
 from .unread_records import UnreadRecords
 
 _HEALTH_S = 3.0
@@ -46,6 +47,12 @@ class Site:
         self.accounts = Accounts(settings)
         self.sign_ins = SignIns(settings.web.idle, settings.web.longest)
         self.attempts = LoginAttempts()
+        oidc = settings.web.oidc
+        self.single_sign_on = (
+            None
+            if oidc is None
+            else SingleSignOn(oidc, f"{public_url}{SIGN_ON_PATH}/answer")
+        )
         self.problems = ProblemReader(settings)
         self.lag = UnreadRecords(settings)
         self.acting = threading.Lock()

@@ -28,6 +28,11 @@ def main(arguments: list[str] | None = None) -> int:
     try:
         accounts = _accounts(options.accounts)
         ZoneInfo(options.timezone)
+        oidc = None
+        if options.oidc is not None:
+            from icat_stream.sandbox.icat.oidc import OidcSettings
+
+            oidc = OidcSettings.read(options.oidc)
     except (OSError, ValueError, ZoneInfoNotFoundError) as error:
         parser.error(str(error))
     settings = Settings(
@@ -40,6 +45,7 @@ def main(arguments: list[str] | None = None) -> int:
         traps=not options.no_traps,
         match_case=options.match_case,
         max_body=options.max_body,
+        oidc=oidc,
     )
     asyncio.run(_serve(settings, options))
     return 0
@@ -76,6 +82,12 @@ def _options() -> argparse.ArgumentParser:
         type=Path,
         required=True,
         help='JSON: {"simple": {"root": "password"}, "db": {...}, "anon": {}}',
+    )
+    parser.add_argument(
+        "--oidc",
+        type=Path,
+        help='JSON of an authenticator "oidc": {"issuer": "http://…", "scope": null,'
+        ' "claim": "…", "mechanism": "…"}',
     )
     parser.add_argument(
         "--root",

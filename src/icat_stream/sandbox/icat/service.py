@@ -2,7 +2,7 @@
 
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from icat_stream.sandbox.icat.bean import Bean
 from icat_stream.sandbox.icat.clock import Clock
@@ -13,10 +13,13 @@ from icat_stream.sandbox.icat.importer import Duplicate, Importer
 from icat_stream.sandbox.icat.rest_write import RestWriter
 from icat_stream.sandbox.icat.schema import load_schema
 from icat_stream.sandbox.icat.search import Loaded, Searcher
-from icat_stream.sandbox.icat.sessions import ANONYMOUS, Accounts, Sessions
+from icat_stream.sandbox.icat.sessions import ANONYMOUS, OIDC, Accounts, Sessions
 from icat_stream.sandbox.icat.writer import Writer
 
 from .access_rules import Access, Gate
+
+if TYPE_CHECKING:
+    from icat_stream.sandbox.icat.oidc import OidcSettings
 
 DEFAULT_ROOTS = ("simple/root", "simple/ingest", "simple/reader", "simple/idsreader")
 
@@ -47,6 +50,8 @@ class Settings:
         set up to do so does, one with MariaDB's defaults does not.
     max_body
         Longest request that is read, in bytes.
+    oidc
+        Of the authenticator ``oidc``; ``None``: there is none.
     """
 
     accounts: Accounts = field(default_factory=dict)
@@ -58,6 +63,7 @@ class Settings:
     traps: bool = True
     match_case: bool = False
     max_body: int = 100_000_000
+    oidc: "OidcSettings | None" = None
 
 
 class Service:
@@ -78,7 +84,9 @@ class Service:
             settings.database,
             ignore_case=settings.traps and not settings.match_case,
         )
-        self.sessions = Sessions(self.database, settings.accounts, settings.lifetime)
+        self.sessions = Sessions(
+            self.database, settings.accounts, settings.lifetime, settings.oidc
+        )
         self.gate = Gate(self.database, self.clock, settings.roots)
         self._searcher = Searcher(
             self.database, self.clock, self.gate, settings.max_entities
@@ -284,9 +292,12 @@ class Service:
     def authenticators(self) -> list[tuple[str, list[tuple[str, bool]]]]:
         """Return the authenticators and what each asks for, and whether to hide it."""
         keys = [("username", False), ("password", True)]
-        return [
+        found = [
             (name, [] if name == ANONYMOUS else keys) for name in self.settings.accounts
         ]
+        if self.settings.oidc is not None:
+            found.append((OIDC, [("token", True)]))
+        return found
 
     def properties(self, session: str | None) -> list[str]:
         """Return how the server is set up, for a root user.
@@ -298,7 +309,7 @@ class Service:
         """
         self.gate.require_root(self.sessions.user(session))
         shown: Mapping[str, Any] = {
-            "authn.list": " ".join(self.settings.accounts),
+            "authn.list": " ".join(name for name, _ in self.authenticators()),
             "lifetimeMinutes": f"{self.settings.lifetime:g}",
             "rootUserNames": " ".join(self.settings.roots),
             "maxEntities": self.settings.max_entities,

@@ -4,16 +4,22 @@ import hmac
 import time
 import uuid
 from collections.abc import Mapping
+from typing import TYPE_CHECKING
 
 import sqlalchemy as sa
 
 from icat_stream.sandbox.icat.database import Database
 from icat_stream.sandbox.icat.errors import IcatError
 
+if TYPE_CHECKING:
+    from icat_stream.sandbox.icat.oidc import OidcSettings
+
 Accounts = Mapping[str, Mapping[str, str]]
 
 # Needs no password and has one user, of its own name.
 ANONYMOUS = "anon"
+# Asks for a token of another server.
+OIDC = "oidc"
 
 
 class Sessions:
@@ -27,15 +33,27 @@ class Sessions:
         Passwords by user by authenticator.
     lifetime
         Minutes that a session lasts.
+    oidc
+        Of the authenticator ``oidc``.
     """
 
     def __init__(
-        self, database: Database, accounts: Accounts, lifetime: float = 120
+        self,
+        database: Database,
+        accounts: Accounts,
+        lifetime: float = 120,
+        oidc: "OidcSettings | None" = None,
     ) -> None:
         self._database = database
         self._table = database.sessions
         self.accounts = accounts
         self.lifetime = lifetime
+        self._oidc = None
+        if oidc is not None:
+            # Its libraries are for who has such a server.
+            from icat_stream.sandbox.icat.oidc import OidcAuthenticator
+
+            self._oidc = OidcAuthenticator(oidc)
 
     def login(self, plugin: str | None, credentials: Mapping[str, str]) -> str:
         """Begin a session and return its id.
@@ -49,6 +67,8 @@ class Sessions:
         """
         if plugin == ANONYMOUS and plugin in self.accounts:
             return self._begin(f"{ANONYMOUS}/{ANONYMOUS}")
+        if plugin == OIDC and self._oidc is not None:
+            return self._begin(self._oidc.user(credentials.get("token")))
         if plugin is None or plugin not in self.accounts:
             raise IcatError(
                 "SESSION", f"Authenticator mnemonic {plugin} not recognised"
