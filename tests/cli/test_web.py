@@ -28,7 +28,8 @@ def test_an_operator_sees_what_became_of_everything(operator):
     # The newest come first; what other tests brought in is newer.
     *_, ingested = [each for each in found if each["outcome"] == "ingested"]
     by_name = operator.json(f"/messages?q={ingested['dataset']}")["messages"]
-    assert [each["offset"] for each in by_name] == [ingested["offset"]]
+    # Other tests may have had it handled again.
+    assert {each["offset"] for each in by_name} == {ingested["offset"]}
     where = "/messages/{topic}/{partition}/{offset}".format(**ingested)
     way = operator.json(where)
     assert way["outcome"] == "ingested"

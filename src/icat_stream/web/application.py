@@ -20,6 +20,7 @@ from . import (
     consumer_pages,
     data_pages,
     download_pages,
+    interface_description,
     investigation_pages,
     journal_pages,
     landing_page,
@@ -80,6 +81,11 @@ _ACTS: dict[str, View] = {
 }
 
 
+_DESCRIPTION = interface_description.described(
+    _PEOPLE, {"/": overview_page.overview, **_OPERATORS}, _ACTS
+)
+
+
 def application(site: Site) -> Starlette:
     """Return the whole dashboard.
 
@@ -97,6 +103,12 @@ def application(site: Site) -> Starlette:
         Route("/logout", answers.logout, methods=["POST"]),
         Route("/doi/{prefix}/{suffix:path}", answers.landing),
     ]
+    routes.append(
+        Route(
+            interface_description.ADDRESS,
+            answers.to(_description, operators=False, scripts=True),
+        )
+    )
     for path, view in _PEOPLE.items():
         routes.append(Route(path, answers.to(view, operators=False)))
     for path, view in _OPERATORS.items():
@@ -116,6 +128,10 @@ def _first(asked: PageRequest) -> Page | Elsewhere:
     if asked.sign_in.operator:
         return overview_page.overview(asked)
     return Elsewhere("/investigations")
+
+
+def _description(asked: PageRequest) -> Response:
+    return as_json({**_DESCRIPTION, "servers": [{"url": asked.site.public_url}]})
 
 
 def _nothing(asked: PageRequest) -> Page:
