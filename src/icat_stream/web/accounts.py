@@ -26,7 +26,7 @@ _RENEW_S = 600.0
 
 
 class LoginWrong(Exception):
-    """ICAT does not know such a person."""
+    """There is no such person, as ICAT says; or the text says what is wrong."""
 
 
 class SessionOver(Exception):

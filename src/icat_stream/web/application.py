@@ -36,8 +36,7 @@ from .accounts import SessionOver
 from .guard import Guard
 from .page import Elsewhere, NotThere, Page, PageRequest, Unfit, as_csv, as_json, wanted
 from .page_html import STATIC, Templates
-from .sign_ins import SignIn
-from .single_sign_on import LONGEST_S, SIGN_ON_PATH
+from .sign_ins import SIGN_ON_PATH, SIGN_ON_S, SignIn
 from .site import Site
 
 _log = logging.getLogger(__name__)
@@ -367,7 +366,7 @@ class _Answers:
             return self._login_page(request, begun, goal)
         address, cookie = begun
         answer = RedirectResponse(address, 303)
-        self._set(answer, f"{self._cookie}-login", cookie, max_age=LONGEST_S)
+        self._set(answer, f"{self._cookie}-login", cookie, max_age=SIGN_ON_S)
         return answer
 
     async def signed_on(self, request: Request) -> Response:

@@ -13,7 +13,6 @@ from icat_stream.records import Failure, SystemUnavailable
 from .accounts import Authenticator, LoginWrong
 from .page import Page
 from .sign_ins import SignIn
-from .single_sign_on import SignOnRefused
 from .site import Site
 
 
@@ -73,7 +72,7 @@ def begin_sign_on(site: Site, goal: str) -> tuple[str, str] | Page:
         return refused(site, "There is no single sign-on here.", 404)
     try:
         return site.single_sign_on.begin(goal)
-    except (SignOnRefused, SystemUnavailable) as error:
+    except (LoginWrong, SystemUnavailable) as error:
         return refused(site, _why(error), 503)
 
 
@@ -87,10 +86,9 @@ def finish_sign_on(
     try:
         token, goal = site.single_sign_on.finish(cookie, answer)
         return site.accounts.enter(oidc.authenticator, {"token": token}), goal
-    except SignOnRefused as error:
-        return refused(site, str(error), 403)
-    except LoginWrong:
-        return refused(site, "ICAT does not know who you are at the provider.", 403)
+    except LoginWrong as error:
+        text = str(error) or "ICAT does not know who you are at the provider."
+        return refused(site, text, 403)
     except (SystemUnavailable, Failure, IcatFault) as error:
         return refused(site, _why(error), 503)
 

@@ -7,6 +7,10 @@ import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
+SIGN_ON_PATH = "/login/single-sign-on"
+"""Where a login at a provider begins; people come back to what is below."""
+SIGN_ON_S = 600
+"""Who does not come back within this time begins anew."""
 # Beyond so many, those who were idle longest have to log in again.
 _MOST = 5_000
 

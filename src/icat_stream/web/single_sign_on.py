@@ -25,21 +25,16 @@ import jwt
 from icat_stream.config import OidcSettings, is_loopback
 from icat_stream.records import SystemUnavailable
 
+from .accounts import LoginWrong
+from .sign_ins import SIGN_ON_S
+
 SYSTEM = "the login provider"
-SIGN_ON_PATH = "/login/single-sign-on"
-"""Where it begins; people come back to what is below."""
 _TIMEOUT_S = 10.0
 _LONGEST_ANSWER = 1_000_000
 _DISCOVERED_S = 3600.0
-# What nobody comes back from within this time begins anew.
-LONGEST_S = 600
 _MOST_PENDING = 1_000
 _LEEWAY_S = 30
 _ENDPOINTS = ("authorization_endpoint", "token_endpoint", "jwks_uri")
-
-
-class SignOnRefused(Exception):
-    """The login is none; the text says why, and is for the person."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,7 +94,7 @@ class SingleSignOn:
         provider, _ = self._provider()
         made = _Pending(goal)
         with self._lock:
-            limit = time.monotonic() - LONGEST_S
+            limit = time.monotonic() - SIGN_ON_S
             for key, each in list(self._pending.items()):
                 if each.began < limit or len(self._pending) >= _MOST_PENDING:
                     del self._pending[key]
@@ -134,7 +129,7 @@ class SingleSignOn:
 
         Raises
         ------
-        SignOnRefused
+        LoginWrong
             It is no login, or none of this browser's.
         SystemUnavailable
             The provider does not answer.
@@ -142,23 +137,23 @@ class SingleSignOn:
         with self._lock:
             # Once: what is repeated is somebody else's.
             pending = self._pending.pop(cookie or "", None)
-        if pending is None or time.monotonic() - pending.began > LONGEST_S:
-            raise SignOnRefused("This login was not begun here, or too long ago.")
+        if pending is None or time.monotonic() - pending.began > SIGN_ON_S:
+            raise LoginWrong("This login was not begun here, or too long ago.")
         if not hmac.compare_digest(
             pending.state.encode(), answer.get("state", "").encode()
         ):
-            raise SignOnRefused("This login was begun by somebody else.")
+            raise LoginWrong("This login was begun by somebody else.")
         provider, keys = self._provider()
         if answer.get("iss", self._settings.issuer) != self._settings.issuer:
-            raise SignOnRefused("Another provider has answered.")
+            raise LoginWrong("Another provider has answered.")
         if "error" in answer or not answer.get("code"):
             text = answer.get("error_description") or answer.get("error") or "no code"
-            raise SignOnRefused(f"The provider refuses the login: {text[:200]}")
+            raise LoginWrong(f"The provider refuses the login: {text[:200]}")
         tokens = self._tokens(provider, answer["code"], pending.verifier)
         self._check(tokens.get("id_token"), keys, pending.nonce)
         token = tokens.get(self._settings.token)
         if not isinstance(token, str):
-            raise SignOnRefused(f"The provider gives no {self._settings.token}.")
+            raise LoginWrong(f"The provider gives no {self._settings.token}.")
         return token, pending.goal
 
     def _provider(self) -> tuple[dict[str, Any], jwt.PyJWKClient]:
@@ -214,7 +209,7 @@ class SingleSignOn:
     def _check(self, token: object, keys: jwt.PyJWKClient, nonce: str) -> None:
         """See that an ID token is for us, and of this login."""
         if not isinstance(token, str):
-            raise SignOnRefused("The provider gives no id_token.")
+            raise LoginWrong("The provider gives no id_token.")
         settings = self._settings
         try:
             claims = jwt.decode(
@@ -229,18 +224,18 @@ class SingleSignOn:
         except jwt.PyJWKClientConnectionError:
             raise _unavailable("does not give its keys") from None
         except jwt.PyJWTError as error:
-            raise SignOnRefused(f"The provider's token is not good: {error}") from None
+            raise LoginWrong(f"The provider's token is not good: {error}") from None
         audience = claims["aud"]
         several = isinstance(audience, list) and len(audience) > 1
         if claims.get("azp", settings.client_id) != settings.client_id or (
             several and "azp" not in claims
         ):
-            raise SignOnRefused("The provider's token is for another application.")
+            raise LoginWrong("The provider's token is for another application.")
         told = claims.get("nonce")
         if not isinstance(told, str) or not hmac.compare_digest(
             told.encode(), nonce.encode()
         ):
-            raise SignOnRefused("The provider's token is of another login.")
+            raise LoginWrong("The provider's token is of another login.")
 
     def _json(self, request: urllib.request.Request) -> dict[str, Any]:
         try:
@@ -250,7 +245,7 @@ class SingleSignOn:
                 found = json.loads(answer.read(_LONGEST_ANSWER))
         except urllib.error.HTTPError as error:
             if error.code in (400, 401):
-                raise SignOnRefused(
+                raise LoginWrong(
                     f"The provider refuses the login: {_reason(error)}"
                 ) from None
             raise _unavailable(f"answers with HTTP {error.code}") from None

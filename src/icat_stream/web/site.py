@@ -7,7 +7,7 @@ import time
 import urllib.error
 import urllib.request
 from contextlib import ExitStack
-from typing import Any, cast
+from typing import TYPE_CHECKING, Any, cast
 from urllib.parse import urlsplit
 
 from icat_stream.config import Settings
@@ -17,9 +17,11 @@ from icat_stream.records import SystemUnavailable
 from .accounts import Accounts
 from .login_attempts import LoginAttempts
 from .problem_groups import ProblemReader
-from .sign_ins import SignIns
-from .single_sign_on import SIGN_ON_PATH, SingleSignOn
+from .sign_ins import SIGN_ON_PATH, SignIns
 from .unread_records import UnreadRecords
+
+if TYPE_CHECKING:
+    from .single_sign_on import SingleSignOn
 
 _HEALTH_S = 3.0
 
@@ -47,12 +49,7 @@ class Site:
         self.accounts = Accounts(settings)
         self.sign_ins = SignIns(settings.web.idle, settings.web.longest)
         self.attempts = LoginAttempts()
-        oidc = settings.web.oidc
-        self.single_sign_on = (
-            None
-            if oidc is None
-            else SingleSignOn(oidc, f"{public_url}{SIGN_ON_PATH}/answer")
-        )
+        self.single_sign_on = self._single_sign_on()
         self.problems = ProblemReader(settings)
         self.lag = UnreadRecords(settings)
         self.acting = threading.Lock()
@@ -110,6 +107,15 @@ class Site:
                 f"something else answers at {listen}", system="daemon"
             )
         return cast("dict[str, Any]", found)
+
+    def _single_sign_on(self) -> "SingleSignOn | None":
+        oidc = self.settings.web.oidc
+        if oidc is None:
+            return None
+        # Its cryptography is half of what a start takes.
+        from .single_sign_on import SingleSignOn
+
+        return SingleSignOn(oidc, f"{self.public_url}{SIGN_ON_PATH}/answer")
 
     def _opened(self) -> Journal:
         settings = self.settings.journal
