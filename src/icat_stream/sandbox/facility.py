@@ -30,7 +30,7 @@ _SILENT.disabled = True
 _KAFKAS = ("embedded", "java")
 _ADDRESS = re.compile(r"[^\s:]+:\d{1,5}")
 _POLL = 0.05
-_START = 90.0
+_START = 240.0
 _STOP = 40.0
 
 
