@@ -20,7 +20,7 @@ SIDE_BY_SIDE := -n $(WORKERS) --dist worksteal
 # A selection may hold none of the tests that run by themselves.
 NONE_IS_FINE := || [ $$? -eq 5 ]
 
-.PHONY: help setup demo test test-all python-icat bench soak fuzz public-files lint docs release clean
+.PHONY: help setup demo test test-all python-icat bench soak trial fuzz public-files lint docs release clean
 help:  ## say what there is
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
 
@@ -56,6 +56,17 @@ bench: $(STAMP)  ## measure against named baselines; writes benchmarks/RESULTS.m
 
 soak: $(STAMP)  ## disturb the daemon for an hour and check that nothing is lost
 	PYTHONPATH=tests $(BIN)/python -u -m faults.soak $(ARGS)
+
+# What `make test` does with small numbers, with those that it was built for.
+TRIAL := $(BIN)/python -m pytest -q -s
+trial: $(STAMP)  ## kill what is killed in tests as often, and with as much, as one can: hours
+	INVESTIGATIONS=10000 KILLS=10 $(TRIAL) tests/faults/test_newest_snapshots.py
+	KILLS=100 $(TRIAL) tests/faults/test_killed_daemon.py
+	ROUNDS=20 $(TRIAL) tests/faults/test_rolling_upgrade.py
+	RECORDS=100000 KILLS=20 $(TRIAL) tests/relay/test_forwarding.py -k whatever_dies
+	VISA_PROPOSALS=2000 VISA_CUTS=20 $(TRIAL) tests/integrations/test_visa_races.py
+	OUTPUTS=1000 $(TRIAL) tests/integrations/test_lineage.py -k many_were
+	MESSAGES=20000 KILLS=50 $(TRIAL) tests/bridge/test_kills.py
 
 fuzz: $(STAMP)  ## ten million mutated messages, a thousand hostile files, 100,000 calls
 	PYTHONPATH=tests $(BIN)/python -u -m faults.fuzz $(ARGS)
