@@ -7,17 +7,9 @@ import pytest
 from icat_stream.bridge import Bridge
 from icat_stream.config import ConfigError
 from icat_stream.records import SystemUnavailable
+from plugins.stomp import QUEUE, Accounts, StompBroker, eventually
 
-from .conftest import (
-    QUEUE,
-    Accounts,
-    StompBroker,
-    arrived,
-    bridged,
-    eventually,
-    make_topic,
-    settings_of,
-)
+from .conftest import arrived, bridged, make_topic, settings_of
 
 
 def test_messages_arrive_and_are_acknowledged(kafka, stomp_broker):

@@ -9,13 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from .conftest import (
-    StompBroker,
-    arrived,
-    bridged,
-    eventually,
-    settings_of,
-)
+from plugins.stomp import StompBroker, eventually
+
+from .conftest import arrived, bridged, settings_of
 
 # Of an authority of its own, which is the server's, too.
 TLS = Path(__file__).parents[1] / "ids" / "tls"

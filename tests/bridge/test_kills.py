@@ -11,8 +11,9 @@ from pathlib import Path
 import yaml
 
 from plugins.commands import BIN
+from plugins.stomp import QUEUE, StompBroker, eventually
 
-from .conftest import QUEUE, StompBroker, arrived, eventually
+from .conftest import arrived
 
 KILLS = int(os.environ.get("KILLS", "4"))
 MESSAGES = int(os.environ.get("MESSAGES", "400"))
