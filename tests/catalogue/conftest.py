@@ -24,6 +24,10 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
 
 @pytest.fixture(scope="session")
 def client(server: Server) -> Iterator[Any]:
+    yield from logged_in(server)
+
+
+def logged_in(server: Server) -> Iterator[Any]:
     """An unmodified python-icat, logged in, on a server with reference data."""
     client = icat.client.Client(server.url)
     client.login("simple", {"username": "root", "password": "secret"})

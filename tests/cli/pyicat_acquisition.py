@@ -17,6 +17,8 @@ client = IcatClient(
     update_metadata_queue="icatUpdateDatasetMetadata",
     add_files_urls=[broker],
     add_files_queue="icatDataFiles",
+    reschedule_investigation_urls=[broker],
+    reschedule_investigation_queue="rescheduleInvestigation",
     proposal=proposal,
     beamline=beamline,
 )
@@ -37,4 +39,5 @@ else:
         dataset_paths=raw, metadata_name="scanType", metadata_value="loop"
     )
     client.add_files(dataset_id=int(ids[0]))
+    client.reschedule_investigation(investigation_id="4711")
 client.disconnect()

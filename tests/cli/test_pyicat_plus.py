@@ -1,7 +1,9 @@
 """pyicat-plus as it is, through a STOMP broker and the bridge, into ICAT."""
 
+import shutil
 import subprocess
 import sys
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
@@ -14,28 +16,37 @@ from .dataset_messages import create_topic, datasets, new_investigation, prepare
 
 ROOT = Path(__file__).resolve().parents[2]
 PINS = ROOT / "requirements" / "pyicat-plus.txt"
-QUEUES = ("icatIngest", "icatUpdateDatasetMetadata", "icatDataFiles")
 ACQUISITION = Path(__file__).with_name("pyicat_acquisition.py")
+QUEUES = (
+    "icatIngest",
+    "icatUpdateDatasetMetadata",
+    "icatDataFiles",
+    "rescheduleInvestigation",
+)
 
 
 @pytest.fixture(scope="module")
 def pyicat() -> Path:
     """The interpreter of an environment with pyicat-plus in it."""
-    venv = ROOT / ".build" / "pyicat-plus"
-    done = venv / "done"
-    if not done.exists():
+    venv, pins = ROOT / ".build" / "pyicat-plus", PINS.read_text("utf-8")
+    done = venv / "pins"
+    if not done.exists() or done.read_text("utf-8") != pins:
+        shutil.rmtree(venv, ignore_errors=True)
         subprocess.run([sys.executable, "-m", "venv", venv], check=True)
         subprocess.run([venv / "bin/pip", "install", "-q", "-r", PINS], check=True)
-        done.touch()
+        done.write_text(pins, "utf-8")
     return venv / "bin" / "python"
 
 
 @pytest.mark.long
+@pytest.mark.alone
 def test_an_acquisition(facility, run, pyicat):
     client = facility.client()
     prepare(client)
     # pyicat-plus sends both names in lower case.
-    proposal = new_investigation(client, "MX-2610", instrument="bl06")
+    place = client.assertedSearch("SELECT f FROM Facility f")[0]
+    client.new("Instrument", name="BL42-Alpha", facility=place).create()
+    proposal = new_investigation(client, "MX-2610", instrument="BL42-Alpha")
     topic = "pyicat-datasets"
     create_topic(facility.endpoints["kafka"], topic)
     broker = StompBroker()
@@ -56,15 +67,18 @@ def test_an_acquisition(facility, run, pyicat):
         (folder / name).mkdir(parents=True)
         (folder / name / "first.h5").write_bytes(b"content")
 
-    def acquire(messages: int, *more: str) -> None:
-        """Drive it, and let the bridge and the daemon bring what came of it."""
-        arguments = (broker.address, proposal, "BL06", folder, *more)
+    def acquire(messages: int, *more: str) -> list[dict[str, object]]:
+        """Drive it, have the bridge and the daemon take it in; return the outcomes."""
+        arguments = (broker.address, proposal, "BL42-Alpha", folder, *more)
         subprocess.run([pyicat, ACQUISITION, *arguments], check=True)
         # It asks for no receipts.
         eventually(lambda: broker.left == messages)
         Bridge(load(config), lambda: not broker.left).run()
         done = run("icat_ingestor", "-c", config, "--until-end", "--output", "json")
-        assert (done.code, done.lines[-1]["rejected"]) == (0, 0), done.out
+        *outcomes, total = done.lines
+        assert (done.code, total["announced"]) == (0, messages), done.out + done.err
+        assert total["rejected"] == total["deferred"] == 0, done.out
+        return outcomes
 
     try:
         acquire(3)
@@ -76,8 +90,14 @@ def test_an_acquisition(facility, run, pyicat):
         )
         assert (fit.name, fit.type.name) == ("fit1", "processed")
         assert [file.name for file in scan.datafiles] == ["first.h5"]
+        # What it calls the start of an investigation brings the investigation's date.
+        start = datetime(2026, 3, 10, 9, tzinfo=UTC)
+        assert scan.investigation.startDate == start
         (folder / "scan1" / "second.h5").write_bytes(b"more")
-        acquire(2, str(scan.id))
+        outcomes = acquire(3, str(scan.id))
+        # Its reschedule names nothing but an id of the user office.
+        (ignored,) = [each for each in outcomes if each["outcome"] == "ignored"]
+        assert "no dates" in str(ignored["reason"])
         scan, fit = datasets(client, proposal)
         assert {file.name for file in scan.datafiles} == {"first.h5", "second.h5"}
         values = {p.type.name: p.stringValue for p in scan.parameters}

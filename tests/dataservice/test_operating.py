@@ -145,6 +145,8 @@ def test_an_icat_that_is_down_is_told(site: Site) -> None:
         ({"tls": {"certificate": "none", "key": "none"}}, "No such file or directory"),
         ({"tls": {"certificate": "file", "key": "file"}}, "cannot be used"),
         ({"tls": {"certificate": "file"}}, "tls.key: Field required"),
+        ({"main_storage": {"root": "any-case"}}, "which differ in case only"),
+        ({"main_storage": {"root": "any-form"}}, "differ in Unicode's normal form"),
     ],
 )
 def test_a_wrong_configuration_is_told_at_the_start(
@@ -156,6 +158,14 @@ def test_a_wrong_configuration_is_told_at_the_start(
     (tmp_path / "file").touch()
     (tmp_path / "aside").symlink_to(main)
     (tmp_path / "archive").mkdir()
+    # As where macOS, Windows or a share of theirs takes two names for one.
+    for name, other in (
+        ("any-case", "PROBE-\u00e9"),
+        ("any-form", "probe-e\u0301"),
+    ):
+        incoming = tmp_path / name / ".incoming"
+        incoming.mkdir(parents=True)
+        (incoming / other).symlink_to("probe-\u00e9")
     settings = {
         "icat": {"url": site.icat_url},
         "listen": "127.0.0.1:0",

@@ -598,6 +598,18 @@ def test_row_17_a_link_lives_as_long_as_it_should(site: Site) -> None:
         assert not list((linked.path / "state" / "links").iterdir())
 
 
+def test_row_17_links_of_a_user_are_bounded(site: Site) -> None:
+    with service(site, "many links", links={"user_count": 2}) as linked:
+        _, [file] = linked.registered("many links", a=b"linked")
+        made = [linked.ids.getLink(file, "nobody") for _ in range(2)]
+        with pytest.raises(icat.IDSInsufficientStorageError, match=r"has 2 links"):
+            linked.ids.getLink(file, "nobody")
+        # Nothing of the third is left.
+        assert {str(path) for path in (linked.path / "state/links").iterdir()} == set(
+            map(str, made)
+        )
+
+
 def test_row_17_a_link_outlives_the_archiving(two: Service) -> None:
     dataset = two.dataset("row 17")
     file = two.put(dataset, "a", b"linked")

@@ -88,6 +88,24 @@ def test_names_are_kept_apart(given: list[str]) -> None:
     assert all(n == f for n, f in zip(given, found, strict=True) if given == [n])
 
 
+@pytest.mark.parametrize(
+    ("second", "kept"),
+    [
+        ("RUN/A.NXS", "RUN/A (2).NXS"),
+        ("run/a.nxs", "run/a (2).nxs"),
+        ("run", "run (2)"),
+        ("run/b.nxs", "run/b.nxs"),
+    ],
+)
+def test_names_that_other_systems_take_for_one(second: str, kept: str) -> None:
+    assert distinct(["Run/a.nxs", second]) == ["Run/a.nxs", kept]
+
+
+def test_names_composed_otherwise_are_one() -> None:
+    whole, parts = "Gr\u00f6\u00dfe", "GRO\u0308SSE"
+    assert distinct([whole, parts, whole]) == [whole, f"{parts} (2)", f"{whole} (3)"]
+
+
 def test_numbers_stand_before_the_suffix() -> None:
     assert distinct(["x/a.nxs", "x/a.nxs", "x/a.nxs", ".b", ".b", "x"]) == [
         "x/a.nxs",

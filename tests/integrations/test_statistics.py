@@ -6,6 +6,7 @@ from itertools import count
 
 import pytest
 
+from catalogue.conftest import logged_in
 from catalogue.plans import FACILITY
 from icat_stream.app import load_handler
 from icat_stream.config import ConfigError, Settings
@@ -20,6 +21,7 @@ from icat_stream.records import (
     Rejection,
     Sample,
 )
+from plugins.icat import start_icat
 
 START = datetime(2026, 5, 6, 7, tzinfo=UTC)
 FIGURES = (
@@ -28,6 +30,28 @@ FIGURES = (
     " __processedDatasetCount __processedFileCount __processedVolume"
 ).split()
 _OFFSETS = count(1)
+
+
+@pytest.fixture(scope="module", params=[True, False], ids=["triggers", "no triggers"])
+def triggers(request):
+    """Whether ICAT's database keeps fileCount and fileSize by itself."""
+    return request.param
+
+
+@pytest.fixture(scope="module")
+def server(triggers, tmp_path_factory):
+    options = () if triggers else ("--no-triggers",)
+    yield from start_icat(tmp_path_factory.mktemp("icat"), *options)
+
+
+@pytest.fixture(scope="module")
+def client(server):
+    yield from logged_in(server)
+
+
+@pytest.fixture(scope="module")
+def catalogues(server):
+    return {}
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -249,6 +273,19 @@ def test_however_many_datasets_come_it_is_one_look_and_one_write(
         counts[size] = sum(server.calls().values()) - before
     assert counts[3] == counts[30]
     assert parameters(look())["__datasetCount"] == "34"
+
+
+def test_totals_are_written_where_the_database_does_not_keep_them(
+    make, follow, event, ingest, look, triggers
+):
+    number = ingest("a", 100, 20)
+    handler = make(parameters=[])
+    outcome = follow(handler, event(number))[0]
+    kept = OutcomeKind.UNCHANGED if triggers else OutcomeKind.INGESTED
+    assert outcome.kind is kept
+    found = look()
+    assert (found.fileCount, found.fileSize) == (2, 120)
+    assert [(d.fileCount, d.fileSize) for d in found.datasets] == [(2, 120)]
 
 
 def test_an_investigation_without_datasets_has_zeros(make, follow, event, look):

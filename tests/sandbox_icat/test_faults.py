@@ -40,6 +40,34 @@ def test_hits_once(root, server, order, error, text):
     assert root.search(QUERY) == [0]
 
 
+@pytest.mark.parametrize(
+    ("headers", "status"),
+    [
+        # A page in a browser, or one whose name leads here.
+        ({"Origin": "https://pages.example"}, 403),
+        ({"Origin": "null"}, 403),
+        ({"Host": "pages.example"}, 403),
+        ({"Host": "localhost"}, 200),
+    ],
+)
+@pytest.mark.parametrize("method", ["GET", "POST", "DELETE"])
+def test_no_page_orders_faults(root, server, headers, status, method):
+    body = b'{"kind": "database", "match": "search"}' if method == "POST" else None
+    headers = {"Content-Type": "text/plain", **headers}
+    request = urllib.request.Request(
+        f"{server.admin}/faults", body, headers, method=method
+    )
+    try:
+        with urllib.request.urlopen(request, timeout=180) as answer:
+            found = answer.status
+    except urllib.error.HTTPError as error:
+        with error:
+            found = error.code
+    assert found == status
+    server.fault("clear")
+    assert root.search(QUERY) == [0]
+
+
 def test_counts(root, server):
     server.fault("drop_before", count=2)
     for _ in range(2):

@@ -183,6 +183,79 @@ def test_letters_that_differ_in_case_can_be_told_apart(option):
             assert client.search(query.format(condition)) == ["SITE"]
 
 
+def totals(client):
+    """What each investigation, and each dataset below it, says of its files."""
+    query = "SELECT o.name, o.fileCount, o.fileSize FROM {} o ORDER BY o.name"
+    return [
+        tuple(map(tuple, client.search(query.format(kind))))
+        for kind in ("Investigation", "Dataset")
+    ]
+
+
+def filled(client):
+    """Two investigations, of which the first has a dataset of two files."""
+    facility = client.new("Facility", name="F")
+    facility.create()
+    kinds = [
+        client.new(kind, name="t", facility=facility)
+        for kind in ("InvestigationType", "DatasetType")
+    ]
+    for kind in kinds:
+        kind.create()
+    places = [
+        client.new(
+            "Investigation",
+            name=name,
+            visitId="1",
+            title="t",
+            facility=facility,
+            type=kinds[0],
+        )
+        for name in ("one", "two")
+    ]
+    for place in places:
+        place.create()
+    dataset = client.new("Dataset", name="d", type=kinds[1], investigation=places[0])
+    sizes = {"a": 1000, "b": None}
+    dataset.datafiles = [
+        client.new("Datafile", name=name, fileSize=size) for name, size in sizes.items()
+    ]
+    dataset.create()
+    return places, dataset
+
+
+def test_the_database_keeps_the_totals_of_files():
+    with serving() as client:
+        (_, second), dataset = filled(client)
+        nothing = ("two", 0, 0)
+        assert totals(client) == [(("one", 2, 1000), nothing), (("d", 2, 1000),)]
+        file = client.new("Datafile", name="c", fileSize=30, dataset=dataset)
+        file.create()
+        assert totals(client) == [(("one", 3, 1030), nothing), (("d", 3, 1030),)]
+        file.fileSize = 5
+        file.update()
+        assert totals(client) == [(("one", 3, 1005), nothing), (("d", 3, 1005),)]
+        client.delete(file)
+        assert totals(client) == [(("one", 2, 1000), nothing), (("d", 2, 1000),)]
+        # Of another investigation from now on.
+        dataset = client.get("Dataset INCLUDE 1", dataset.id)
+        dataset.investigation = second
+        dataset.update()
+        assert totals(client) == [
+            (("one", 0, 0), ("two", 2, 1000)),
+            (("d", 2, 1000),),
+        ]
+        client.delete(dataset)
+        assert totals(client) == [(("one", 0, 0), ("two", 0, 0)), ()]
+
+
+def test_the_totals_of_files_can_be_left_to_clients():
+    with serving("--no-triggers") as client:
+        filled(client)
+        nothing = (("one", 0, 0), ("two", 0, 0))
+        assert totals(client) == [nothing, (("d", 0, 0),)]
+
+
 def peak(server):
     """The most memory that a server had so far, in kB."""
     status = Path(f"/proc/{server.pid}/status").read_text("ascii")

@@ -9,7 +9,7 @@ import time
 import uuid
 import zlib
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import BinaryIO
 
@@ -23,6 +23,8 @@ _log = logging.getLogger(__name__)
 BLOCK = 2**18
 _INCOMING = ".incoming"
 _ABANDONED_AFTER = 86_400
+_PROBE = "probe-\u00e9"
+_OTHERS = {"case": "PROBE-\u00e9", "Unicode's normal form": "probe-e\u0301"}
 _OURS = re.compile(r"\d+/\d+/[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 
 
@@ -49,10 +51,17 @@ class Folder:
         self._incoming = Path(self.root, _INCOMING)
         try:
             self._incoming.mkdir(exist_ok=True)
+            other = _taken_for_one(self._incoming)
         except OSError as error:
             raise Internal(
                 f"root {root} cannot be written to: {error.strerror}"
             ) from None
+        if other is not None:
+            raise Internal(
+                f"root {root} is on a file system that takes names for one which differ"
+                f" in {other} only: two entries of the catalogue would be one file;"
+                " use one that tells them apart"
+            )
         self._clear_abandoned()
 
     def begin(self, location: str, *, fresh: bool = False) -> "FileUpload":
@@ -376,6 +385,20 @@ def _full_disk_is_told() -> Iterator[None]:
         if error.errno in (errno.ENOSPC, errno.EDQUOT):
             raise InsufficientStorage(f"the storage: {error.strerror}") from error
         raise
+
+
+def _taken_for_one(folder: Path) -> str | None:
+    """Return in what names may differ that lead to one file in a folder, if any may."""
+    probe = folder / _PROBE
+    probe.touch()
+    try:
+        for what, name in _OTHERS.items():
+            with suppress(FileNotFoundError):
+                if probe.samefile(folder / name):
+                    return what
+    finally:
+        probe.unlink(missing_ok=True)
+    return None
 
 
 @contextmanager

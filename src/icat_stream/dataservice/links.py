@@ -6,7 +6,6 @@ import os
 import pwd
 import re
 import struct
-import time
 import uuid
 from pathlib import Path
 
@@ -35,28 +34,38 @@ class Links:
     """
 
     def __init__(self, settings: LinkSettings, state: State) -> None:
-        self._lifetime = settings.lifetime
-        self._enabled = settings.enabled
+        self._settings = settings
         self._folder = settings.folder or state.folder / "links"
         self._state = state
-        if self._enabled:
+        if settings.enabled:
             self._folder.mkdir(parents=True, exist_ok=True)
 
-    def make(self, target: Path, user: str) -> Path:
+    def make(self, target: Path, user: str, owner: str) -> Path:
         """Link a file and let one user read it.
+
+        Parameters
+        ----------
+        target
+            The file.
+        user
+            Of this machine, who may read it.
+        owner
+            Of ICAT, who asks for it.
 
         Raises
         ------
         BadRequest
             There is no such user.
+        InsufficientStorage
+            The owner has too many.
         IdsError
             The link cannot be made.
         """
-        if not self._enabled:
+        if not self._settings.enabled:
             raise NotImplementedHere("links are switched off: links.lifetime is 0")
         number = _user_id(user)
         link = self._folder / str(uuid.uuid4())
-        self._state.add_link(link, time.time() + self._lifetime)
+        self._state.add_link(link, owner, self._settings)
         try:
             os.link(target, link, follow_symlinks=True)
             _let_read(link, number, user)

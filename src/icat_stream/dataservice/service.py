@@ -239,12 +239,13 @@ class DataService:
         """Return a path under which one user can open a datafile for a while."""
         found = self.resolve(session, Selection({"Datafile": (datafile,)}))
         [file] = found.selected.files
+        owner = self.catalogue.user(session)
         with self.levels.reading([file], link=True):
             try:
                 path = self._storage.path(delivery.location_of(file))
             except OSError as error:
                 raise delivery.explained(file, error) from None
-            return str(self._links.make(path, user))
+            return str(self._links.make(path, user, owner))
 
     def delete(self, session: str, found: Resolved) -> None:
         """Remove files from the catalogue, and then from the storage.

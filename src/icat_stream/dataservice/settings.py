@@ -81,6 +81,8 @@ class LinkSettings(Section):
 
     lifetime: Duration = 3600.0
     folder: Path | None = None
+    user_count: int = Field(1000, ge=0)
+    """Links that one user may have at a time."""
 
     @property
     def enabled(self) -> bool:

@@ -18,6 +18,7 @@ from sqlalchemy import (
     delete,
     event,
     func,
+    inspect,
     select,
     update,
 )
@@ -25,7 +26,7 @@ from sqlalchemy.dialects.sqlite import insert
 from sqlalchemy.exc import DBAPIError
 
 from .errors import InsufficientStorage, Internal
-from .settings import PreparedSettings, SettingsError
+from .settings import LinkSettings, PreparedSettings, SettingsError
 from .tables import Copy, Doubt, Failure, Request, Unit
 from .tables import copies as _copies
 from .tables import doubts as _doubts
@@ -75,6 +76,7 @@ class State:
                 _metadata.create_all(connection)
                 # In this one, ids stood in clear.
                 connection.exec_driver_sql("DROP TABLE IF EXISTS prepared")
+                _move_links(connection)
         except Internal as error:
             raise SettingsError(error.message) from None
 
@@ -300,10 +302,27 @@ class State:
 
     # Links
 
-    def add_link(self, path: Path, expires: float) -> None:
-        """Remember a link before it is made."""
+    def add_link(self, path: Path, owner: str, settings: LinkSettings) -> None:
+        """Remember a link of a user's before it is made.
+
+        Raises
+        ------
+        InsufficientStorage
+            The user has too many.
+        """
+        now = time.time()
+        theirs = select(func.count()).where(
+            _links.c.owner == owner, _links.c.expires > now
+        )
+        row = {"path": str(path), "owner": owner, "expires": now + settings.lifetime}
         with self._writes() as connection:
-            row = {"path": str(path), "expires": expires}
+            number = connection.execute(theirs).scalar_one()
+            if number >= settings.user_count:
+                raise InsufficientStorage(
+                    f"{owner} has {number} links; allowed are {settings.user_count}"
+                    " (links.user_count): wait until they expire"
+                    f" ({settings.lifetime:g} s after they were made)"
+                )
             connection.execute(insert(_links).values(**row))
 
     def expired_links(self) -> list[Path]:
@@ -474,6 +493,16 @@ def _locked(path: Path, *, wait: bool = True) -> Iterator[None]:
         yield
     finally:
         os.close(handle)
+
+
+def _move_links(connection: Connection) -> None:
+    # In an older table nobody knew whose they were.
+    if inspect(connection).has_table("links"):
+        connection.exec_driver_sql(
+            "INSERT INTO user_links (path, owner, expires)"
+            " SELECT path, '', expires FROM links"
+        )
+        connection.exec_driver_sql("DROP TABLE links")
 
 
 def _begin_at_once(connection: Connection) -> None:

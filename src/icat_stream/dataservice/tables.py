@@ -62,9 +62,11 @@ prepared = Table(
     Column("content", Text, nullable=False),
 )
 links = Table(
-    "links",
+    "user_links",
     metadata,
     Column("path", Text, primary_key=True),
+    # Who asked for it.
+    Column("owner", Text, nullable=False, index=True),
     Column("expires", Float, nullable=False),
 )
 doubts = Table(

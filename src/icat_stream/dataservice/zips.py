@@ -6,6 +6,7 @@ import zlib
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from unicodedata import normalize
 
 from .file_storage import BLOCK
 
@@ -195,25 +196,36 @@ class Zip:
 def distinct(names: Sequence[str]) -> list[str]:
     """Return names of files of which none is another one, or another one's folder.
 
-    The second of two is numbered: ``a (2).nxs``.
+    The second of two is numbered: ``a (2).nxs``. Names that differ in letters' case, or
+    in how Unicode composes them, are one: where the zip is unpacked (Windows, macOS)
+    they may be, and one file would replace the other.
     """
     folders = set()
     for name in names:
-        at = name.find("/")
+        key = _compared(name)
+        at = key.find("/")
         while at >= 0:
-            folders.add(name[:at])
-            at = name.find("/", at + 1)
+            folders.add(key[:at])
+            at = key.find("/", at + 1)
     numbers: dict[str, int] = {}
     used: set[str] = set()
     found = []
     for name in names:
-        new = name
-        while new in used or new in folders:
-            numbers[name] = numbers.get(name, 1) + 1
-            new = _numbered(name, numbers[name])
-        used.add(new)
+        new, first = name, _compared(name)
+        key = first
+        while key in used or key in folders:
+            numbers[first] = numbers.get(first, 1) + 1
+            new = _numbered(name, numbers[first])
+            key = _compared(new)
+        used.add(key)
         found.append(new)
     return found
+
+
+def _compared(name: str) -> str:
+    if name.isascii():
+        return name.lower()
+    return normalize("NFD", normalize("NFD", name).casefold())
 
 
 def _numbered(name: str, number: int) -> str:

@@ -44,6 +44,7 @@ def main(arguments: list[str] | None = None) -> int:
         max_entities=options.max_entities,
         traps=not options.no_traps,
         match_case=options.match_case,
+        file_totals=not options.no_triggers,
         max_body=options.max_body,
         oidc=oidc,
     )
@@ -104,6 +105,11 @@ def _options() -> argparse.ArgumentParser:
         "--match-case",
         action="store_true",
         help="tell a from A, as a database with a binary collation does",
+    )
+    parser.add_argument(
+        "--no-triggers",
+        action="store_true",
+        help="leave fileCount and fileSize of a new database to its clients",
     )
     parser.add_argument(
         "--max-body", type=int, default=100_000_000, help="longest request in bytes"

@@ -9,6 +9,7 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy.pool import StaticPool
 
+from icat_stream.sandbox.icat.file_totals import triggers
 from icat_stream.sandbox.icat.schema import ID, STAMPS, Entity, Field, Schema
 
 _TYPES: dict[str, Any] = {
@@ -34,13 +35,22 @@ class Database:
     ignore_case
         Take letters that differ in case for the same, as MariaDB does by default.
         A file keeps to what it was made with.
+    file_totals
+        Keep fileCount and fileSize of datasets and investigations by triggers. A file
+        keeps to what it was made with.
     """
 
     def __init__(
-        self, schema: Schema, path: str | None = None, *, ignore_case: bool = False
+        self,
+        schema: Schema,
+        path: str | None = None,
+        *,
+        ignore_case: bool = False,
+        file_totals: bool = False,
     ) -> None:
         self.schema = schema
         self.ignore_case = ignore_case
+        self._file_totals = file_totals
         self.metadata = sa.MetaData()
         collation = "NOCASE" if ignore_case else None
         self.tables = {
@@ -85,6 +95,9 @@ class Database:
         if sa.inspect(connection).has_table("SEQUENCE_"):
             return
         self.metadata.create_all(connection, checkfirst=False)
+        if self._file_totals:
+            for statement in triggers():
+                connection.exec_driver_sql(statement)
         connection.execute(
             self.sequences.insert(),
             [{"entity": e.name, "last": 0} for e in self.schema],

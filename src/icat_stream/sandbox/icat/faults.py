@@ -9,12 +9,14 @@ from dataclasses import asdict, dataclass
 from typing import Any, Protocol
 
 from starlette.applications import Starlette
+from starlette.middleware import Middleware
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
-from starlette.types import Receive, Scope, Send
+from starlette.types import ASGIApp, Receive, Scope, Send
 
 from icat_stream.sandbox.icat.errors import Kind
+from icat_stream.telemetry import is_foreign
 
 KINDS = (
     "latency",
@@ -270,6 +272,23 @@ def read_fault(given: Any) -> Fault:
     return fault
 
 
+class _NoPages:
+    """Refuses what a page in somebody's browser sends, whatever its name leads to."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "http":
+            headers = Request(scope).headers
+            here = scope["server"][0]
+            if "origin" in headers or is_foreign(headers.get("host"), here):
+                refusal = Response("no page may order faults: ask for localhost\n", 403)
+                await refusal(scope, receive, send)
+                return
+        await self._app(scope, receive, send)
+
+
 def create_admin_app(
     faults: Faults, sessions: Callable[[], Mapping[str, Mapping[str, int]]]
 ) -> Starlette:
@@ -305,11 +324,12 @@ def create_admin_app(
         return JSONResponse([])
 
     return Starlette(
+        middleware=[Middleware(_NoPages)],
         routes=[
             Route("/calls", calls, methods=["GET"]),
             Route("/sessions", count, methods=["GET"]),
             Route("/faults", show, methods=["GET"]),
             Route("/faults", add, methods=["POST"]),
             Route("/faults", clear, methods=["DELETE"]),
-        ]
+        ],
     )

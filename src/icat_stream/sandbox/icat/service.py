@@ -48,6 +48,9 @@ class Settings:
     match_case
         Tell capital letters from small ones in spite of the traps: a database that was
         set up to do so does, one with MariaDB's defaults does not.
+    file_totals
+        Have the database keep fileCount and fileSize, as with the triggers that a real
+        ICAT's installation makes. A database keeps to what it was made with.
     max_body
         Longest request that is read, in bytes.
     oidc
@@ -62,6 +65,7 @@ class Settings:
     max_entities: int = 10_000
     traps: bool = True
     match_case: bool = False
+    file_totals: bool = True
     max_body: int = 100_000_000
     oidc: "OidcSettings | None" = None
 
@@ -83,6 +87,7 @@ class Service:
             self.schema,
             settings.database,
             ignore_case=settings.traps and not settings.match_case,
+            file_totals=settings.file_totals,
         )
         self.sessions = Sessions(
             self.database, settings.accounts, settings.lifetime, settings.oidc
