@@ -19,7 +19,7 @@ BEGIN, END = "<!-- table -->", "<!-- end of the table -->"
 MODULES = (
     *("the_whole_line", "dataset_of_10000_files", "stream_core", "catch_up"),
     *("nexus_reading", "starting", "journal", "unchanged_snapshots"),
-    "data_service",
+    *("data_service", "names_in_any_letters"),
 )
 
 

@@ -111,6 +111,24 @@ def test_the_catalogues_own_spelling_is_found(lanes, name):
     assert exact.spelling("Instrument", "DREHM") == "DREHM"
 
 
+def test_no_index_helps_with_other_letters_so_it_is_rarely_needed(
+    client, lane, server, name
+):
+    def asked() -> int:
+        return server.calls().get("GET entityManager", 0)
+
+    # Where the database sees no difference, the first question finds it.
+    questions = 2 if is_sensitive(server, client) else 1
+    begin = asked()
+    assert lane.investigations(name.lower())
+    assert asked() - begin == questions
+    # Later on the spelling is known, and one more question goes by an index, too.
+    assert lane.investigations(name.lower())
+    assert asked() - begin == 2 * questions
+    assert lane.investigations(name)
+    assert asked() - begin == 2 * questions + 1
+
+
 def test_parameter_types_mean_what_is_written(lane):
     assert lane.parameter_types("Wavelength") == []
 

@@ -97,7 +97,7 @@ def test_an_acquisition(facility, run, pyicat):
         outcomes = acquire(3, str(scan.id))
         # Its reschedule names nothing but an id of the user office.
         (ignored,) = [each for each in outcomes if each["outcome"] == "ignored"]
-        assert "no dates" in str(ignored["reason"])
+        assert "no integration asks for the schedule" in str(ignored["reason"])
         scan, fit = datasets(client, proposal)
         assert {file.name for file in scan.datafiles} == {"first.h5", "second.h5"}
         values = {p.type.name: p.stringValue for p in scan.parameters}

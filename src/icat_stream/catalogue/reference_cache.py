@@ -155,30 +155,40 @@ class ReferenceCache:
         """
         rows = None if fresh else self.recent_investigations(name)
         if not rows:
-            rows = self._visits(session, name)
+            found = self._ask_visits(session, f"o.name = {quote(name)}")
+            rows = tuple(row for row in found if row["name"] == name)
             if not rows and self.ignore_case:
-                rows = self._visits_in_other_letters(session, name)
+                rows = self._visits_in_other_letters(session, name, found)
             self._put("Investigation", name, rows, SHORT)
         return rows
 
-    def _visits(self, session: Session, name: str) -> tuple[Row, ...]:
-        found = self._ask_visits(session, f"o.name = {quote(name)}")
-        return tuple(row for row in found if row["name"] == name)
+    def _visits_in_other_letters(
+        self, session: Session, name: str, found: list[Row]
+    ) -> tuple[Row, ...]:
+        """Return those of one other spelling.
 
-    def _visits_in_other_letters(self, session: Session, name: str) -> tuple[Row, ...]:
-        # No index helps to find it, so how it is spelled is remembered for longer
+        Parameters
+        ----------
+        session
+            To ask with.
+        name
+            That nothing has, exactly so.
+        found
+            What the database takes for equal to it, all the same: then all there is.
+        """
+        # No index helps with LOWER, so how it is spelled is remembered for longer
         # than which visits there are.
-        if known := self._get(_SPELLING, name.lower()):
-            found = self._visits(session, known[0]["name"])
-            if found:
-                return found
-        rows = self._ask_visits(session, f"LOWER(o.name) = {quote(name.lower())}")
+        if not found and (known := self._get(_SPELLING, name.lower())):
+            found = self._ask_visits(session, f"o.name = {quote(known[0]['name'])}")
+        rows = found or self._ask_visits(
+            session, f"LOWER(o.name) = {quote(name.lower())}"
+        )
         alike = [row for row in rows if row["name"].lower() == name.lower()]
         visits = tuple(one_spelling("Investigation", name, alike))
         self._put(_SPELLING, name.lower(), visits[:1], self._lifetime)
         return visits
 
-    def _ask_visits(self, session: Session, condition: str) -> list[Any]:
+    def _ask_visits(self, session: Session, condition: str) -> list[Row]:
         query = select(
             "Investigation",
             f"o.facility.id = {self.facility_id}",

@@ -36,6 +36,13 @@ def up(
     two_level: Annotated[
         bool, typer.Option("--two-level", help="Give the data service an archive.")
     ] = False,
+    triggers: Annotated[
+        bool,
+        typer.Option(
+            "--triggers/--no-triggers",
+            help="Have ICAT's database keep fileCount and fileSize.",
+        ),
+    ] = True,
     detach: Annotated[
         bool, typer.Option("--detach", help="Leave it running and return.")
     ] = False,
@@ -50,13 +57,21 @@ def up(
 
         if detach:
             endpoints = up_detached(
-                directory, kafka=kafka, timezone=timezone, two_level=two_level
+                directory,
+                kafka=kafka,
+                timezone=timezone,
+                two_level=two_level,
+                triggers=triggers,
             )
             for name, where in endpoints.items():
                 typer.echo(f"{name:8} {where}")
         else:
             Facility(
-                directory, kafka=kafka, timezone=timezone, two_level=two_level
+                directory,
+                kafka=kafka,
+                timezone=timezone,
+                two_level=two_level,
+                triggers=triggers,
             ).run(typer.echo)
 
 

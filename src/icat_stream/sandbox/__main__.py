@@ -17,6 +17,7 @@ def main() -> int:
     parser.add_argument("--kafka", default="embedded")
     parser.add_argument("--timezone", default="UTC")
     parser.add_argument("--two-level", action="store_true")
+    parser.add_argument("--no-triggers", action="store_true")
     options = parser.parse_args()
 
     def tell(line: str) -> None:
@@ -29,6 +30,7 @@ def main() -> int:
             kafka=options.kafka,
             timezone=options.timezone,
             two_level=options.two_level,
+            triggers=not options.no_triggers,
         ).run(tell)
     except (ConfigError, SandboxError) as error:
         tell(str(error))

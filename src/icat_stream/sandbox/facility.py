@@ -47,6 +47,8 @@ class Facility:
         Of the ICAT server.
     two_level
         Give the data service an archive.
+    triggers
+        Have ICAT's database keep fileCount and fileSize, if it is made anew.
     """
 
     def __init__(
@@ -56,11 +58,13 @@ class Facility:
         kafka: str = "embedded",
         timezone: str = "UTC",
         two_level: bool = False,
+        triggers: bool = True,
     ) -> None:
         self.folder = Folder(path)
         self._kafka = kafka
         self._timezone = timezone
         self._two_level = two_level
+        self._triggers = triggers
         self._register = Register(self.folder)
         self._lock = threading.Lock()
         self._running: list[tuple[str, int, Path | None]] = []
@@ -149,6 +153,7 @@ class Facility:
         command += ["--timezone", self._timezone]
         # For faults on demand; its address is in the folder's run/icat.json.
         command += ["--admin-port", "0"]
+        command += [] if self._triggers else ["--no-triggers"]
         for root in contract.ROOTS:
             command += ["--root", root]
         return command
@@ -216,13 +221,18 @@ def connect(url: str, authenticator: str, user: str, folder: Folder) -> Any:
 
 
 def up_detached(
-    path: Path, *, kafka: str, timezone: str, two_level: bool = False
+    path: Path,
+    *,
+    kafka: str,
+    timezone: str,
+    two_level: bool = False,
+    triggers: bool = True,
 ) -> dict[str, str]:
     """Start a facility that stays when this process ends.
 
     Parameters
     ----------
-    path, kafka, timezone, two_level
+    path, kafka, timezone, two_level, triggers
         As for :class:`Facility`.
 
     Returns
@@ -249,6 +259,7 @@ def up_detached(
     command = [sys.executable, "-m", "icat_stream.sandbox", "--dir", str(folder.path)]
     command += ["--kafka", kafka, "--timezone", timezone]
     command += ["--two-level"] if two_level else []
+    command += [] if triggers else ["--no-triggers"]
     with log.open("wb") as output:
         supervisor = subprocess.Popen(  # noqa: S603
             command,
