@@ -57,6 +57,8 @@ class Catalogue:
                 accounts={"simple": {"root": "x"}},
                 roots=["simple/root"],
                 match_case=True,
+                # What a dataset states is compared with what its files do.
+                file_totals=False,
             )
         )
         login = {"username": "root", "password": "x"}
