@@ -60,6 +60,7 @@ soak: $(STAMP)  ## disturb the daemon for an hour and check that nothing is lost
 # What `make test` does with small numbers, with those that it was built for.
 TRIAL := $(BIN)/python -m pytest -q -s
 trial: $(STAMP)  ## kill what is killed in tests as often, and with as much, as one can: hours
+	DATASETS=20000 KILLS=20 $(TRIAL) tests/faults/test_after_the_dataset.py
 	INVESTIGATIONS=10000 KILLS=10 $(TRIAL) tests/faults/test_newest_snapshots.py
 	KILLS=100 $(TRIAL) tests/faults/test_killed_daemon.py
 	ROUNDS=20 $(TRIAL) tests/faults/test_rolling_upgrade.py

@@ -14,6 +14,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 import icat.client
 import pytest
@@ -44,6 +45,7 @@ class Run:
     topic: str
     bootstrap: str
     journal: str
+    consumers: dict[str, Any] | None = None
 
     def __post_init__(self):
         name = f"{self.topic}-{self.folder.name}"
@@ -60,13 +62,14 @@ class Run:
                 "username": "root",
                 "password": "secret",
             },
-            "ids": {"url": None},
+            "ids": {"url": None, "location": {"root": str(self.folder)}},
             "files": {"roots": [str(self.folder)]},
             "journal": {"url": self.journal},
             "events": {"topic": f"{name}-events"},
             "dead_letters": {"topic": f"{name}-dead-letters"},
             "policies": {"removed_members": "delete"},
-            "consumers": {
+            "consumers": self.consumers
+            or {
                 "investigations": {
                     "handler": "investigations",
                     "topics": [self.topic],
@@ -131,7 +134,7 @@ class Run:
 
 
 @contextmanager
-def running(folder, topic, bootstrap, journal=""):
+def running(folder, topic, bootstrap, journal="", consumers=None):
     folder.mkdir()
     journal = journal or f"sqlite:///{folder}/journal.db"
     servers = start_icat(folder)
@@ -148,7 +151,7 @@ def running(folder, topic, bootstrap, journal=""):
             [client.new("User", name=name) for name in names[start : start + 500]]
         )
     try:
-        yield Run(folder, server, client, topic, bootstrap, journal)
+        yield Run(folder, server, client, topic, bootstrap, journal, consumers)
     finally:
         client.logout()
         servers.close()
