@@ -3,10 +3,11 @@
 import random
 
 import pytest
-from sqlalchemy import event, text
+from sqlalchemy import event
 
 from icat_stream.config import JournalSettings
 from icat_stream.journal import By, Journal, Search
+from icat_stream.journal.migrations import upgrade
 from icat_stream.records import Coordinates
 
 from .test_entries import row
@@ -70,19 +71,10 @@ def test_summaries_are_those_of_the_rows_in_whatever_order_they_come(journal, se
 
 def test_rows_from_before_are_in_the_summaries(url):
     journal = Journal(JournalSettings(url=url))
-    journal.create()
     with journal._begin() as connection:
-        back = ["DROP TRIGGER outcomes_summaries ON outcomes"]
-        if url.startswith("sqlite"):
-            names = ("tallied", "waits", "is_over")
-            back = [f"DROP TRIGGER outcomes_{name}" for name in names]
-        else:
-            back.append("DROP FUNCTION summarise_outcomes")
-        back += ["DROP TABLE tallies", "DROP TABLE waiting", "DROP INDEX outcomes_kind"]
-        back.append("CREATE INDEX outcomes_outcome ON outcomes (outcome, time)")
-        back.append("UPDATE alembic_version SET version_num = '0009'")
-        for statement in back:
-            connection.execute(text(statement))
+        # Before there were any.
+        upgrade(connection, "0009")
+    journal.upkeep()
     journal.write(messages(5, 60))
     journal.create()
     check(journal)

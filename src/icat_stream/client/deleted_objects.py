@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, TypeVar
 
 from icat.exception import ICATError, ICATInternalError
@@ -17,6 +18,7 @@ from .schema import META, Kind
 _T = TypeVar("_T")
 _Ref = tuple[str, int]
 _AT_ONCE = 500
+_TOTALS = ("fileCount", "fileSize")
 
 
 @dataclass(frozen=True)
@@ -139,7 +141,40 @@ def restore(
             for ref, reason in errors.items():
                 lost.add(ref)
                 failed.append(f"the deletion of {ref[0]} {ref[1]}: {reason}")
+    failed += _keep_totals(connection, snapshot, made, patiently)
     return made, failed
+
+
+def _keep_totals(
+    connection: Connection,
+    snapshot: Snapshot,
+    made: dict[_Ref, int],
+    patiently: Callable[[Callable[[], Any]], Any],
+) -> list[str]:
+    """Give objects the totals of files that they had; return what could not be done.
+
+    Where ICAT's database keeps them, the files that were made below count on top of
+    what the object said.
+    """
+    failed: list[str] = []
+    for name in snapshot.ids():
+        kind = connection.schema.kind(name)
+        if not kind.fields.keys() >= set(_TOTALS):
+            continue
+        had = {n: snapshot.objects[ref] for ref, n in made.items() if ref[0] == name}
+        for entity in patiently(partial(_read, connection, kind, "", list(had))):
+            before = had[int(entity.id)]
+            totals = {each: getattr(before, each) for each in _TOTALS}
+            if all(getattr(entity, each) == totals[each] for each in _TOTALS):
+                continue
+            for each, value in totals.items():
+                setattr(entity, each, value)
+            make_exact(entity)
+            try:
+                patiently(partial(connection.icat.update, entity))
+            except ICATError as error:
+                failed.append(f"the totals of {name} {entity.id}: {error}")
+    return failed
 
 
 def _needs(connection: Connection, entity: Any) -> list[_Ref]:

@@ -21,13 +21,15 @@ def needed() -> str:
     return max(n.partition("_")[0] for n in names if n[0].isdigit())
 
 
-def upgrade(connection: Connection) -> None:
+def upgrade(connection: Connection, revision: str = "head") -> None:
     """Bring the tables to the revision that this program needs.
 
     Parameters
     ----------
     connection
         In a transaction, in which no other process can do the same.
+    revision
+        An earlier one, to see what becomes of its rows.
 
     Raises
     ------
@@ -45,7 +47,7 @@ def upgrade(connection: Connection) -> None:
         config.set_main_option("script_location", str(folder).replace("%", "%%"))
         config.set_main_option("path_separator", "os")
         config.attributes["connection"] = connection
-        command.upgrade(config, "head")
+        command.upgrade(config, revision)
 
 
 def is_current(connection: Connection) -> bool:
