@@ -32,7 +32,7 @@ def test_an_operator_sees_what_became_of_everything(operator):
     assert {each["offset"] for each in by_name} == {ingested["offset"]}
     where = "/messages/{topic}/{partition}/{offset}".format(**ingested)
     way = operator.json(where)
-    assert way["outcome"] == "ingested"
+    assert way["outcome"] in ("ingested", "unchanged")
     assert way["payload"]["format"] == "wrdn"
     assert way["consumers"][0]["consumer"] == "scans"
     shown = operator.get(where).text
