@@ -22,9 +22,9 @@ from icat_stream.config import (
 from icat_stream.records import ExitCode, Failure, SystemUnavailable
 from icat_stream.schemas import load_schemas
 
-from .event_followers import unasked
 from .handler_registry import UnknownHandler, load_class, require_topics
 from .pipeline import Pipeline, in_consumer, kind_of
+from .schedule import waiting_checks
 
 if TYPE_CHECKING:
     from icat_stream.integrations import ExportConsumer
@@ -85,8 +85,10 @@ def validate(file: Path, *, connect: bool, download: bool = False) -> int:
     rest = f" (disabled: {', '.join(disabled)})" if disabled else ""
     _say(f"  consumers: {', '.join(enabled) or 'none'}{rest}")
     _say(f"  metadata schemas: {schemas} in {settings.schemas}")
-    for note in [*_notes(settings), *_unasked(settings)]:
+    for note in _notes(settings):
         _say(f"  note: {note}")
+    for note in waiting_checks(settings):
+        _say(f"  note: schedule: {note}")
     return _connect(settings, download=download) if connect or download else 0
 
 
@@ -193,14 +195,6 @@ def _notes(settings: Settings) -> list[str]:
             " partitions wait for up to 20 s"
         )
     return notes
-
-
-def _unasked(settings: Settings) -> list[str]:
-    return [
-        f"schedule.{name}: waits, as no enabled consumer does {', '.join(undone)}"
-        for name, each in settings.schedule.items()
-        if each.enabled and (undone := unasked(settings, each.operations))
-    ]
 
 
 def _fault_of_secret(path: Path) -> str | None:

@@ -82,11 +82,10 @@ def followers_of(settings: Settings) -> list[EventFollower]:
     return found
 
 
-def unasked(settings: Settings, operations: Sequence[str]) -> list[str]:
-    """Return those of some operations that no enabled consumer does."""
-    followers = [each for each in followers_of(settings) if each.enabled]
-    done = {operation for each in followers for operation in each.operations}
-    return [each for each in operations if each not in done]
+def offered_operations(settings: Settings) -> set[str]:
+    """Return the operations that an enabled consumer does."""
+    followers = (each for each in followers_of(settings) if each.enabled)
+    return {operation for each in followers for operation in each.operations}
 
 
 def requested(settings: Settings, operation: str, investigation: str) -> Event:
@@ -108,16 +107,15 @@ def requested(settings: Settings, operation: str, investigation: str) -> Event:
     Rejection
         There is no such investigation, or several visits of it.
     """
-    if unasked(settings, [operation]):
-        followers = [each for each in followers_of(settings) if each.enabled]
-        known = sorted({one for each in followers for one in each.operations})
+    offered = offered_operations(settings)
+    if operation not in offered:
         raise ConfigError(
             [
                 Problem(
                     source="OPERATION",
                     field=operation,
                     expected="is done by no enabled consumer; there are: "
-                    + (", ".join(known) or "none"),
+                    + (", ".join(sorted(offered)) or "none"),
                 )
             ]
         )

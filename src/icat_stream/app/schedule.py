@@ -2,7 +2,7 @@
 
 import logging
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -31,7 +31,7 @@ from icat_stream.records import (
 from icat_stream.stream import send_events
 from icat_stream.telemetry import Periodic
 
-from .event_followers import unasked
+from .event_followers import offered_operations
 from .pipeline import Pipeline
 
 _log = logging.getLogger(__name__)
@@ -91,6 +91,7 @@ class Schedule:
     def checks(self) -> list[Check]:
         """Return all of them, by name."""
         last = self._last()
+        offered = offered_operations(self._settings)
         found = []
         for name, each in sorted(self._settings.schedule.items()):
             ran = None if name not in last else _time(last[name])
@@ -101,7 +102,7 @@ class Schedule:
                     settings=each,
                     last=ran,
                     next=(due or _time(self._now())) if each.enabled else None,
-                    undone=unasked(self._settings, each.operations),
+                    undone=_undone(each, offered),
                 )
             )
         return found
@@ -112,10 +113,11 @@ class Schedule:
         One that would ask nobody does not run: what it is about would never be asked
         for, once it looks at what has come since it ran last.
         """
+        offered = offered_operations(self._settings)
         for name, each in sorted(self._settings.schedule.items()):
             if not each.enabled:
                 continue
-            if undone := unasked(self._settings, each.operations):
+            if undone := _undone(each, offered):
                 if name not in self._told:
                     _log.warning("schedule: %s", _waits(name, undone))
                 self._told.add(name)
@@ -134,7 +136,8 @@ class Schedule:
         ConfigError
             No enabled consumer does what it asks for.
         """
-        if undone := unasked(self._settings, self._settings.schedule[name].operations):
+        offered = offered_operations(self._settings)
+        if undone := _undone(self._settings.schedule[name], offered):
             problem = Problem(
                 source="configuration",
                 field=f"schedule.{name}.operations",
@@ -209,6 +212,20 @@ class Schedule:
         )
         row = journal_row(record, outcome, group=ONE_SHOT, key=run.name)
         self._pipeline.journal.write([row])
+
+
+def waiting_checks(settings: Settings) -> list[str]:
+    """Return which enabled checks wait for a consumer, and of which operations."""
+    offered = offered_operations(settings)
+    return [
+        _waits(name, undone)
+        for name, each in settings.schedule.items()
+        if each.enabled and (undone := _undone(each, offered))
+    ]
+
+
+def _undone(check: CheckSettings, offered: Collection[str]) -> list[str]:
+    return [each for each in check.operations if each not in offered]
 
 
 def _waits(name: str, undone: Sequence[str]) -> str:

@@ -2,11 +2,12 @@
 
 import csv
 import sys
+from collections.abc import Mapping
 from contextlib import ExitStack
 from datetime import UTC, datetime, timedelta
 from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -83,7 +84,6 @@ def report(
     with configured(config) as settings:
         from icat_stream.app import Pipeline
         from icat_stream.catalogue import Scope
-        from icat_stream.records import json_line, printable
         from icat_stream.repair import PlanWriter, RetentionReport, RetentionRules
 
         rules = RetentionRules(
@@ -96,7 +96,7 @@ def report(
             investigation=first or visit or None, visit=visit if first else None
         )
         datasets = candidates = size = 0
-        writer = None
+        rows = _Rows(output)
         with Pipeline(settings, dry_run=True) as pipeline, ExitStack() as stack:
             pipeline.open()
             planned = None
@@ -115,18 +115,9 @@ def report(
                         candidates, size = candidates + 1, size + row.size
                         if planned is not None:
                             planned.add(row)
-                    values = row.values
-                    if output is ReportOutput.JSON:
-                        typer.echo(json_line(values))
-                    elif output is ReportOutput.CSV:
-                        if writer is None:
-                            writer = csv.DictWriter(sys.stdout, list(values))
-                            writer.writeheader()
-                        writer.writerow(values | {"reasons": "; ".join(row.reasons)})
-                    else:
-                        why = "; ".join(row.reasons) or "may leave the disk"
-                        name = f"{row.dataset.investigation}/{row.dataset.name}"
-                        typer.echo(printable(f"{name}: {row.size} bytes: {why}"))
+                    why = "; ".join(row.reasons) or "may leave the disk"
+                    name = f"{row.dataset.investigation}/{row.dataset.name}"
+                    rows.add(row.values, f"{name}: {row.size} bytes: {why}")
                 digest = None if planned is None else planned.end()
             finally:
                 pipeline.catalogue.leave()
@@ -233,7 +224,7 @@ def archive(
     with configured(config) as settings, ExitStack() as stack:
         from icat_stream.app import Pipeline
         from icat_stream.journal import StepState, reading
-        from icat_stream.records import ExitCode, Rejection, json_line, printable
+        from icat_stream.records import ExitCode, Rejection
         from icat_stream.repair import Approvals, Archiver
 
         found = _plan(plan, settings)
@@ -258,7 +249,7 @@ def archive(
             patience=patience,
         )
         late = 0
-        writer = None
+        rows = _Rows(output)
         for each, step in archiver.steps():
             late += step.state is StepState.ASKED
             values = {
@@ -268,16 +259,8 @@ def archive(
                 "bytes": each.size,
                 "reason": step.reason,
             }
-            if output is ReportOutput.JSON:
-                typer.echo(json_line(values))
-            elif output is ReportOutput.CSV:
-                if writer is None:
-                    writer = csv.DictWriter(sys.stdout, list(values))
-                    writer.writeheader()
-                writer.writerow(values)
-            else:
-                why = f": {step.reason}" if step.reason else ""
-                typer.echo(printable(f"{step.state.value} {each.name}{why}"))
+            why = f": {step.reason}" if step.reason else ""
+            rows.add(values, f"{step.state.value} {each.name}{why}")
         counts = journal.retention.counts(found.sha256)
         told = ", ".join(f"{n} {state.value}" for state, n in sorted(counts.items()))
         told = f"{told or 'nothing'} of {found.datasets} datasets"
@@ -285,6 +268,33 @@ def archive(
         typer.echo(told, err=True)
     if late:
         raise SystemExit(int(ExitCode.DEFERRED))
+
+
+class _Rows:
+    """Prints rows as they come."""
+
+    def __init__(self, output: ReportOutput) -> None:
+        self._output = output
+        self._csv: csv.DictWriter[str] | None = None
+
+    def add(self, values: Mapping[str, Any], text: str) -> None:
+        """Print a row: its values for programs, or a text for people."""
+        from icat_stream.records import json_line, printable
+
+        if self._output is ReportOutput.JSON:
+            typer.echo(json_line(values))
+        elif self._output is ReportOutput.CSV:
+            if self._csv is None:
+                self._csv = csv.DictWriter(sys.stdout, list(values))
+                self._csv.writeheader()
+            self._csv.writerow(
+                {
+                    name: "; ".join(value) if isinstance(value, list) else value
+                    for name, value in values.items()
+                }
+            )
+        else:
+            typer.echo(printable(text))
 
 
 def _begin(

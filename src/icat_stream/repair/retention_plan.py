@@ -2,7 +2,7 @@
 
 import hashlib
 import json
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from itertools import islice
@@ -133,10 +133,11 @@ class RetentionPlan:
         digest = hashlib.sha256()
         try:
             with file.open(encoding="utf-8", newline="") as lines:
-                first = self._line(lines.readline(_LONGEST_LINE))
+                head = lines.readline(_LONGEST_LINE)
+                first = self._line(head)
                 if first.get("retention_plan") != _VERSION:
                     raise self._unfit("`icat_stream retention report --plan` makes one")
-                digest.update(_encoded(first))
+                digest.update(head.encode())
                 end: dict[str, Any] = {}
                 for line in lines:
                     if end:
@@ -148,7 +149,7 @@ class RetentionPlan:
                     planned = self._planned(values)
                     self.datasets += 1
                     self.size += planned.size
-                    digest.update(_encoded(values))
+                    digest.update(line.encode())
             rules = first["rules"]
             self.rules = RetentionRules(
                 **{name: timedelta(seconds=rules[name]) for name in _RULES},
@@ -174,12 +175,10 @@ class RetentionPlan:
         """Yield its datasets, so many at a time."""
         with self._file.open(encoding="utf-8", newline="") as lines:
             next(lines)
-            planned = (self._planned(self._line(line)) for line in self._rows(lines))
+            rows = islice(lines, self.datasets)
+            planned = (self._planned(self._line(line)) for line in rows)
             while batch := list(islice(planned, size)):
                 yield batch
-
-    def _rows(self, lines: Iterable[str]) -> Iterator[str]:
-        return islice(lines, self.datasets)
 
     def _line(self, line: str) -> dict[str, Any]:
         if len(line) > _LONGEST_LINE:
@@ -203,7 +202,3 @@ class RetentionPlan:
         return ConfigError(
             [Problem(source=str(self._file), field="plan", expected=expected)]
         )
-
-
-def _encoded(values: dict[str, Any]) -> bytes:
-    return f"{json.dumps(values)}\n".encode()
