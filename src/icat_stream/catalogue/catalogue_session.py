@@ -18,6 +18,7 @@ from icat_stream.icat import (
     Schema,
     Session,
     entities,
+    id_lists,
     in_lists,
     quote,
     related,
@@ -73,8 +74,6 @@ _LIKE = 200
 # A common folder of fewer parts is everybody's.
 _FOLDERS = 2
 _ACCESS = {"R": "READ", "U": "UPDATE", "D": "DELETE"}
-# So many ids are short enough for a URL.
-_IDS = 200
 _WITH_UNITS = re.compile(r"(.*) \[(.*)\]", re.DOTALL)
 
 
@@ -162,7 +161,7 @@ class CatalogueSession:
         where = [f"o.investigation.facility.id = {self._references.facility_id}"]
         if investigation is not None:
             where.append(f"o.investigation.name = {quote(investigation)}")
-        chosen = self._id_lists(ids)
+        chosen = [f"o.id IN {listed}" for listed in id_lists(ids)]
         chosen += [f"o.name IN {listed}" for listed in in_lists(names)]
         chosen += [f"o.location IN {listed}" for listed in in_lists(locations)]
         chosen += [
@@ -201,13 +200,8 @@ class CatalogueSession:
                     "DatasetParameter", ours, of_type, named, what="o.dataset.id"
                 )
                 numbers.update(self._session.search(query, "DatasetParameter"))
-        return self._dataset_entries([], self._id_lists(sorted(numbers)))
-
-    def _id_lists(self, numbers: Sequence[int]) -> list[str]:
-        return [
-            f"o.id IN ({', '.join(map(str, numbers[start : start + _IDS]))})"
-            for start in range(0, len(numbers), _IDS)
-        ]
+        chosen = [f"o.id IN {listed}" for listed in id_lists(sorted(numbers))]
+        return self._dataset_entries([], chosen)
 
     def _dataset_entries(
         self, where: Sequence[str], chosen: Sequence[str]
@@ -226,11 +220,7 @@ class CatalogueSession:
 
     def dataset_files(self, ids: Sequence[int]) -> dict[int, FileSum]:
         """Count the files of some datasets that are there, by id."""
-        found: dict[int, FileSum] = {}
-        for start in range(0, len(ids), _IDS):
-            listed = ", ".join(str(int(each)) for each in ids[start : start + _IDS])
-            found |= files_of_datasets(self._session, listed)
-        return found
+        return files_of_datasets(self._session, ids)
 
     def investigation_files(self, key: InvestigationKey) -> FileSum:
         """Count the files of an investigation's datasets."""
@@ -432,9 +422,9 @@ class CatalogueSession:
         """Return which of ICAT's ids are of entities that are there."""
         return {
             number
-            for listed in self._id_lists(sorted(ids))
+            for listed in id_lists(sorted(ids))
             for number in self._session.search(
-                select(entity, listed, what="o.id"), entity
+                select(entity, f"o.id IN {listed}", what="o.id"), entity
             )
         }
 

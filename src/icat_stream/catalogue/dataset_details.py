@@ -4,15 +4,13 @@ from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
-from icat_stream.icat import Session, entities, related, select
+from icat_stream.icat import Session, entities, id_lists, related, select
 from icat_stream.records import (
     DatasetDetails,
     InvestigationKey,
     ParameterValue,
 )
 
-# So many ids are short enough for a URL.
-_IDS = 200
 _INCLUDED = (
     "INCLUDE o.investigation, o.type, o.sample, o.parameters.type,"
     " o.datasetInstruments.instrument, o.datasetTechniques.technique"
@@ -24,12 +22,11 @@ def dataset_details(
 ) -> dict[int, DatasetDetails]:
     """Return those of these datasets that the facility has, by id."""
     found: dict[int, DatasetDetails] = {}
-    for start in range(0, len(ids), _IDS):
-        listed = ", ".join(str(int(each)) for each in ids[start : start + _IDS])
+    for listed in id_lists(ids):
         query = select(
             "Dataset",
             f"o.investigation.facility.id = {int(facility_id)}",
-            f"o.id IN ({listed})",
+            f"o.id IN {listed}",
             then=_INCLUDED,
         )
         for row in entities(session.search(query, "Dataset")):

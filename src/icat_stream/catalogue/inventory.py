@@ -5,11 +5,10 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, NamedTuple
 
-from icat_stream.icat import Session, in_lists, quote, select
+from icat_stream.icat import Session, id_lists, in_lists, quote, select
 from icat_stream.records import InvestigationKey, LocationKey
 
 _LARGEST_PAGE = 5_000
-_IDS = 300
 _FILE = "o.id, o.location, o.fileSize, o.datafileModTime, o.dataset.id"
 # Of signed locations, in one query.
 _PATTERNS = 20
@@ -209,10 +208,8 @@ class Inventory:
 
     def datasets(self, ids: Collection[int]) -> Iterator[NamedDataset]:
         """Yield those of these datasets that are there, of whatever facility."""
-        ordered = sorted(set(ids))
-        for begin in range(0, len(ordered), _IDS):
-            part = ", ".join(str(int(each)) for each in ordered[begin : begin + _IDS])
-            yield from self._datasets([f"o.id IN ({part})"])
+        for listed in id_lists(sorted(set(ids))):
+            yield from self._datasets([f"o.id IN {listed}"])
 
     def objects(
         self, kind: str, scope: Scope, *, since: datetime | None, after: int
@@ -271,7 +268,8 @@ class Inventory:
         what = f"o.id, o.name, {of}.name, {of}.visitId, o.complete, {of}.endDate"
         where = [f"{of}.endDate <= {_literal(before)}", *self._limits(of, scope)]
         if ids is not None:
-            where.append(f"o.id IN ({', '.join(str(int(each)) for each in ids)})")
+            (listed,) = id_lists(ids)
+            where.append(f"o.id IN {listed}")
         for number, name, its, visit, complete, ended, changed in self._rows(
             "Dataset", f"{what}, o.modTime", where
         ):
@@ -287,7 +285,7 @@ class Inventory:
     def file_facts(self, ids: Sequence[int]) -> dict[int, FileFacts]:
         """Return those of the datasets that have files."""
         found = {}
-        for listed in _id_lists(ids):
+        for listed in id_lists(sorted(set(ids))):
             query = (
                 "SELECT d.id, COUNT(f), SUM(f.fileSize), COUNT(f.location),"  # noqa: S608
                 " COUNT(f.checksum), MAX(f.datafileModTime)"
@@ -309,7 +307,7 @@ class Inventory:
         """Return those of the datasets that have a parameter of that name."""
         return {
             int(number)
-            for listed in _id_lists(ids)
+            for listed in id_lists(sorted(set(ids)))
             for number in self._session.search(
                 select(
                     "DatasetParameter",
@@ -327,7 +325,7 @@ class Inventory:
         With the id of one of these jobs.
         """
         found = {}
-        for listed in _id_lists(ids):
+        for listed in id_lists(sorted(set(ids))):
             query = (
                 "SELECT d.id, j.id FROM Job j JOIN j.inputDataCollection c"  # noqa: S608
                 " JOIN c.dataCollectionDatasets e JOIN e.dataset d"
@@ -428,12 +426,6 @@ class Inventory:
             if len(rows) < self._page:
                 return
             last = int(rows[-1][0])
-
-
-def _id_lists(ids: Collection[int]) -> Iterator[str]:
-    ordered = sorted(set(ids))
-    for begin in range(0, len(ordered), _IDS):
-        yield f"({', '.join(str(int(each)) for each in ordered[begin : begin + _IDS])})"
 
 
 def _literal(when: datetime) -> str:

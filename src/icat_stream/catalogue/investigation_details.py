@@ -4,7 +4,15 @@ from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
-from icat_stream.icat import Session, entities, in_lists, related, searchable, select
+from icat_stream.icat import (
+    Session,
+    entities,
+    id_lists,
+    in_lists,
+    related,
+    searchable,
+    select,
+)
 from icat_stream.records import (
     InstrumentEntry,
     InvestigationDetails,
@@ -12,8 +20,6 @@ from icat_stream.records import (
     MemberEntry,
 )
 
-# So many ids are short enough for a URL.
-_IDS = 200
 _INCLUDED = (
     "o.type",
     "o.investigationInstruments.instrument",
@@ -44,9 +50,7 @@ def investigation_details(
     found: dict[int, InvestigationDetails] = {}
     names = sorted({key.name for key in wanted})
     chosen = [f"o.name IN {listed}" for listed in in_lists(names)]
-    for start in range(0, len(ids), _IDS):
-        listed = ", ".join(str(int(each)) for each in ids[start : start + _IDS])
-        chosen.append(f"o.id IN ({listed})")
+    chosen += [f"o.id IN {listed}" for listed in id_lists(ids)]
     for condition in chosen:
         query = select(
             "Investigation",

@@ -251,7 +251,7 @@ class IcatSettings(PasswordSection):
     )
 
     def secret(self) -> str:
-        """Return the password; empty where there is none."""
+        """Return the password; an empty text if none is given."""
         return super().secret() or ""
 
 

@@ -10,7 +10,7 @@ from .gateway import (
     is_gateway_refusal,
     is_not_there,
 )
-from .query import in_lists, literal, quote, searchable, select, shorten
+from .query import id_lists, in_lists, literal, quote, searchable, select, shorten
 from .schema import Schema, discover
 from .session import Session, entities, related
 from .unanswered_writes import UnansweredWrites
@@ -34,6 +34,7 @@ __all__ = [
     "fingerprint",
     "gateway_refusal",
     "has_given_up",
+    "id_lists",
     "in_lists",
     "is_gateway_refusal",
     "is_not_there",

@@ -1,6 +1,7 @@
 """Text of queries: the one place where a value gets into one."""
 
 from collections.abc import Iterable, Iterator
+from itertools import islice
 from urllib.parse import quote as percent
 
 from icat_stream.records import Rejection
@@ -9,6 +10,8 @@ from icat_stream.records import Rejection
 _LONGEST = 255
 # Servers give a request's first line and headers 8 KiB in all.
 _LIST_BYTES = 3000
+# So many ids are as short.
+_IDS = 200
 
 
 def select(entity: str, *where: str, what: str = "o", then: str = "") -> str:
@@ -83,6 +86,13 @@ def in_lists(texts: Iterable[str]) -> Iterator[str]:
         size += length
     if batch:
         yield f"({', '.join(batch)})"
+
+
+def id_lists(ids: Iterable[int]) -> Iterator[str]:
+    """Yield lists of ids for ``IN (…)``, each short enough for a URL."""
+    left = iter(ids)
+    while some := list(islice(left, _IDS)):
+        yield f"({', '.join(str(int(each)) for each in some)})"
 
 
 def shorten(value: object, limit: int = 60) -> str:

@@ -166,7 +166,7 @@ class ExportConsumer:
             raise self.integration.down(failure.reason) from failure
 
     def warnings(self) -> Sequence[str]:
-        """Return what its system does that should be known, and is no failure."""
+        """Return what a person should know of its system, though it works."""
         return self.integration.warnings()
 
     def leave_lane(self) -> None:

@@ -55,7 +55,7 @@ class OutcomeConsumer:
         self._ahead: ReadAhead[JournalRow] = ReadAhead(most, self._bring)
 
     def key(self, record: Record) -> str:
-        """Return a key of its own: an outcome is told once, so none is older."""
+        """Return the record's own place: no two outcomes have to be in order."""
         try:
             row = self._read(record)
         except Rejection:
@@ -117,7 +117,7 @@ class OutcomeConsumer:
         self.integration.ping()
 
     def warnings(self) -> Sequence[str]:
-        """Return what its system does that should be known, and is no failure."""
+        """Return what a person should know of its system, though it works."""
         return self.integration.warnings()
 
     def leave_lane(self) -> None:

@@ -87,7 +87,7 @@ class TargetSystem(ABC, Generic[_Options]):
         """
 
     def warnings(self) -> Sequence[str]:
-        """Return what is no failure, but should be known; asked by ``--connect``."""
+        """Return what a person should know, though it works; for ``--connect``."""
         return ()
 
     def close(self) -> None:

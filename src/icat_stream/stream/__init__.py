@@ -9,7 +9,14 @@ transactional producer.  Several loops may run in threads of one process; they s
 nothing here.  :func:`dry_run` only looks.
 """
 
-from .consumer import Consumer, LaneScoped, Parking, Probing, Secretive, Untold
+from .consumer import (
+    Consumer,
+    LaneScoped,
+    OutcomeTelling,
+    Parking,
+    Probing,
+    Secretive,
+)
 from .consumer_lag import ConsumerLag, Depths
 from .dead_letters import (
     Action,
@@ -55,6 +62,7 @@ __all__ = [
     "Loop",
     "LoopStatus",
     "OutcomeReader",
+    "OutcomeTelling",
     "Output",
     "Parking",
     "PartitionStatus",
@@ -67,7 +75,6 @@ __all__ = [
     "Sender",
     "TopicIds",
     "Undecided",
-    "Untold",
     "announce_again",
     "dry_run",
     "fetch",

@@ -100,8 +100,11 @@ class Recalling(Protocol):
 
 
 @runtime_checkable
-class Untold(Protocol):
-    """A consumer of outcomes: each would bring about another one for ever."""
+class OutcomeTelling(Protocol):
+    """A consumer that says whether its outcomes are told.
+
+    One that reads the outcomes themselves must not: each would bring about another.
+    """
 
     @property
     def tells_outcomes(self) -> bool:

@@ -26,7 +26,7 @@ from .assignment import Assignment, out_of_range
 from .bounded_call import BoundedCall, HangingError
 from .committed_offsets import CommittedOffsets
 from .committer import Committer, OnOutcome, shared_identity
-from .consumer import Consumer, LaneScoped, Recalling, Secretive, Untold
+from .consumer import Consumer, LaneScoped, OutcomeTelling, Recalling, Secretive
 from .in_flight import Partition, Slot
 from .lane_work import LaneWork
 from .lanes import Lanes
@@ -268,7 +268,7 @@ class Loop:
             partitions=partitions,
             redact=secretive.redact if isinstance(secretive, Secretive) else None,
             payload_limit=kept.payload_limit if kept.payload else None,
-            tells=not isinstance(secretive, Untold) or secretive.tells_outcomes,
+            tells=not isinstance(secretive, OutcomeTelling) or secretive.tells_outcomes,
         )
         assistant = self._assistant = Probes(
             self.name,

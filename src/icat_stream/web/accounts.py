@@ -26,7 +26,7 @@ _RENEW_S = 600.0
 
 
 class LoginWrong(Exception):
-    """There is no such person, as ICAT says; or the text says what is wrong."""
+    """ICAT lets nobody in with that name and password, or the text says why."""
 
 
 class SessionOver(Exception):

@@ -139,7 +139,7 @@ def _page(
     return {
         "summary": _summary(view),
         "security": security,
-        "parameters": [*_parts(path), *_asked(shown.asks)],
+        "parameters": [*_in_path(path), *_in_query(shown.asks)],
         "responses": {"200": _good(path, shown.table), "default": _bad()},
     }
 
@@ -154,7 +154,7 @@ def _act(
         " the page's form has it; a token needs none, if it may act. Acts need a"
         " reason.",
         "security": security,
-        "parameters": _parts(path),
+        "parameters": _in_path(path),
         "requestBody": {
             "content": {"application/x-www-form-urlencoded": {"schema": form}}
         },
@@ -166,7 +166,7 @@ def _summary(view: Callable[..., object]) -> str:
     return (view.__doc__ or "").strip().partition("\n")[0]
 
 
-def _parts(path: str) -> list[dict[str, Any]]:
+def _in_path(path: str) -> list[dict[str, Any]]:
     return [
         {
             "name": name,
@@ -178,7 +178,7 @@ def _parts(path: str) -> list[dict[str, Any]]:
     ]
 
 
-def _asked(asks: Mapping[str, str]) -> Iterable[dict[str, Any]]:
+def _in_query(asks: Mapping[str, str]) -> Iterable[dict[str, Any]]:
     for name, meaning in asks.items():
         yield {
             "name": name,
